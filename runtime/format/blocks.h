@@ -1,0 +1,40 @@
+// runtime/format/blocks.h - how weights are packed, and the plain way to read and write a row.
+//
+//   Q8_0, 32 weights in 34 bytes   [ d: f16 | q0 q1 ... q31: int8 ]   weight i = d * q[i]
+//
+// Loaders ask for sizes; tests use the readers as the oracle of the kernels. Values are never checked:
+// a NaN scale gives NaN weights.
+//
+// Source   ggml's block formats; widths and formulas restated in blocks.def and blocks.c
+// Tests    tests/runtime/format/test_blocks.c
+#ifndef RUNTIME_FORMAT_BLOCKS_H
+#define RUNTIME_FORMAT_BLOCKS_H
+#include "base/num.h"
+
+typedef enum BlockType {
+#define BLOCK(id, name, block, bytes, dtype, read, write) BLOCK_##name = id,
+#include "runtime/format/blocks.def"
+#undef BLOCK
+    BLOCK_TYPE_END = 42, ///< every id is below
+} BlockType;
+
+/// Unpacks `n` elements (a multiple of the block) from `src` (any alignment) to `dst`.
+typedef void BlockRead(const void *src, float *dst, int64_t n);
+/// Packs `n` elements; rounding as the format's reference quantiser.
+typedef void BlockWrite(const float *src, void *dst, int64_t n);
+
+typedef struct BlockFacts {
+    const char *name;     ///< "Q8_0"; NULL for ids that mean nothing
+    int32_t block, bytes; ///< elements and bytes of one block
+    DType dtype;          ///< plain element type, or DTYPE_VOID
+    BlockRead *read;      ///< NULL: the type can be sized but not run
+    BlockWrite *write;
+} BlockFacts;
+
+/// Facts of type `id`. @return NULL when the id is unknown or withdrawn
+const BlockFacts *block_facts(uint32_t id);
+/// Bytes of a row of `n` elements; -1 when `n` is no multiple of the block. n up to 2^48.
+int64_t block_row_bytes(BlockType type, int64_t n);
+/// The block type of a plain element type. @return false when there is none
+bool block_of_dtype(DType t, BlockType *out);
+#endif
