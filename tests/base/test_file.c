@@ -1,5 +1,6 @@
 // tests/base/test_file.c - mapping, replacing, and the messages of what cannot be opened.
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -64,7 +64,10 @@ Test(vec, pushes_keep_order_across_growth)
     VEC(int64_t) v = {0};
     for (int64_t i = 0; i < 1000; i++) vec_push(&a, &v, i * i);
     int64_t i = 0;
-    VEC_EACH(int64_t, it, &v) cr_assert_eq(*it, i * i, "%ld", (long)i), i++;
+    VEC_EACH(int64_t, it, &v) {
+        cr_assert_eq(*it, i * i, "%ld", (long)i);
+        i++;
+    }
     cr_expect_eq(i, 1000);
     arena_reset(&a);
 }
