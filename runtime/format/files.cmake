@@ -1,7 +1,7 @@
 # Model files and tokenizers; paths relative to runtime/.
 set(RUNTIME_FORMAT
     format/json.c format/blocks.c format/gguf.c format/safetensors.c format/config.c format/weights.c
-    format/guard.c format/tensors.c format/hfdir.c
+    format/guard.c format/hfdir.c
     token/tokenizer.c token/vocab.c token/added.c token/merge.c token/split.c token/normal.c token/decode.c
     token/from_gguf.c token/from_hf.c)
 # What they need: jansson in json.c, PCRE2 in split.c, utf8proc in normal.c.

@@ -62,7 +62,8 @@ typedef struct GgufTensor {
     size_t size;
 } GgufTensor;
 
-/// Maps and reads `path`.
+/// Maps and reads `path`. Of a split model give the first file (NAME-00001-of-00003.gguf): the others are opened
+/// beside it, and their tensors are in the same table.
 /// @param heap  holds the tables; outlives the file
 /// @param out   owned by the caller: gguf_close(); NULL unless KILN_OK
 /// @return KILN_OK; KILN_ERR_INPUT: K201 no GGUF, K202 cut short, K203 malformed; KILN_ERR_UNSUPPORTED:

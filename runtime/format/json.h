@@ -53,6 +53,8 @@ JsonKind jval_kind(const JsonValue *v);
 /// Member of an object. NULL: absent, null, or `object` is none.
 const JsonValue *jval_get(const JsonValue *object, const char *key);
 const JsonValue *jval_find(const JsonValue *object, Str key);
+/// Whether the member is there and null.
+bool jval_has_null(const JsonValue *object, const char *key);
 /// Elements of an array or members of an object; 0 for anything else.
 int32_t jval_len(const JsonValue *v);
 const JsonValue *jval_at(const JsonValue *array, int32_t i);
