@@ -65,6 +65,9 @@ Op *build_if(Builder *b, Value *cond, int32_t n_results, const Type *const *type
 void build_yield(Builder *b, int32_t n, Value *const *values);
 void build_condition(Builder *b, Value *cond, int32_t n, Value *const *values);
 void build_return(Builder *b, int32_t n, Value *const *values);
+/// Result types, where they follow from the operands.
+const Type *elem_result_type(Module *m, ElemKind e, Value *const *in);
+const Type *reduce_result_type(Module *m, const Type *t, int32_t axis);
 /// Anything else, by its row.
 Op *build_op(Builder *b, OpKind kind, int32_t n_in, Value *const *in, int32_t n_out, const Type *const *types,
              int32_t n_regions);

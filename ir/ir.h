@@ -48,6 +48,7 @@ struct Type {
     int64_t numel;        ///< product of shape; 1 when rank is 0
     int32_t stages;       ///< BUF
     const Layout *layout; ///< TILE, BUF; NULL: none assigned
+    const char *layout_name; ///< its name in module->layouts, without the '#'
     const Type *element;  ///< TILE: its scalar or pointer type; PTR: the pointee's; else itself
 };
 
@@ -67,6 +68,10 @@ const Type *type_with_layout(Module *m, const Type *t, const Layout *layout);
 bool type_same_shape(const Type *a, const Type *b);
 /// Bytes of one element in memory: 8 for pointers.
 int32_t type_element_bytes(const Type *t);
+/// Names `layout` (one name per layout, borrowed layout); types print and intern layouts by name.
+void module_add_layout(Module *m, const char *name, const Layout *layout);
+/// The name of `layout` without '#'; one not yet named gets the next free of l0, l1, ...
+const char *module_layout_name(Module *m, const Layout *layout);
 /// As the IR prints it: "tile<128x64xbf16>", "ptr<f32>", "tile<64xptr<const f16>>". Arena of `a`.
 const char *type_text(Arena *a, const Type *t);
 
@@ -149,7 +154,7 @@ typedef enum OpEffects { EFFECT_PURE, EFFECT_READS, EFFECT_WRITES, EFFECT_CONTRO
 typedef enum ElemDomain { DOMAIN_NUM, DOMAIN_INT, DOMAIN_FLOAT, DOMAIN_F32, DOMAIN_ANY } ElemDomain;
 typedef enum ElemResult { RESULT_SAME, RESULT_BOOL, RESULT_SEL } ElemResult;
 
-enum { OP_MAX_ATTRS = 3 };
+enum { OP_MAX_ATTRS = 3, FUNC_NUM_WARPS = 4, FUNC_NUM_STAGES = 3 };
 
 typedef struct OpFacts {
     const char *name;
@@ -221,7 +226,7 @@ struct Func {
     Region *body;
     int32_t n_params;
     Param *params;
-    int32_t num_warps, num_stages;
+    int32_t num_warps, num_stages; ///< [FUNC_NUM_WARPS, FUNC_NUM_STAGES]
     bool fp_fusion; ///< a*b+c may become fma on f32 and f64
     int32_t n_results;
     const Type **results; ///< types of what `return` takes (kernels: none; pass tests may return values)
@@ -257,7 +262,7 @@ void op_set_input(Op *op, int32_t index, Value *v);
 /// Every use of `from` reads `to` instead. Types must be equal.
 void replace_uses(Value *from, Value *to);
 /// A deep copy, unlinked; `map` (Value.id -> Value*, sized by func_number) renames inputs where not NULL
-/// and receives the copies.
+/// and receives the copies. Every value that `op` reads or defines must be older than that func_number().
 Op *op_clone(Module *m, const Op *op, Value **map);
 
 Region *region_new(Module *m, Func *fn, Op *owner, int32_t n_args, const Type *const *types);
