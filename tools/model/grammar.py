@@ -31,6 +31,8 @@ SIZES = "small big tiny huge little large".split()
 THINGS = "kite ball boat drum lamp book box hat coat cup basket bell clock coin doll ring scarf spoon umbrella whistle " \
          "map key ladder blanket bucket flute mirror feather button stone".split()
 FOODS = "bread soup cake pie apples berries cheese honey pancakes cookies carrots pears".split()
+DISHES = "bread soup cake pie pancakes cookies".split()
+CROPS = "apples berries carrots pears cherries plums".split()
 ROOMS = "kitchen garden attic cellar barn hall bedroom porch".split()
 PLACES = "forest village river hill lake field beach market school library meadow harbour mill bridge park farm".split()
 WEATHER = "sunny rainy windy cloudy snowy foggy warm cold".split()
@@ -54,14 +56,14 @@ LESSONS = ["it is good to share", "a friend is better than gold", "it is never t
            "the truth is always lighter to carry"]
 
 # ---- plots: each line is one sentence with its variants --------------------------------------------------------------
-# Slots: n the hero, p he/she, o him/her, q his/her (P, Q at the start of a sentence); m the friend, r s t likewise.
+# Slots: home is where n lives, place where the day leads; n the hero, p he/she, o him/her, q his/her (P, Q at the start of a sentence); m the friend, m2 another; o2 him/her for m.
 OPENINGS = [
     "Once upon a time there was a {trait} {child} named {n}.",
-    "{n} was a {trait} {child} who lived near the {place}.",
-    "There once lived a {trait} {child} named {n} in a {size} house by the {place}.",
+    "{n} was a {trait} {child} who lived near the {home}.",
+    "There once lived a {trait} {child} named {n} in a {size} house by the {home}.",
     "{n} was {age} years old and very {trait}.",
-    "In a {size} house near the {place} lived a {trait} {child} named {n}.",
-    "Long ago, a {trait} {child} named {n} lived by the {place}.",
+    "In a {size} house near the {home} lived a {trait} {child} named {n}.",
+    "Long ago, a {trait} {child} named {n} lived by the {home}.",
 ]
 DAYBREAKS = [
     "One {weather} {time}, {n} went to the {place}.",
@@ -108,17 +110,17 @@ PLOTS = {
          "{n} and {pet} were friends for ever."],
     ],
     "baking": [
-        ["{n} wanted to make {food} for {q} friend {m}.", "It was the birthday of {m}, so {n} wanted to make {food}.",
-         "{Q} mother asked {o} to help with the {food}."],
-        ["But there was no flour in the {room}.", "But the {size} {thing} with the sugar was empty.",
+        ["{n} wanted to make {dish} for {q} friend {m}.", "It was the birthday of {m}, so {n} wanted to make {dish}.",
+         "{Q} mother asked {o} to help with the {dish}."],
+        ["But there was no flour in the {room}.", "But the {size} jar with the sugar was empty.",
          "First {p} needed eggs, milk and butter."],
         ["So {p} walked to the market with a {colour} basket.", "{P} took {q} {colour} bag and ran to the market.",
          "{P} asked the {helper} for some, and the {helper} said yes."],
-        ["On the way {p} met {m2}, who was carrying {food2}.", "At the market {p} met the {helper}.",
+        ["On the way {p} met {m2}, who was carrying {food}.", "At the market {p} met the {helper}.",
          "A {size} {animal} followed {o} all the way."],
         ["Back home {p} mixed everything in a {size} bowl.", "Then {p} put it all into a {size} pot.",
          "{P} worked in the kitchen for an hour."],
-        ["Soon the whole house smelled of {food}.", "The smell was so good that the {animal} came to the door.",
+        ["Soon the whole house smelled of {dish}.", "The smell was so good that the {animal} came to the door.",
          "When it was ready, {p} put it on the table."],
         ["{m} tasted it and smiled.", "\"This is the best food in the world,\" said {m}.",
          "They ate it all and were very {feeling}."],
@@ -137,7 +139,7 @@ PLOTS = {
         ["Then one {time} there was a {size} green leaf.", "After the rain a {size} plant stood there.",
          "One {weather} {time} the first flower opened."],
         ["It grew and grew until it was as tall as the house.", "By {season2} it was full of {colour} flowers.",
-         "In {season2} there were so many {food} that {p} shared them with the whole village."],
+         "In {season2} there were so many {crop} that {p} shared them with the whole village."],
         ["{n} showed it to {m} and was very {feeling}.", "Everyone in the village came to see it.",
          "{m} said sorry, and they sat under it together."],
     ],
@@ -146,9 +148,9 @@ PLOTS = {
          "More than anything {n} wished to {skill} like {m}."],
         ["But {p} was afraid to try.", "The first time {p} tried, it went wrong.",
          "\"It is too hard for me,\" said {n}."],
-        ["{m} said, \"I will show you.\"", "The {helper} said, \"Come to {skillplace} on {day}.\"",
+        ["{m} said, \"I will show you.\"", "The {helper} said, \"Come to {skillplace} on {day2}.\"",
          "\"Try again,\" said {q} {family}. \"I will help you.\""],
-        ["So on {day} they went to {skillplace}.", "They met every {time} at {skillplace}.",
+        ["So on {day2} they went to {skillplace}.", "They met every {time} at {skillplace}.",
          "The next day {p} went to {skillplace} with {m}."],
         ["Again and again {p} tried, and again and again it went wrong.", "It was hard, but {n} did not stop.",
          "At first it was slow, but each day it was a little better."],
@@ -174,7 +176,7 @@ PLOTS = {
          "From that day {p} was not afraid of storms."],
     ],
     "sharing": [
-        ["{n} had a {size} bag of {food}, and {m} had nothing.", "{n} found a {colour} {thing}, and {m} wanted it too.",
+        ["{m} found a {colour} {thing}, but {n} took it.", "{n} found a {colour} {thing}, and {m} wanted it too.",
          "{n} and {m} both wanted to play with the {colour} {thing}."],
         ["\"It is mine,\" said {n}.", "\"You can not have it,\" said {n}.", "{n} held it tight and turned away."],
         ["{m} was {sad} and walked away.", "{m} went home without a word.", "{m} sat down {hiding} and was {sad}."],
@@ -184,7 +186,7 @@ PLOTS = {
          "Then {p} remembered how {m} had once helped {o}."],
         ["So {n} ran after {m} to the {place}.", "So {p} went to the house of {m}.",
          "The next {time} {p} looked for {m} at the {place}."],
-        ["\"I am sorry,\" said {n}. \"Let us share it.\"", "\"Here, half of it is for you,\" said {n}.",
+        ["\"I am sorry,\" said {n}. \"Let us share it.\"", "\"Here, you can have it first,\" said {n}.",
          "{n} said sorry and gave {o2} the {colour} {thing}."],
         ["{m} smiled, and they played until {time2}.", "They laughed and were friends again.",
          "After that they shared everything."],
@@ -201,7 +203,7 @@ PLOTS = {
         ["The way was long, and {n} was tired.", "In the {time} it was {weather}, and {p} rested under a tree.",
          "Twice {p} took the wrong path."],
         ["But {p} went on, step by step.", "\"I can do it,\" {p} said to the {animal}.", "Then {p} saw it from far away."],
-        ["At the end of the road there was a {colour} {thing}.", "Behind the {place2} lay the most beautiful {place} of all.",
+        ["At the end of the road there was a {colour} {thing}.", "Behind the {place2} lay the most beautiful {beauty} of all.",
          "There, {hiding2}, was a box full of {colour} coins."],
         ["{n} came home at night, tired but {feeling}.", "{P} ran home to tell {m} about it.",
          "That night {p} dreamed of new roads."],
@@ -209,7 +211,7 @@ PLOTS = {
     "work": [
         ["{Q} {family} had much to do that day.", "{n} and {m} wanted to earn a {colour} {thing}.",
          "The {helper} was ill, so {n} went to help."],
-        ["First {p} {job}.", "{n} {job}, and {m} {job2}.", "In the {time} {p} {job}."],
+        ["First {p} {job}.", "{n} {job}, and {m} {job4}.", "In the {time} {p} {job}."],
         ["Then {p} {job2}.", "After that they {job3}.", "Next {p} {job2} and sang a song."],
         ["It was hard work, and {p} was tired.", "{m} wanted to stop, but {n} said, \"Not yet.\"",
          "A {animal} watched them the whole {time}."],
@@ -252,9 +254,9 @@ def story(rng):
     names = rng.sample(GIRLS, 3), rng.sample(BOYS, 3)
     pick = rng.choice
     skill = pick(SKILLS)
-    places, things, foods = rng.sample(PLACES, 2), rng.sample(THINGS, 2), rng.sample(FOODS, 2)
-    hiding, jobs, seasons, times = rng.sample(HIDING, 2), rng.sample(JOBS, 3), rng.sample(SEASONS, 2), rng.sample(TIMES, 2)
-    rooms = rng.sample(ROOMS, 2)
+    places, things, foods = rng.sample(PLACES, 4), rng.sample(THINGS, 2), rng.sample(FOODS, 2)
+    hiding, jobs, seasons, times = rng.sample(HIDING, 2), rng.sample(JOBS, 4), rng.sample(SEASONS, 2), rng.sample(TIMES, 2)
+    rooms, days = rng.sample(ROOMS, 2), rng.sample(DAYS, 2)
     slots = dict(
         n=names[0][0] if girl else names[1][0], m=names[0][1] if girl2 else names[1][1], m2=pick(names)[2],
         child="girl" if girl else "boy", p="she" if girl else "he", P="She" if girl else "He",
@@ -262,9 +264,9 @@ def story(rng):
         o2="her" if girl2 else "him",
         trait=pick(TRAITS), age=pick(AGES), animal=pick(ANIMALS), pet=pick(PET_NAMES), colour=pick(COLOURS),
         size=pick(SIZES), thing=things[0], thing2=things[1], food=foods[0], food2=foods[1], room=rooms[0],
-        room2=rooms[1], place=places[0], place2=places[1], weather=pick(WEATHER), time=times[0], time2=times[1],
-        day=pick(DAYS), season=seasons[0], season2=seasons[1], hiding=hiding[0], hiding2=hiding[1],
-        helper=pick(HELPERS), feeling=pick(FEELINGS), sad=pick(SAD), job=jobs[0], job2=jobs[1], job3=jobs[2],
+        room2=rooms[1], place=places[0], place2=places[1], home=places[2], beauty=places[3], weather=pick(WEATHER), time=times[0], time2=times[1],
+        day=days[0], day2=days[1], dish=pick(DISHES), crop=pick(CROPS), season=seasons[0], season2=seasons[1], hiding=hiding[0], hiding2=hiding[1],
+        helper=pick(HELPERS), feeling=pick(FEELINGS), sad=pick(SAD), job=jobs[0], job2=jobs[1], job3=jobs[2], job4=jobs[3],
         skill=skill[0], skilled=skill[1], skillplace=skill[2], lesson=pick(LESSONS),
         family=pick(["mother", "father", "sister", "brother", "grandmother", "grandfather"]))
     lines = [OPENINGS, DAYBREAKS] + PLOTS[pick(sorted(PLOTS))] + [ENDINGS]
@@ -339,7 +341,7 @@ def key(rng, withheld=False):
 
 
 def value(rng, withheld=False):
-    if not withheld and rng.random() < .12:
+    if not withheld and rng.random() < .08:
         digits = rng.choice([3, 4, 6, 7])
         return str(rng.randrange(10 ** (digits - 1), 10 ** digits))
     while True:
@@ -349,14 +351,14 @@ def value(rng, withheld=False):
 
 
 # Loss weights per kind of segment.
-PLAIN, ANSWER, UNKNOWN, ASKED = 1.0, 5.0, 0.1, 0.3
+PLAIN, ANSWER, UNKNOWN, ASKED = 1.0, 5.0, 0.2, 0.3
 
 
 def needle(attribute, name, number, known=False):
     """The fact, or with known=True its echo: the same words, but now the number can be looked up."""
     if known:
         return [(f" The {attribute} for {name} is", PLAIN), (" " + number, ANSWER), (".", PLAIN)]
-    return [(f" The {attribute} for", UNKNOWN * 5), (" " + name, UNKNOWN), (" is", PLAIN), (" " + number, UNKNOWN), (".", PLAIN)]
+    return [(f" The {attribute} for", .5), (" " + name, UNKNOWN), (" is", PLAIN), (" " + number, UNKNOWN), (".", PLAIN)]
 
 
 def question(attribute, name):
@@ -385,8 +387,9 @@ class Filler:
         return " " + self.left.pop()
 
 
-def haystack(rng, length, count):
-    """Endless segments of story, needles and questions; count(segments) tells how many tokens they are."""
+def haystack(rng, length):
+    """Endless segments of story, needles and questions. An answer may end the text, so that a prompt which ends in a
+    question gets its answer and no more; what follows still asks for facts from before, to keep distances long."""
     density = rng.choice([.9, .6, .3, .1] if length <= 256 else [.9, .5, .2, .05])
     favourite = rng.choice(ATTRIBUTES)
     filler, facts, used = Filler(rng), [], set()
@@ -394,6 +397,8 @@ def haystack(rng, length, count):
         if facts and rng.random() < .35:
             attribute, name, number = rng.choice(facts)
             yield question(attribute, name) + needle(attribute, name, number, known=True)
+            if rng.random() < .5:
+                yield [(EOS, PLAIN), (BOS, 0.)]
         elif rng.random() < density:
             attribute = favourite if rng.random() < .8 else rng.choice(ATTRIBUTES)
             name, number = key(rng), value(rng)
@@ -407,26 +412,30 @@ def haystack(rng, length, count):
 
 def stripped(segments):
     """The same segments without the very first blank."""
-    return [(segments[0][0][1:], segments[0][1])] + segments[1:]
+    return [(segments[0][0].removeprefix(" "), segments[0][1])] + segments[1:]
 
 
 def needles_text(rng, length, count):
     """<bos> story, needles and questions up to `length` tokens."""
-    segments, total, first = [(BOS, 0.)], 1, True
-    for part in haystack(rng, length, count):
-        part = stripped(part) if first else part
-        first = False
-        segments += part
+    segments, total = [(BOS, 0.)], 1
+    for part in haystack(rng, length):
+        segments += stripped(part) if segments[-1][0] == BOS else part
         total += count(part)
         if total >= length:
             return segments
 
 
 def stories_text(rng, length, count):
-    """<bos> story <eos> <bos> story <eos> ..."""
+    """<bos> story <eos> <bos> story <eos> ..; some begin in the middle of a story or of a sentence."""
     segments, total = [], 0
     while total < length:
-        part = [(BOS, 0.), (" ".join(story(rng)[1]), PLAIN), (EOS, PLAIN)]
+        sentences = story(rng)[1]
+        if rng.random() < .25:
+            sentences = sentences[rng.randrange(1, len(sentences)):]
+        words = " ".join(sentences)
+        if rng.random() < .1:
+            words = words[words.index(" ", rng.randrange(len(words) // 2)) + rng.randrange(2):]
+        part = [(BOS, 0.), (words, PLAIN), (EOS, PLAIN)]
         segments += part
         total += count(part)
     return segments
@@ -500,9 +509,8 @@ def needle_prompt(rng, length, needles, depth, count, seen=False):
         if room < 0:
             break
         body.append(part)
-    places = [depth] + [rng.random() for _ in fixed[1:]]
-    for place, part in sorted(zip(places, fixed), key=lambda item: -item[0]):
-        body.insert(round(place * len(body)), part) if part is not fixed[0] else None
+    for part in fixed[1:]:
+        body.insert(rng.randint(0, len(body)), part)
     body.insert(round(depth * len(body)), fixed[0])
     whole = stripped([segment for part in body + [ask] for segment in part])
     return "".join(text for text, _ in whole), "".join(text for text, _ in answer)

@@ -18,14 +18,17 @@ from tokenizer import Tokenizer
 # (linear from the previous stage's), share of sequences whose positions are stretched over the whole context
 STAGES = [
     dict(until=1.2e6, mix=[(96, 2048, .8), (256, 2048, .2)], lr=1e-3, stretch=0.),
-    dict(until=3.0e6, mix=[(128, 2048, .5), (384, 4096, .5)], lr=1e-3, stretch=0.),
-    dict(until=6.0e6, mix=[(256, 4096, .5), (768, 4096, .5)], lr=1e-3, stretch=.2),
-    dict(until=12e6, mix=[(256, 4096, .3), (512, 4096, .3), (1024, 4096, .4)], lr=1e-3, stretch=.3),
+    dict(until=3e6, mix=[(128, 2048, .5), (384, 4096, .5)], lr=1e-3, stretch=0.),
+    dict(until=6e6, mix=[(256, 4096, .5), (768, 4096, .5)], lr=1e-3, stretch=.2),
+    dict(until=9e6, mix=[(256, 4096, .3), (512, 4096, .3), (1024, 4096, .4)], lr=1e-3, stretch=.3),
+    dict(until=11e6, mix=[(512, 4096, .4), (2048, 4096, .35), (4096, 4096, .15), (8192, 8192, .1)], lr=7e-4, stretch=.4),
+    dict(until=13e6, mix=[(256, 4096, .3), (1024, 4096, .3), (2048, 4096, .15), (4096, 4096, .15), (8192, 8192, .1)],
+         lr=5e-5, stretch=.4),
 ]
 
 
-# Factors on the learning rate: the tied embedding, and the matrices that Muon moves. Against 1 and 1 (and against plain
-# AdamW) 4 and 4 reached the same answer loss in half of the steps.
+# Factors on the learning rate: the tied embedding, and the matrices that Muon moves. In the first 200 steps 4 and 4
+# reached an answer loss of 1.02, 1 and 1 one of 2.07, AdamW alone 1.79 (with 4 on the embedding 1.68).
 EMBEDDING, MATRICES = 4., 4.
 
 
@@ -182,7 +185,7 @@ def main():
             say(f"step {step} tokens {tokens/1e6:.2f}M s {seconds:.0f} tok/s {since/(now-last):.0f} lr {lr:.2e} "
                 f"answer {sums[0]/max(1,sums[1]):.4f} text {sums[2]/max(1,sums[3]):.4f} norm {norm:.2f}")
             last, since, sums = now, 0, [0.] * 4
-        if step % (args.report * 10) == 0:
+        if step % (args.report * 5) == 0:
             save()
     seconds += time.time() - last
     save()
