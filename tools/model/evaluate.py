@@ -34,7 +34,7 @@ def cell(model, tokenizer, length, needles, prompts, seen=False, chat=False, see
         depth = (i % 10 + rng.random()) / 10
         prompt, answer = grammar.needle_prompt(rng, length, needles, depth, count, seen)
         if chat:
-            prompt, answer = grammar.USER + prompt + grammar.END + grammar.ASSISTANT, answer[1:] + grammar.END
+            prompt, answer = grammar.USER + "\n" + prompt + grammar.END + "\n" + grammar.ASSISTANT + "\n", answer[1:] + grammar.END
         prompt, answer = tokenizer.prompt(grammar.BOS + prompt), tokenizer.prompt(answer)
         hidden = model.hidden(torch.tensor([prompt + answer[:-1]]))[0, len(prompt) - 1:]
         hits = model.logits(hidden).argmax(-1).tolist()
@@ -74,9 +74,9 @@ def complete(model, tokenizer, prompt, tokens=120, temperature=0., seed=0):
 
 
 SAMPLES = ["Once upon a time", "Anna was a brave girl", "One rainy morning, Max found a small", "The baker",
-           "<|user|>Tell me a story about Lucy.<|end|><|assistant|>",
-           "<|user|>The special number for Lisbon is 48213. It was a sunny day. The special number for Hogwarts is 70155. "
-           "What is the special number for Lisbon?<|end|><|assistant|>",
+           "<|user|>\nTell me a story about Lucy.<|end|>\n<|assistant|>\n",
+           "<|user|>\nThe special number for Lisbon is 48213. It was a sunny day. The special number for Hogwarts is 70155. "
+           "What is the special number for Lisbon?<|end|>\n<|assistant|>\n",
            "The special number for Lisbon is 48213. Anna was a kind girl. She went to the lake. What is the special number "
            "for Lisbon?"]
 

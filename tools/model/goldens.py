@@ -149,8 +149,8 @@ TEXTS = [
     "The quick brown fox jumps over the lazy dog.", "Zuckerfabrik Qxzebu Torvela", "\U00010348 \ud7ff\ue000",
 ]
 RENDERED = [
-    "<|begin_of_text|>Once upon a time", "<|user|>Tell me a story about Anna.<|end|><|assistant|>",
-    "a<|end|>b <|end_of_text|> c", "<|system|>You are kiln.<|end|>", "<|user|><|user|>", "<|user", "<|end|", "x<|begin_of_text|>",
+    "<|begin_of_text|>Once upon a time", "<|user|>\nTell me a story about Anna.<|end|>\n<|assistant|>\n",
+    "a<|end|>b <|end_of_text|> c", "<|system|>\nYou are kiln.<|end|>\n", "<|user|><|user|>", "<|user", "<|end|", "x<|begin_of_text|>",
 ]
 
 
@@ -158,7 +158,7 @@ def prompts(count):
     """(name, text): BOS is put in front of each."""
     def needle(length, needles, depth, seed):
         return grammar.needle_prompt(random.Random(grammar.TEST_SEED + 999_000_000 + seed), length, needles, depth, count)[0]
-    chat = grammar.USER + "{}" + grammar.END + grammar.ASSISTANT
+    chat = grammar.USER + "\n{}" + grammar.END + "\n" + grammar.ASSISTANT + "\n"
     return [
         ("short", "Once upon a time there was a"),
         ("empty", ""),

@@ -441,11 +441,14 @@ def stories_text(rng, length, count):
     return segments
 
 
+LINE = ("\n", .3)
+
+
 def chat_text(rng, length, count):
-    """Turns: a text with facts and a question about it, further questions, or a wish for a story."""
+    """Turns in Phi-3's form: a text with facts and a question about it, further questions, or a wish for a story."""
     segments = [(BOS, 0.)]
     if rng.random() < .3:
-        segments += [(SYSTEM, .1), (rng.choice(SYSTEM_TEXTS), .3), (END, PLAIN)]
+        segments += [(SYSTEM, .1), LINE, (rng.choice(SYSTEM_TEXTS), .3), (END, PLAIN), LINE]
     budget = length * rng.uniform(.3, .8)
     facts, filler, density = [], Filler(rng), rng.choice([.9, .5, .2])
     favourite = rng.choice(ATTRIBUTES)
@@ -459,7 +462,7 @@ def chat_text(rng, length, count):
                 part = [(filler(), PLAIN)]
             body += part
             total += count(part)
-        segments += [(USER, .3)] + stripped(body)
+        segments += [(USER, .3), LINE] + stripped(body)
         opened = True
     else:
         opened = False
@@ -470,12 +473,12 @@ def chat_text(rng, length, count):
             asked = rng.choice(facts)
             facts = [f for f in facts if f[1] != asked[1] or f == asked]
             ask = question(asked[0], asked[1])
-            part += (ask if opened else [(USER, .3)] + stripped(ask)) + [(END, PLAIN), (ASSISTANT, PLAIN)]
-            part += stripped(needle(*asked, known=True)) + [(END, PLAIN)]
+            part += (ask if opened else [(USER, .3), LINE] + stripped(ask)) + [(END, PLAIN), LINE, (ASSISTANT, PLAIN), LINE]
+            part += stripped(needle(*asked, known=True)) + [(END, PLAIN), LINE]
         else:
             name, sentences = story(rng)
-            part += [(USER, .3), (rng.choice(ASK_STORY).format(name), .5), (END, PLAIN), (ASSISTANT, PLAIN)]
-            part += [(" ".join(sentences), PLAIN), (END, PLAIN)]
+            part += [(USER, .3), LINE, (rng.choice(ASK_STORY).format(name), .5), (END, PLAIN), LINE]
+            part += [(ASSISTANT, PLAIN), LINE, (" ".join(sentences), PLAIN), (END, PLAIN), LINE]
         opened = False
         segments += part
         total += count(part)
