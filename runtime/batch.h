@@ -4,7 +4,7 @@
 //   rows                        a b c d        e
 //   tokens   [T]                17 4 99 3      8              a prefill chunk of four and one decode
 //   pos      [T]                0 1 2 3        41             position of the row in its sequence
-//   seq_of   [T]                2 2 2 2        0              its slot
+//   seq_of   [T]                0 0 0 0        1              its sequence in the batch
 //   q_start  [S+1]              0              4      5       rows of sequence s: q_start[s] .. q_start[s+1]
 //   slot_of  [S]                2              0
 //   counts   [4]                n_tokens 5, n_seqs 2, longest chunk 4, 0
