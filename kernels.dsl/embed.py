@@ -29,7 +29,7 @@ def embed(y, table, scale, token, rows, vocab, n, sy, BLOCK: tl.constexpr):
     live = col < n
 
     tok = tl.load(token + row)
-    known = live & (tok >= 0) & (tok < vocab)
+    known = col < tl.where((tok >= 0) & (tok < vocab), n, 0)
     src = tok.to(tl.int64) * n
     v = tl.load(table + src + col, mask=known, other=0).to(tl.float32)
     if scale is not None:
