@@ -36,7 +36,8 @@ typedef struct StepBuffers {
     int32_t *counts;                  ///< [4]: n_tokens, n_seqs, longest chunk, 0
     float *temperature, *top_p, *min_p; ///< [max_seqs]
     int32_t *top_k;                   ///< [max_seqs]
-    int64_t *seed;                    ///< [max_seqs]; a stream per request and token: seed mixed with the position
+    int64_t *seed;                    ///< [max_seqs] of the request
+    int32_t *draw;                    ///< [max_seqs] counter of the draw: the position of the token being drawn
     int32_t *out_ids;                 ///< [max_seqs] written by the sampling kernel
     float *logits;                    ///< [max_seqs or, for StepShape.all_logits, n_tokens][vocab] f32
     int32_t max_tokens, max_seqs;     ///< capacities

@@ -52,12 +52,12 @@ typedef struct DeviceOps {
     void (*copy)(Device *dev, void *dst, const void *src, size_t bytes);
     /// Runs n launches that do not depend on each other; returns when all are done.
     KilnStatus (*run)(Device *dev, int32_t n, const Launch *const *launches, Diag *diag);
-    void (*close)(Device *dev);
 } DeviceOps;
 
 typedef struct DeviceRange {
     MemRange range;
     bool is_borrowed; ///< memory of someone else, made known by device_import
+    bool is_hidden;   ///< checks see its parts instead: the arena of a graph
 } DeviceRange;
 
 struct Device {
@@ -71,6 +71,8 @@ struct Device {
     int32_t n_ranges, cap_ranges;
     Tls *tls;              ///< [n_threads]
     int64_t scratch_bytes; ///< of each Tls
+    MemRange *checks;      ///< room for the ranges of one checked launch
+    int32_t cap_checks;
     bool guard;
 };
 
@@ -89,7 +91,7 @@ MUST_USE KilnStatus device_open(const DeviceOptions *options, Device **out, Diag
 /// Frees what is still allocated too. NULL is fine.
 void device_close(Device *dev);
 
-/// Zeroed device memory. `name` (copied? no: borrowed, a literal) says in reports what it is.
+/// Zeroed device memory, 64-byte aligned. `name` says in reports what it is; borrowed, outlives the memory.
 /// @return KILN_OK; KILN_ERR_NOMEM with K301
 MUST_USE KilnStatus device_alloc(Device *dev, size_t bytes, const char *name, void **out, Diag *diag);
 /// NULL is fine.
@@ -102,6 +104,11 @@ void device_download(Device *dev, void *dst, const void *src, size_t bytes);
 void device_copy(Device *dev, void *dst, const void *src, size_t bytes);
 /// The allocation that `at` lies in, or NULL.
 const MemRange *device_range(const Device *dev, const void *at);
+/// Says that checks are to see the parts of this allocation that a launch names, not the whole.
+void device_hide(Device *dev, const void *at);
+/// Runs n launches that do not depend on each other; returns when all are done.
+/// @return KILN_OK; KILN_ERR_DEVICE: an assertion of a kernel, or a check, failed
+MUST_USE KilnStatus device_run(Device *dev, int32_t n, const Launch *const *launches, Diag *diag);
 /// Bytes that can still be allocated now.
 size_t device_memory_free(Device *dev);
 /// Makes sure that kernels find `bytes` of scratch per thread. Not while launches run.
@@ -113,6 +120,9 @@ typedef struct DeviceBandwidth {
     double read, copy; ///< copy counts bytes read plus bytes written
 } DeviceBandwidth;
 MUST_USE KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *out, Diag *diag);
+
+extern const DeviceOps device_cpu_ops;     ///< native code, a pool of threads
+extern const DeviceOps device_checked_ops; ///< interp, emu: image_run, every access checked
 
 /// The rows of the device table: name patterns and why each can or cannot be used here.
 typedef struct DeviceKind {

@@ -28,7 +28,7 @@ typedef struct PoolOptions {
 /// One task. `thread` is 0 for the caller of pool_run, 1 .. n_threads - 1 for workers.
 typedef void (*PoolTask)(void *user, int32_t thread, int64_t task);
 
-enum { POOL_MAX_THREADS = 256, POOL_MAX_TASKS = 1 << 18 };
+enum { POOL_MAX_THREADS = 256, POOL_MAX_TASKS = (1 << 18) - 1 };
 
 /// Starts the workers. @param out owned: pool_close()
 /// @return KILN_OK; KILN_ERR_NOMEM: no memory, or the system gave no thread
