@@ -27,7 +27,7 @@ static void one_by_one(const char *file, int32_t least, double tolerance)
     Lab lab;
     JsonDoc doc;
     LabCase *cases;
-    open_stories(&lab, file, 1, KV_F32);
+    open_stories(&lab, file, 1, KV_f32);
     int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases), vocab = lab.model->facts.vocab;
     cr_assert_eq(n, 9);
     for (int32_t i = 0; i < n; i++) {
@@ -65,7 +65,7 @@ static void quantised(const char *file, const char *name, int32_t least, double 
     Lab lab;
     JsonDoc doc;
     LabCase *cases;
-    open_stories(&lab, file, 1, KV_F32);
+    open_stories(&lab, file, 1, KV_f32);
     int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases), vocab = lab.model->facts.vocab;
     double worst = 0;
     for (int32_t i = 0; i < n; i++) {
@@ -108,7 +108,7 @@ Test(stories, nine_prompts_in_one_ragged_batch_give_the_ids_of_each_alone, .time
     JsonDoc doc;
     LabCase *cases;
     int32_t requests[16];
-    open_stories(&lab, STORIES "gguf/stories260K-f32.gguf", 9, KV_F32);
+    open_stories(&lab, STORIES "gguf/stories260K-f32.gguf", 9, KV_f32);
     int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases);
     for (int32_t i = 0; i < n; i++) requests[i] = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt, 200, NULL);
     lab_run(&lab);
@@ -127,8 +127,8 @@ Test(stories, int8_pages_change_the_logits_a_little_and_hold_a_third_of_the_byte
     Lab exact, coarse;
     JsonDoc doc;
     LabCase *cases;
-    open_stories(&exact, STORIES "gguf/stories260K-f32.gguf", 1, KV_F32);
-    open_stories(&coarse, STORIES "gguf/stories260K-f32.gguf", 1, KV_I8);
+    open_stories(&exact, STORIES "gguf/stories260K-f32.gguf", 1, KV_f32);
+    open_stories(&coarse, STORIES "gguf/stories260K-f32.gguf", 1, KV_int8);
     int32_t n = lab_cases(&exact, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases), vocab = exact.model->facts.vocab;
     cr_expect_lt(kv_page_bytes(kv_pool_shape(engine_kv(coarse.engine))) * 2, kv_page_bytes(kv_pool_shape(engine_kv(exact.engine))));
     double worst = 0;

@@ -37,18 +37,18 @@ static void compare(const char *device, int32_t longest, int32_t n_slots, KvForm
 
 Test(tiny, greedy_ids_are_the_recorded_ones, .timeout = 600)
 {
-    compare("cpu", 1000, 1, KV_F32, 64, 1e-3);
+    compare("cpu", 1000, 1, KV_f32, 64, 1e-3);
 }
 
 Test(tiny, a_ragged_batch_gives_the_ids_of_each_prompt_alone, .timeout = 600)
 {
-    compare("cpu", 1000, 8, KV_F32, 64, 1e-3);
+    compare("cpu", 1000, 8, KV_f32, 64, 1e-3);
 }
 
 Test(tiny, bf16_and_int8_pages_still_find_the_needle, .timeout = 600)
 {
-    compare("cpu", 400, 4, KV_BF16, 24, 0.6);
-    compare("cpu", 400, 4, KV_I8, 24, 0.6);
+    compare("cpu", 400, 4, KV_bf16, 24, 0.6);
+    compare("cpu", 400, 4, KV_int8, 24, 0.6);
 }
 
 Test(tiny, after_warm_up_nothing_compiles_records_or_allocates, .timeout = 300)
