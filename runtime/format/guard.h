@@ -8,7 +8,7 @@
 
 typedef KilnStatus GuardBody(void *cx, Diag *diag);
 
-/// Runs `body(cx, diag)` with an escape on `arena`, and takes the escape away again.
+/// Runs `body(cx, diag)` with an escape on `arena`, and puts the former one back.
 /// @param what  named in the message when memory runs out
 /// @return what the body returns; KILN_ERR_NOMEM: K102
 MUST_USE KilnStatus guard_run(Arena *arena, GuardBody *body, void *cx, const char *what, Diag *diag);

@@ -21,7 +21,7 @@ enum {
     TOKENIZER_MERGES_MAX = 8 << 20,
     TOKENIZER_PIECE_MAX = 64 << 10, ///< bytes of one piece
     TOKENIZER_ADDED_MAX = 1024,     ///< bytes of one added token
-    TOKENIZER_TEXT_MAX = 64 << 20,  ///< bytes of one text to encode
+    TOKENIZER_TEXT_MAX = 16 << 20,  ///< bytes of one text to encode
 };
 
 typedef struct Tokenizer Tokenizer;
@@ -68,8 +68,8 @@ MUST_USE KilnStatus tokenizer_from_dir(const char *dir, const ModelConfig *confi
 /// NULL is fine.
 void tokenizer_close(Tokenizer *tok);
 
-/// Appends the ids of `text`, any bytes, to *out in `arena`. Bytes that are no UTF-8 become U+FFFD, or byte
-/// tokens where the vocabulary is SentencePiece's. Time n log n.
+/// Appends the ids of `text`, any bytes, to *out in `arena`. Bytes that are no UTF-8 become byte tokens when
+/// merging by score and U+FFFD when merging by rank. Time n log n.
 /// @return KILN_OK; KILN_ERR_LIMIT: K222 text too long; KILN_ERR_INPUT: K223 a character without a token
 ///         (vocabularies without bytes or unknown); KILN_ERR_NOMEM
 MUST_USE KilnStatus tokenizer_encode(const Tokenizer *tok, Str text, uint32_t flags, Arena *arena, TokenIds *out,
