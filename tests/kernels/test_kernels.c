@@ -1,0 +1,162 @@
+// tests/kernels/test_kernels.c - every kernel and launch card, on every rung that this machine can climb.
+//
+//   interpreter  <->  cpu:generic, cpu:avx2 (cpu:avx512 where the host has it)   >= 200 cases each per kernel
+//   interpreter  <->  emu:sm_80                                                  a few cases per card
+//   sm_75 .. sm_90a   compiled, and assembled where the toolkit is installed
+//
+// A case is a seed: sizes 0 and 1 among them, rows at odd strides, bases off by an element, buffers against
+// guard pages. The last test changes one operation of each kernel and expects to be told.
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "tests/kernels/rung.h"
+
+enum { CASES_PER_KERNEL = 200, TIME_LIMIT_S = 600 };
+
+TestSuite(kernels, .timeout = TIME_LIMIT_S);
+
+static const Target interp = {.kind = TARGET_INTERP};
+
+static void expect_agreement(const char *file, const char *func, const char *target_name, int32_t n_cases, bool may_lack)
+{
+    Diag diag;
+    diag_init(&diag, heap_default());
+    Target target;
+    cr_assert_eq(target_parse(target_name, &target, &diag), KILN_OK);
+    KernelFile f;
+    file_up(&f, file, NULL, func);
+    Seen seen = {0};
+    int32_t per_card = (int32_t)MAX(div_up(n_cases, f.n_cards), 2);
+    for (int32_t i = 0; i < f.n_cards; i++) {
+        Rung oracle, rung;
+        StrBuf why = {0};
+        bool up = rung_up(&oracle, &f, &f.cards[i], &interp, &diag);
+        if (!up) diag_render(&diag, &why);
+        cr_assert(up, "%s: interp: %s", func, why.data ? why.data : "");
+        up = rung_up(&rung, &f, &f.cards[i], &target, &diag);
+        if (!up) diag_render(&diag, &why);
+        if (!up && may_lack) cr_skip_test("%s has no %s here: %s", func, target_name, why.data ? why.data : "");
+        cr_assert(up, "%s: %s: %s", func, target_name, why.data ? why.data : "");
+        if (rung.image) {
+            const char *trouble = rungs_compare(&f, &f.cards[i], &oracle, &rung, (uint64_t)i * 1000, per_card, &seen);
+            cr_expect(!trouble, "%s", trouble);
+        }
+        rung_down(&rung);
+        rung_down(&oracle);
+        strbuf_free(&why);
+    }
+    if (target_runs_here(&target)) cr_expect_geq(seen.cases, n_cases, "%s ran %ld cases", func, (long)seen.cases);
+    file_down(&f);
+    diag_reset(&diag);
+}
+
+#define AGREES(file, func)                                                                                             \
+    Test(kernels, func##_on_avx2_agrees_with_the_interpreter)                                                          \
+    {                                                                                                                  \
+        expect_agreement(file, #func, "cpu:avx2", CASES_PER_KERNEL, false);                                            \
+    }                                                                                                                  \
+    Test(kernels, func##_on_any_cpu_agrees_with_the_interpreter)                                                       \
+    {                                                                                                                  \
+        expect_agreement(file, #func, "cpu:generic", CASES_PER_KERNEL, false);                                         \
+    }                                                                                                                  \
+    Test(kernels, func##_compiles_for_avx512_and_agrees_where_the_host_has_it)                                         \
+    {                                                                                                                  \
+        expect_agreement(file, #func, "cpu:avx512", CASES_PER_KERNEL, false);                                          \
+    }
+
+AGREES("rmsnorm.py", rmsnorm)
+AGREES("silu_mul.py", silu_mul)
+AGREES("softmax.py", softmax)
+AGREES("embed.py", embed)
+AGREES("gemv.py", gemv)
+AGREES("gemm.py", gemm)
+AGREES("rope.py", rope_append)
+AGREES("attention.py", attend)
+AGREES("attention.py", attend_merge)
+AGREES("sample.py", argmax)
+AGREES("sample.py", sample)
+
+// ---- the comparison can fail --------------------------------------------------------------------------
+
+typedef struct Mutation {
+    const char *file, *func, *from, *to;
+} Mutation;
+
+static const Mutation mutations[] = {
+    {"rmsnorm.py", "rmsnorm", "/ n + eps", "/ n - eps * 1000.0"},
+    {"rmsnorm.py", "rmsnorm", "v * scale * gain", "v * scale + gain"},
+    {"rmsnorm.py", "rmsnorm", "live = col < n", "live = col <= n"},
+    {"silu_mul.py", "silu_mul", "1.0 + tl.exp", "1.0 - tl.exp"},
+    {"softmax.py", "softmax", "v - tl.max", "v + tl.max"},
+    {"embed.py", "embed", "(tok < vocab)", "(tok <= vocab)"},
+    {"gemv.py", "gemv", "acc += part", "acc -= part"},
+    {"gemv.py", "gemv", "wv.to(tl.float32) * xv", "wv.to(tl.float32) + xv"},
+    {"gemm.py", "gemm", "m0 + m < n_rows", "m0 + m <= n_rows"},
+    {"gemm.py", "gemm", "k0 + k < K", "k0 + k < K - 1"},
+    {"rope.py", "rope_append", "ka * c - kb * s", "ka * c + kb * s"},
+    {"rope.py", "rope_append", "place % PAGE", "place // PAGE"},
+    {"attention.py", "attend", "<= last_key", "< last_key"},
+    {"attention.py", "attend", "total * shrink + tl.sum", "total + tl.sum"},
+    {"attention.py", "attend_merge", "logs - base", "logs + base"},
+    {"sample.py", "argmax", "better = v > top", "better = v >= top"},
+    {"sample.py", "sample", "before <= ties", "before < ties"},
+    {"sample.py", "sample", ">= goal", "> goal * 1.5"},
+};
+
+static char *mutated(Arena *a, const char *text, const Mutation *m)
+{
+    const char *at = strstr(text, m->from);
+    cr_assert(at, "%s has no `%s` to change", m->file, m->from);
+    return arena_printf(a, "%.*s%s%s", (int)(at - text), text, m->to, at + strlen(m->from));
+}
+
+/// Does some case of some card show the difference? A case that fails to run shows it too.
+static bool is_noticed(KernelFile *plain, KernelFile *changed, const Target *target)
+{
+    Diag diag;
+    diag_init(&diag, heap_default());
+    bool noticed = false;
+    for (int32_t i = 0; i < plain->n_cards && !noticed; i++) {
+        Rung oracle, rung;
+        Seen seen = {0};
+        cr_assert(rung_up(&oracle, plain, &plain->cards[i], &interp, &diag));
+        cr_assert(rung_up(&rung, changed, &changed->cards[i], target, &diag));
+        noticed = rungs_compare(plain, &plain->cards[i], &oracle, &rung, (uint64_t)i * 1000, 12, &seen) != NULL;
+        rung_down(&rung);
+        rung_down(&oracle);
+    }
+    diag_reset(&diag);
+    return noticed;
+}
+
+// The changed kernel runs in the interpreter: it is checked, so a change that reads or writes out of bounds
+// is a report and not a crash of the test.
+Test(kernels, a_kernel_with_one_changed_operation_is_noticed)
+{
+    for (int32_t i = 0; i < COUNT_OF(mutations); i++) {
+        const Mutation *m = &mutations[i];
+        Arena a;
+        arena_init(&a, heap_default());
+        StrBuf text = {0};
+        cr_assert_eq(file_read(arena_printf(&a, "%s/kernels.dsl/%s", KILN_SOURCE_DIR, m->file), &text, NULL), KILN_OK);
+        KernelFile plain, changed;
+        file_up(&plain, m->file, NULL, m->func);
+        file_up(&changed, m->file, mutated(&a, text.data, m), m->func);
+        cr_expect(is_noticed(&plain, &changed, &interp), "%s: nothing differs with `%s` for `%s`", m->func, m->to, m->from);
+        file_down(&changed);
+        file_down(&plain);
+        strbuf_free(&text);
+        arena_reset(&a);
+    }
+}
+
+Test(kernels, a_comparison_of_one_kernel_with_itself_finds_nothing)
+{
+    KernelFile plain, again;
+    file_up(&plain, "rmsnorm.py", NULL, "rmsnorm");
+    file_up(&again, "rmsnorm.py", NULL, "rmsnorm");
+    cr_expect_not(is_noticed(&plain, &again, &interp));
+    file_down(&again);
+    file_down(&plain);
+}
