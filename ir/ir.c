@@ -51,11 +51,17 @@ Func *func_new(Module *m, const char *name, int32_t n_params, const Type *const 
     return fn;
 }
 
+/// Writes nothing that is right already, so that numbered functions can be read by several threads.
+static void number_value(Value *v, int32_t id)
+{
+    if (v->id != id) v->id = id;
+}
+
 static int32_t number_region(Region *r, int32_t next)
 {
-    for (int32_t i = 0; i < r->n_args; i++) r->args[i]->id = next++;
+    for (int32_t i = 0; i < r->n_args; i++) number_value(r->args[i], next++);
     EACH_OP(op, r) {
-        for (int32_t i = 0; i < op->n_out; i++) op->out[i].id = next++;
+        for (int32_t i = 0; i < op->n_out; i++) number_value(&op->out[i], next++);
         for (int32_t i = 0; i < op->n_regions; i++) next = number_region(op->regions[i], next);
     }
     return next;
@@ -64,7 +70,7 @@ static int32_t number_region(Region *r, int32_t next)
 int32_t func_number(Func *fn)
 {
     int32_t n = number_region(fn->body, 0);
-    fn->module->n_values = MAX(fn->module->n_values, n);
+    if (fn->module->n_values < n) fn->module->n_values = n;
     return n;
 }
 

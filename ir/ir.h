@@ -154,7 +154,7 @@ typedef enum OpEffects { EFFECT_PURE, EFFECT_READS, EFFECT_WRITES, EFFECT_CONTRO
 typedef enum ElemDomain { DOMAIN_NUM, DOMAIN_INT, DOMAIN_FLOAT, DOMAIN_F32, DOMAIN_ANY } ElemDomain;
 typedef enum ElemResult { RESULT_SAME, RESULT_BOOL, RESULT_SEL } ElemResult;
 
-enum { OP_MAX_ATTRS = 3, FUNC_NUM_WARPS = 4, FUNC_NUM_STAGES = 3 };
+enum { OP_MAX_ATTRS = 3, COMBINE_MAX_OPERANDS = 64, FUNC_NUM_WARPS = 4, FUNC_NUM_STAGES = 3 };
 
 typedef struct OpFacts {
     const char *name;

@@ -266,6 +266,7 @@ static const char *check_combine_region(const Op *op)
 static const char *check_combine(const Op *op)
 {
     int64_t kind = attr(op, ATTR_COMBINE);
+    if (op->n_in > COMBINE_MAX_OPERANDS) return "too many operands";
     for (int32_t i = 0; i < op->n_in; i++) {
         if (in(op, i)->kind != TYPE_TILE || in(op, i)->is_ptr) return "operands are tiles of numbers";
         if (!type_same_shape(in(op, i), in(op, 0))) return "operands have one shape";
