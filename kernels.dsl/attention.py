@@ -31,7 +31,7 @@ import triton.language as tl
 # kiln: attend(o: *f32:16, lse: *f32, q: *f32:16, k_page: *f32:16, v_page: *f32:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32, page_k: i32, page_v: i32, page_s: i32, scale: f32, G={1,2}, HEAD_DIM=8, PAGE={4,16},
-# kiln:+ K_TOKEN={1,8}, K_DIM={PAGE,1}, SPLITS={1,2}, BLOCK_M={4,16}, BLOCK_D=8)[num_warps=4] grid=(n_blocks*SPLITS,H,S+1)
+# kiln:+ DIM_MAJOR={True,False}, SPLITS={1,2}, BLOCK_M={4,16}, BLOCK_D=8)[num_warps=4] grid=(n_blocks*SPLITS,H,S+1)
 # kiln:+ T={0,1,7,19} S={1,3} H=2 L=2 per=L*H layer0={0,H} slots=S+1 max_pages=cdiv(T,PAGE)+2 n_pages=slots*per*max_pages sq=G*H*8+1
 # kiln:+ page_k=2*PAGE*8 page_v=2*PAGE*8 page_s=0 max_visit=0 n_blocks=max(cdiv(T*G,BLOCK_M),1) scale=0.35 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -40,7 +40,7 @@ import triton.language as tl
 # kiln: attend(o: *f32:16, lse: None, q: *f32:16, k_page: *i8:16, v_page: *i8:16, k_scale: *f32, v_scale: *f32, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32, page_k: i32, page_v: i32, page_s: i32, scale: f32, G=4, HEAD_DIM={12,16}, PAGE=16,
-# kiln:+ K_TOKEN=HEAD_DIM, K_DIM=1, SPLITS=1, BLOCK_M={4,8}, BLOCK_D=16)[num_warps=4] grid=(n_blocks,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M={4,8}, BLOCK_D=16)[num_warps=4] grid=(n_blocks,H,S)
 # kiln:+ T={1,9} S={1,3} H=2 L=2 per=L*H layer0={0,H} slots=S max_pages=3 n_pages=slots*per*max_pages sq=G*H*HEAD_DIM
 # kiln:+ page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM page_s=2*PAGE max_visit=0 n_blocks=cdiv(T*G,BLOCK_M) scale=0.25 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -50,7 +50,7 @@ import triton.language as tl
 # kiln: attend(o: *f32:16, lse: *f32, q: *f32:16, k_page: *{f16,bf16}:16, v_page: *{f16,bf16}:16, k_scale: None, v_scale: None, q_start: *i32,
 # kiln:+ slot_of: *i32, seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: *i32, visit_n: *i32, max_visit: i32,
 # kiln:+ n_blocks: i32, per: i32, layer0: i32, max_pages: i32, sq: i32, page_k: i32, page_v: i32, page_s: i32, scale: f32, G=3, HEAD_DIM=32, PAGE=8,
-# kiln:+ K_TOKEN=1, K_DIM=8, SPLITS={1,4}, BLOCK_M=8, BLOCK_D=32)[num_warps=4] grid=(n_blocks*SPLITS,H,S)
+# kiln:+ DIM_MAJOR=True, SPLITS={1,4}, BLOCK_M=8, BLOCK_D=32)[num_warps=4] grid=(n_blocks*SPLITS,H,S)
 # kiln:+ T={1,9} S={1,3} H=2 L=2 per=L*H layer0={0,H} slots=S max_pages=6 n_pages=slots*per*max_pages sq=G*H*32
 # kiln:+ page_k=2*PAGE*32 page_v=2*PAGE*32 page_s=0 n_blocks=cdiv(T*G,BLOCK_M) max_visit=max_pages scale=0.18 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -60,7 +60,7 @@ import triton.language as tl
 # kiln: attend(o: *f16:16, lse: None, q: *f16:16, k_page: *f16:16, v_page: *f16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=64, PAGE=32,
-# kiln:+ K_TOKEN=64, K_DIM=1, SPLITS=1, BLOCK_M={16,64}, BLOCK_D=64)[num_warps=4] grid=(n_blocks,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M={16,64}, BLOCK_D=64)[num_warps=4] grid=(n_blocks,H,S)
 # kiln:+ T={1,20} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages=3 n_pages=slots*per*max_pages sq=G*H*64
 # kiln:+ page_k=2*PAGE*64 page_v=2*PAGE*64 page_s=0 max_visit=0 n_blocks=cdiv(T*G,BLOCK_M) scale=0.125 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -69,7 +69,7 @@ import triton.language as tl
 # kiln: attend(o: *bf16:16, lse: None, q: *bf16:16, k_page: *bf16:16, v_page: *bf16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=128, PAGE=64,
-# kiln:+ K_TOKEN=128, K_DIM=1, SPLITS=1, BLOCK_M=64, BLOCK_D=128)[num_warps=4] grid=(n_blocks,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M=64, BLOCK_D=128)[num_warps=4] grid=(n_blocks,H,S)
 # kiln:+ T={1,20} S={1,2} H=1 L=1 per=L*H layer0=0 slots=S max_pages=2 n_pages=slots*per*max_pages sq=G*H*128
 # kiln:+ page_k=2*PAGE*128 page_v=2*PAGE*128 page_s=0 max_visit=0 n_blocks=cdiv(T*G,BLOCK_M) scale=0.088 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -78,8 +78,8 @@ import triton.language as tl
 @triton.jit
 def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, list_of, list_len, list_pages,
            list_spread, visit, visit_n, max_visit, n_blocks, per, layer0, max_pages, sq, page_k, page_v, page_s,
-           scale, G: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE: tl.constexpr, K_TOKEN: tl.constexpr,
-           K_DIM: tl.constexpr, SPLITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
+           scale, G: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE: tl.constexpr, DIM_MAJOR: tl.constexpr,
+           SPLITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
     seq = tl.program_id(2)
     head = tl.program_id(1)
     if seq >= tl.load(seqs):
@@ -126,7 +126,7 @@ def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, 
         for i in range(first, masked_from):
             page = (tl.load(pages + i) + spread).to(tl.int64)
             acc, top, total = add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, i * PAGE, last_key,
-                                       n_keys, page_k, page_v, page_s, scale2, in_head, HEAD_DIM, PAGE, K_TOKEN, K_DIM,
+                                       n_keys, page_k, page_v, page_s, scale2, in_head, HEAD_DIM, PAGE, DIM_MAJOR,
                                        BLOCK_D, False)
     for i in range(masked_from, end):
         logical = i
@@ -134,8 +134,8 @@ def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, 
             logical = tl.load(visits + i)
         page = (tl.load(pages + logical) + spread).to(tl.int64)
         acc, top, total = add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, logical * PAGE,
-                                   last_key, n_keys, page_k, page_v, page_s, scale2, in_head, HEAD_DIM, PAGE, K_TOKEN,
-                                   K_DIM, BLOCK_D, True)
+                                   last_key, n_keys, page_k, page_v, page_s, scale2, in_head, HEAD_DIM, PAGE, DIM_MAJOR,
+                                   BLOCK_D, True)
 
     seen = total > 0.0
     out = acc / tl.where(seen, total, 1.0)[:, None]
@@ -148,12 +148,14 @@ def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, 
 
 @triton.jit
 def add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, key0, last_key, n_keys, page_k, page_v,
-             page_s, scale2, in_head, HEAD_DIM: tl.constexpr, PAGE: tl.constexpr, K_TOKEN: tl.constexpr,
-             K_DIM: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr):
+             page_s, scale2, in_head, HEAD_DIM: tl.constexpr, PAGE: tl.constexpr, DIM_MAJOR: tl.constexpr,
+             BLOCK_D: tl.constexpr, MASKED: tl.constexpr):
     """One page into the running (acc, top, total) of online softmax; scores are in base 2."""
     t = tl.arange(0, PAGE)
     d = tl.arange(0, BLOCK_D)
     held = key0 + t < n_keys
+    K_TOKEN: tl.constexpr = 1 if DIM_MAJOR else HEAD_DIM
+    K_DIM: tl.constexpr = PAGE if DIM_MAJOR else 1
     k_at = k_page + page * page_k + d[:, None] * K_DIM + t[None, :] * K_TOKEN
     v_at = v_page + page * page_v + t[:, None] * HEAD_DIM + d[None, :]
     if MASKED:

@@ -7,8 +7,8 @@
 
 q       [tokens, G * kv-heads, HEAD_DIM]   rows `sq` apart, rotated in place; G query heads per kv-head
 k, v    [tokens, kv-heads, HEAD_DIM]       rows `sk`, `sv` apart
-k_page, v_page   pages of keys and values, `page_k` and `page_v` elements from page to page. A key's
-        element d of token o lies at o * K_TOKEN + d * K_DIM; values are token-major [PAGE, HEAD_DIM]
+k_page, v_page   pages of keys and values, `page_k` and `page_v` elements from page to page;
+        the keys of a page are [HEAD_DIM, PAGE] if DIM_MAJOR, else [PAGE, HEAD_DIM]; values are [PAGE, HEAD_DIM]
 k_scale, v_scale  int8 pages: f32 [PAGE] of page i at i * page_s; a value is code * scale, scale = amax / 127
         over its head; None: pages hold the numbers themselves
 steps   [ROPE_DIM / 2] f32   position p turns pair i by p * steps[i]
@@ -30,7 +30,7 @@ import triton.language as tl
 # kiln: rope_append(q: *f32:16, k: *f32:16, v: *f32:16, k_page: *f32:16, v_page: *f32:16, k_scale: None, v_scale: None, steps: *f32,
 # kiln:+ pos: *i32, seq_of: *i32, q_start: *i32, slot_of: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, tokens: *i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32, sk: i32, sv: i32, page_k: i32, page_v: i32, page_s: i32, G={1,3}, HEAD_DIM=8, ROPE_DIM={4,8},
-# kiln:+ INTERLEAVED={True,False}, PAGE=4, K_TOKEN={1,8}, K_DIM={4,1}, HALF=4, BLOCK_D=8, BLOCK_G=4)[num_warps=4] grid=(T+1,H) T={0,1,9} S={1,3} H=2
+# kiln:+ INTERLEAVED={True,False}, PAGE=4, DIM_MAJOR={True,False}, HALF=4, BLOCK_D=8, BLOCK_G=4)[num_warps=4] grid=(T+1,H) T={0,1,9} S={1,3} H=2
 # kiln:+ L=2 per=L*H layer0={0,H} slots=S+1 max_pages=T+2 n_pages=slots*per*max_pages sq=G*H*8+1 sk=H*8+2 sv=H*8
 # kiln:+ page_k=2*PAGE*8 page_v=2*PAGE*8+3 page_s=0 tokens=full(T,1) q_start=ragged(T,S) seq_of=segments(q_start,T+1) slot_of=perm(slots,S)
 # kiln:+ pos=ints(0,5000,T+1) steps=uniform(0.0,1.0,ROPE_DIM//2) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -39,7 +39,7 @@ import triton.language as tl
 # kiln: rope_append(q: *{f32,bf16}:16, k: *{f32,bf16}:16, v: *{f32,bf16}:16, k_page: *i8:16, v_page: *i8:16, k_scale: *f32, v_scale: *f32, steps: *f32,
 # kiln:+ pos: *i32, seq_of: *i32, q_start: *i32, slot_of: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, tokens: *i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32, sk: i32, sv: i32, page_k: i32, page_v: i32, page_s: i32, G=2, HEAD_DIM=16, ROPE_DIM={8,16},
-# kiln:+ INTERLEAVED=False, PAGE=8, K_TOKEN=16, K_DIM=1, HALF=8, BLOCK_D=16, BLOCK_G=2)[num_warps=4] grid=(T,H) T={1,9} S={1,3} H=2
+# kiln:+ INTERLEAVED=False, PAGE=8, DIM_MAJOR=False, HALF=8, BLOCK_D=16, BLOCK_G=2)[num_warps=4] grid=(T,H) T={1,9} S={1,3} H=2
 # kiln:+ L=2 per=L*H layer0={0,H} slots=S+1 max_pages=T+2 n_pages=slots*per*max_pages sq=G*H*16 sk=H*16 sv=H*16
 # kiln:+ page_k=2*PAGE*16 page_v=2*PAGE*16 page_s=2*PAGE tokens=full(T,1) q_start=ragged(T,S) seq_of=segments(q_start,T) slot_of=perm(slots,S)
 # kiln:+ pos=ints(0,5000,T) steps=uniform(0.0,1.0,ROPE_DIM//2) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -49,7 +49,7 @@ import triton.language as tl
 # kiln: rope_append(q: *f32:16, k: *f32:16, v: *f32:16, k_page: *{f16,bf16}:16, v_page: *{f16,bf16}:16, k_scale: None, v_scale: None, steps: *f32,
 # kiln:+ pos: *i32, seq_of: *i32, q_start: *i32, slot_of: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, tokens: *i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, sk: i32:16, sv: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, G=4, HEAD_DIM=64,
-# kiln:+ ROPE_DIM=64, INTERLEAVED={True,False}, PAGE=16, K_TOKEN=1, K_DIM=16, HALF=32, BLOCK_D=64, BLOCK_G=4)[num_warps=4] grid=(T,H) T={1,5} S={1,2} H=2
+# kiln:+ ROPE_DIM=64, INTERLEAVED={True,False}, PAGE=16, DIM_MAJOR=True, HALF=32, BLOCK_D=64, BLOCK_G=4)[num_warps=4] grid=(T,H) T={1,5} S={1,2} H=2
 # kiln:+ L=2 per=L*H layer0={0,H} slots=S max_pages=2 n_pages=slots*per*max_pages sq=G*H*64 sk=H*64 sv=H*64
 # kiln:+ page_k=2*PAGE*64 page_v=2*PAGE*64 page_s=0 tokens=full(T,1) q_start=ragged(T,S) seq_of=segments(q_start,T) slot_of=perm(slots,S)
 # kiln:+ pos=ints(0,5000,T) steps=uniform(0.0,1.0,ROPE_DIM//2) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -59,7 +59,7 @@ import triton.language as tl
 def rope_append(q, k, v, k_page, v_page, k_scale, v_scale, steps, pos, seq_of, q_start, slot_of, list_of, list_len,
                 list_pages, list_spread, tokens, per, layer0, max_pages, sq, sk, sv, page_k, page_v, page_s,
                 G: tl.constexpr, HEAD_DIM: tl.constexpr, ROPE_DIM: tl.constexpr, INTERLEAVED: tl.constexpr,
-                PAGE: tl.constexpr, K_TOKEN: tl.constexpr, K_DIM: tl.constexpr, HALF: tl.constexpr,
+                PAGE: tl.constexpr, DIM_MAJOR: tl.constexpr, HALF: tl.constexpr,
                 BLOCK_D: tl.constexpr, BLOCK_G: tl.constexpr):
     t = tl.program_id(0)
     head = tl.program_id(1)
@@ -103,6 +103,8 @@ def rope_append(q, k, v, k_page, v_page, k_scale, v_scale, steps, pos, seq_of, q
     page = tl.load(list_pages + which.to(tl.int64) * max_pages + place // PAGE)
     page = (page + tl.load(list_spread + which) * (layer0 + head)).to(tl.int64)
     o = place % PAGE
+    K_TOKEN: tl.constexpr = 1 if DIM_MAJOR else HEAD_DIM
+    K_DIM: tl.constexpr = PAGE if DIM_MAJOR else 1
     k_out = k_page + page * page_k + o * K_TOKEN
     v_out = v_page + page * page_v + o * HEAD_DIM
     rest = in_head & (d >= ROPE_DIM)

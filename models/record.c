@@ -252,8 +252,7 @@ static void pass_page_strides(Recorder *r, Call *c)
 static void pass_key_layout(Recorder *r, Call *c)
 {
     pass_const(c, "PAGE", r->step->page_len);
-    pass_const(c, "K_TOKEN", r->is_gpu ? r->t->config.head_dim : 1);
-    pass_const(c, "K_DIM", r->is_gpu ? 1 : r->step->page_len);
+    pass_bool(c, "DIM_MAJOR", !r->is_gpu);
 }
 
 static KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
@@ -399,7 +398,7 @@ static KilnStatus record_sample(Recorder *r)
     pass(&c, "top_p", at(DTYPE_F32, s->top_p));
     pass(&c, "min_p", at(DTYPE_F32, s->min_p));
     pass(&c, "seed", at(DTYPE_I64, s->seed));
-    pass(&c, "step", none);
+    pass(&c, "step", at(DTYPE_I32, s->draw));
     pass_int(&c, "vocab", vocab);
     pass_int(&c, "sx", vocab);
     pass_bool(&c, "TEMPERATURE_LAST", true);

@@ -212,6 +212,10 @@ def pages_of(a, seq, head):
     return n, pages
 
 
+def key_at(a, o):
+    return o + np.arange(a.HEAD_DIM) * a.PAGE if a.DIM_MAJOR else o * a.HEAD_DIM + np.arange(a.HEAD_DIM)
+
+
 def ref_rope_append(a, grid):
     D, R, G, heads = a.HEAD_DIM, a.ROPE_DIM, a.G, grid[1]
     i = np.arange(R // 2)
@@ -244,7 +248,7 @@ def ref_rope_append(a, grid):
                 v, vs = quantised(v)
                 a.k_scale[page * a.page_s + o] = ks
                 a.v_scale[page * a.page_s + o] = vs
-            a.k_page[page * a.page_k + o * a.K_TOKEN + np.arange(D) * a.K_DIM] = k
+            a.k_page[page * a.page_k + key_at(a, o)] = k
             a.v_page[page * a.page_v + o * D + np.arange(D)] = v
 
 
@@ -257,7 +261,7 @@ def ref_attend(a, grid):
             keys, vals = np.zeros((n, D)), np.zeros((n, D))
             for j in range(n):
                 page, o = pages[j // P], j % P
-                keys[j] = a.k_page[page * a.page_k + o * a.K_TOKEN + np.arange(D) * a.K_DIM]
+                keys[j] = a.k_page[page * a.page_k + key_at(a, o)]
                 vals[j] = a.v_page[page * a.page_v + o * D + np.arange(D)]
                 if a.k_scale is not None:
                     keys[j] *= a.k_scale[page * a.page_s + o]
