@@ -29,6 +29,7 @@ typedef struct EngineOptions {
     KvFormat kv_format;
     double mem_fraction;    ///< of free device memory for weights, cache and activations [0.9]
     size_t memory_limit;    ///< bytes to plan with instead of the free memory [none]
+    size_t kv_bytes;        ///< of the cache [every slot full]; with less, the youngest sequences may be preempted
     bool all_logits;        ///< requests may ask for logits of all prompt positions
     bool one_by_one;        ///< no waves: launch after launch (--no-cuda-graph)
 } EngineOptions;
@@ -61,7 +62,7 @@ typedef enum FinishReason {
     FINISH_ERROR,
 } FinishReason;
 
-/// One token of one request. @return false to end the request here
+/// One token of one request; may call engine_submit and engine_cancel. @return false to end the request here
 typedef bool (*TokenFn)(void *user, int32_t request, int32_t token, int32_t index);
 
 typedef struct Request {
@@ -89,7 +90,7 @@ MUST_USE KilnStatus engine_run(Engine *e, Diag *diag);
 
 /// Generated so far. @return [*n] borrowed until the next step; NULL: unknown number
 const int32_t *engine_tokens(const Engine *e, int32_t id, int32_t *n, FinishReason *reason);
-/// Forgets a finished request.
+/// Forgets a finished request. Not from a callback.
 void engine_forget(Engine *e, int32_t id);
 
 typedef struct EngineStats {

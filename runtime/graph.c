@@ -39,6 +39,8 @@ struct Graph {
     VEC(const char *) sections;
     char *memory;         ///< planned buffers
     size_t memory_bytes;
+    void *given;          ///< borrowed memory for them, or NULL
+    size_t given_bytes;
     bool is_finished;
     int32_t n_waves;
     int32_t *wave_start;  ///< [n_waves + 1] into order
@@ -62,7 +64,7 @@ KilnStatus graph_new(Device *dev, const char *name, Graph **out, Diag *diag)
 void graph_free(Graph *g)
 {
     if (!g) return;
-    device_free(g->dev, g->memory);
+    if (g->memory != g->given) device_free(g->dev, g->memory);
     Heap *heap = g->dev->heap;
     arena_reset(&g->arena);
     heap_free(heap, g);
@@ -232,6 +234,10 @@ static KilnStatus plan_memory(Graph *g, Diag *diag)
     for (int32_t i = 0; i < g->tensors.len; i++) g->tensors.data[i].plan = items[i];
     void *memory = NULL;
     if (!g->memory_bytes) return KILN_OK;
+    if (g->given && g->memory_bytes <= g->given_bytes) {
+        g->memory = g->given;
+        return KILN_OK;
+    }
     KilnStatus st = device_alloc(g->dev, g->memory_bytes, "activations", &memory, diag);
     g->memory = memory;
     if (st == KILN_OK) device_hide(g->dev, memory);
@@ -263,6 +269,13 @@ static void name_ranges(Graph *g, Node *n)
         if (is_new) ranges[n->launch.n_ranges++] = (MemRange){g->memory + t->plan.offset, t->bytes, t->name};
     }
     n->launch.ranges = ranges;
+}
+
+void graph_use_memory(Graph *g, void *at, size_t bytes)
+{
+    ASSERT(!g->is_finished);
+    g->given = at;
+    g->given_bytes = bytes;
 }
 
 KilnStatus graph_finish(Graph *g, Diag *diag)

@@ -34,7 +34,10 @@ MUST_USE KilnStatus graph_launch_with(Graph *g, Kernel *k, Grid grid, const Laun
                                       const Arg *args, Diag *diag);
 /// Records a copy; dst and src are ARG_PTR or ARG_TENSOR.
 MUST_USE KilnStatus graph_copy(Graph *g, Arg dst, Arg src, size_t bytes, Diag *diag);
-/// Ends recording: forms waves, plans buffers, takes the arena from the device.
+/// Lets the planned buffers lie in borrowed device memory (64-byte aligned), when they fit: graphs that never
+/// run at the same time can share it. Before graph_finish.
+void graph_use_memory(Graph *g, void *at, size_t bytes);
+/// Ends recording: forms waves, plans buffers, takes their memory from the device unless it was given.
 /// @return KILN_OK; KILN_ERR_NOMEM
 MUST_USE KilnStatus graph_finish(Graph *g, Diag *diag);
 /// Runs all nodes in an order that keeps every dependency, and waits. Allocates nothing on a CPU.

@@ -219,7 +219,7 @@ KilnStatus pool_open(Heap *heap, const PoolOptions *options, Pool **out, Diag *d
 {
     *out = NULL;
     int32_t n_host = pool_host_cpus();
-    int32_t n = options->n_threads > 0 ? MIN(options->n_threads, n_host) : n_host;
+    int32_t n = options->n_threads > 0 ? MIN(options->n_threads, options->crowd ? POOL_MAX_THREADS : n_host) : n_host;
     Pool *p = heap_new(heap, Pool);
     Worker *workers = heap_array(heap, Worker, n);
     if (!p || !workers) {
