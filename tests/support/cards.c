@@ -353,6 +353,8 @@ static KilnStatus place_argument(Maker *m, const Code *code, int32_t i)
         return fail(m->diag, KILN_ERR_INPUT, "K901", "the launch card of %s has no word for `%s`", c->card->spec.func, p->name);
     const CodeParam *at = code_param(code, p->name);
     if (p->kind == SPEC_SCALAR) {
+        if (p->divisible && fmod(w->number, 16) != 0)
+            return fail(m->diag, KILN_ERR_INPUT, "K901", "%s: %s is %g, the card promises a multiple of 16", c->card->spec.func, p->name, w->number);
         if (at) store_scalar(c->args + at->offset, p->dtype, w->number);
         return KILN_OK;
     }
