@@ -1,7 +1,7 @@
 // tests/kernels/rung.h - one launch card's cases on two rungs of the ladder, and where they differ.
 #ifndef TESTS_KERNELS_RUNG_H
 #define TESTS_KERNELS_RUNG_H
-#include "tests/support/cards.h"
+#include "tests/kernels/reference.h"
 
 /// A kernel file with its cards.
 typedef struct KernelFile {
@@ -11,8 +11,9 @@ typedef struct KernelFile {
     Card *cards;
 } KernelFile;
 
-/// A specialisation, compiled and loaded for one target.
+/// A specialisation, compiled and loaded for one target; or the formulas.
 typedef struct Rung {
+    Reference *reference; ///< the formulas, in f64; then only `code`'s layout is used of what follows
     Target target;
     Code code;
     Image *image;
@@ -30,6 +31,8 @@ void file_up(KernelFile *f, const char *name, const char *text, const char *func
 void file_down(KernelFile *f);
 /// @return false, with `diag` filled in, when the target cannot compile or run the kernel here
 bool rung_up(Rung *r, const KernelFile *f, const Card *card, const Target *target, Diag *diag);
+/// The bottom rung, with the argument layout of `above`.
+void rung_reference(Rung *r, const Card *card, const Rung *above);
 void rung_down(Rung *r);
 
 /// Runs cases first .. first + n - 1 of `card` on `oracle` and on `rung`.

@@ -1,5 +1,6 @@
 // tests/kernels/test_kernels.c - every kernel and launch card, on every rung that this machine can climb.
 //
+//   formulas in f64  <->  interpreter                                            >= 100 cases per kernel
 //   interpreter  <->  cpu:generic, cpu:avx2 (cpu:avx512 where the host has it)   >= 200 cases each per kernel
 //   interpreter  <->  emu:sm_80                                                  a few cases per card
 //   sm_75 .. sm_90a   compiled, and assembled where the toolkit is installed
@@ -12,7 +13,7 @@
 #include "base/file.h"
 #include "tests/kernels/rung.h"
 
-enum { CASES_PER_KERNEL = 200, TIME_LIMIT_S = 600 };
+enum { CASES_PER_KERNEL = 200, CASES_OF_FORMULAS = 100, TIME_LIMIT_S = 600 };
 
 TestSuite(kernels, .timeout = TIME_LIMIT_S);
 
@@ -51,7 +52,38 @@ static void expect_agreement(const char *file, const char *func, const char *tar
     diag_reset(&diag);
 }
 
+/// The bottom rung: what the kernel means, against the interpreter.
+static void expect_formula(const char *file, const char *func)
+{
+    Diag diag;
+    diag_init(&diag, heap_default());
+    KernelFile f;
+    file_up(&f, file, NULL, func);
+    Seen seen = {0};
+    int32_t per_card = (int32_t)MAX(div_up(CASES_OF_FORMULAS, f.n_cards), 2);
+    for (int32_t i = 0; i < f.n_cards; i++) {
+        Rung formula, rung;
+        StrBuf why = {0};
+        bool up = rung_up(&rung, &f, &f.cards[i], &interp, &diag);
+        if (!up) diag_render(&diag, &why);
+        cr_assert(up, "%s: %s", func, why.data ? why.data : "");
+        rung_reference(&formula, &f.cards[i], &rung);
+        const char *trouble = rungs_compare(&f, &f.cards[i], &formula, &rung, (uint64_t)i * 1000 + 500, per_card, &seen);
+        cr_expect(!trouble, "%s", trouble);
+        rung_down(&formula);
+        rung_down(&rung);
+        strbuf_free(&why);
+    }
+    cr_expect_geq(seen.cases, CASES_OF_FORMULAS);
+    file_down(&f);
+    diag_reset(&diag);
+}
+
 #define AGREES(file, func)                                                                                             \
+    Test(kernels, func##_in_the_interpreter_agrees_with_the_formula)                                                   \
+    {                                                                                                                  \
+        expect_formula(file, #func);                                                                                   \
+    }                                                                                                                  \
     Test(kernels, func##_on_avx2_agrees_with_the_interpreter)                                                          \
     {                                                                                                                  \
         expect_agreement(file, #func, "cpu:avx2", CASES_PER_KERNEL, false);                                            \
