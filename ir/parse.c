@@ -66,6 +66,11 @@ static Str peek_word(Parser *p)
     return (Str){p->at, (size_t)(c - p->at)};
 }
 
+static size_t word_length(Parser *p)
+{
+    return peek_word(p).len;
+}
+
 static Str word(Parser *p, const char *what)
 {
     Str w = peek_word(p);
@@ -300,7 +305,9 @@ static Attr constant(Parser *p, Str text, const Type *t)
     memcpy(copy, text.data, text.len);
     double x = strtod(copy, &stop);
     if (*stop) mistake(p, text.data, "expected a floating-point constant");
-    return (Attr){.f = float_round(t->dtype, isnan(x) ? (double)NAN : x)};
+    if (isnan(x)) return (Attr){.f = (double)NAN};
+    bool saturates = t->dtype == DTYPE_F8E4M3; // the other formats have infinities
+    return (Attr){.f = isinf(x) && !saturates ? x : float_round(t->dtype, x)};
 }
 
 static int64_t enum_value(Parser *p, const AttrFacts *facts)
@@ -341,6 +348,19 @@ static void attr_value(Parser *p, const AttrFacts *facts, Attr *attr, Str *value
     }
 }
 
+/// Does "{key=" come next? A block's "{" is followed by an op.
+static bool attrs_follow(Parser *p)
+{
+    const char *from = p->at;
+    bool follow = accept(p, "{") && word_length(p) > 0;
+    if (follow) {
+        p->at += word_length(p);
+        follow = accept(p, "=");
+    }
+    p->at = from;
+    return follow;
+}
+
 /// "{k=v, ...}", if there. `value` receives the text of a constant.
 static void attrs(Parser *p, OpKind kind, Attr *out, Str *value)
 {
@@ -348,7 +368,8 @@ static void attrs(Parser *p, OpKind kind, Attr *out, Str *value)
     uint32_t seen = 0;
     skip_space(p);
     const char *from = p->at;
-    if (facts->attrs[0] != ATTR_NONE && accept(p, "{")) {
+    if (facts->attrs[0] != ATTR_NONE && attrs_follow(p)) {
+        expect(p, "{");
         do {
             skip_space(p);
             const char *at = p->at;
