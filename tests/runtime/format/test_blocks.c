@@ -1,0 +1,95 @@
+// tests/runtime/format/test_blocks.c - block formats against recorded values and against their own rounding.
+#include "runtime/format/blocks.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "base/random.h"
+#include "tests/support/fixture.h"
+
+TestSuite(blocks, .init = fixture_up, .fini = fixture_down, .timeout = 60);
+
+// b[k] = (73 k + 41) & 255 with d = 0.0999755859375: the published self-check.
+Test(blocks, q8_0_reads_the_recorded_block)
+{
+    uint8_t block[34];
+    float y[32], sum = 0;
+    for (int32_t k = 0; k < 34; k++) block[k] = (uint8_t)(73 * k + 41);
+    block[0] = 0x66;
+    block[1] = 0x2E;
+    block_facts(BLOCK_Q8_0)->read(block, y, 32);
+    for (int32_t i = 0; i < 32; i++) sum += y[i];
+    cr_expect_float_eq(y[0], -6.898315f, 1e-6);
+    cr_expect_float_eq(y[1], 0.3999023f, 1e-6);
+    cr_expect_float_eq(y[17], -10.79736f, 1e-5);
+    cr_expect_float_eq(y[31], -10.99731f, 1e-5);
+    cr_expect_float_eq(sum, -4.798828f, 1e-4);
+}
+
+// |x - d q| <= d/2 for the exact d; storing d as f16 moves it by at most 2^-11 of d * 127.
+Test(blocks, q8_0_rounds_to_within_half_a_step)
+{
+    Random random = {5};
+    for (int32_t round = 0; round < 500; round++) {
+        float x[64], y[64];
+        uint8_t packed[68];
+        float largest[2] = {0};
+        for (int32_t i = 0; i < 64; i++) {
+            x[i] = (float)random_normal(&random) * (round % 7 ? 1.0f : 1e-3f);
+            largest[i / 32] = fmaxf(largest[i / 32], fabsf(x[i]));
+        }
+        block_facts(BLOCK_Q8_0)->write(x, packed, 64);
+        block_facts(BLOCK_Q8_0)->read(packed, y, 64);
+        for (int32_t i = 0; i < 64; i++) {
+            float d = largest[i / 32] / 127, bound = d * 0.501f + largest[i / 32] * 0x1p-11f + 0x1p-24f * 127;
+            cr_assert_leq(fabsf(x[i] - y[i]), bound, "round %d: %g became %g", round, (double)x[i], (double)y[i]);
+        }
+    }
+}
+
+Test(blocks, zeros_and_extremes_survive_q8_0)
+{
+    float zero[32] = {0}, y[32], big[32] = {-127, 127, 63.5f, -0.5f};
+    uint8_t packed[34];
+    block_facts(BLOCK_Q8_0)->write(zero, packed, 32);
+    for (int32_t i = 0; i < 34; i++) cr_expect_eq(packed[i], 0);
+    block_facts(BLOCK_Q8_0)->write(big, packed, 32);
+    cr_expect_eq((int8_t)packed[2], -127);
+    cr_expect_eq((int8_t)packed[3], 127);
+    cr_expect_eq((int8_t)packed[4], 64, "halves go away from zero");
+    cr_expect_eq((int8_t)packed[5], -1);
+    big[7] = NAN;
+    big[8] = INFINITY;
+    block_facts(BLOCK_Q8_0)->write(big, packed, 32); // no value is undefined behaviour
+    block_facts(BLOCK_Q8_0)->read(packed, y, 32);
+}
+
+Test(blocks, plain_types_come_back_from_any_alignment)
+{
+    static const BlockType types[] = {BLOCK_F32, BLOCK_F16, BLOCK_BF16};
+    static const float exact[] = {0, 1, -2.5f, 0.15625f, 240, -0.0f};
+    for (int32_t t = 0; t < COUNT_OF(types); t++) {
+        char packed[64];
+        float y[6];
+        block_facts(types[t])->write(exact, packed + 1, 6);
+        block_facts(types[t])->read(packed + 1, y, 6);
+        for (int32_t i = 0; i < 6; i++) cr_expect_eq(f32_bits(y[i]), f32_bits(exact[i]), "%s", block_facts(types[t])->name);
+    }
+}
+
+Test(blocks, sizes_and_ids_are_those_of_the_table)
+{
+    static const uint32_t gone[] = {4, 5, 31, 32, 33, 36, 37, 38, 42, 255, UINT32_MAX};
+    BlockType type;
+    for (int32_t i = 0; i < COUNT_OF(gone); i++) cr_expect_null(block_facts(gone[i]), "%u", gone[i]);
+    cr_expect_eq(block_row_bytes(BLOCK_Q8_0, 64), 68);
+    cr_expect_eq(block_row_bytes(BLOCK_Q8_0, 33), -1);
+    cr_expect_eq(block_row_bytes(BLOCK_Q6_K, 512), 420);
+    cr_expect(block_of_dtype(DTYPE_BF16, &type) && type == BLOCK_BF16);
+    cr_expect_not(block_of_dtype(DTYPE_VOID, &type));
+    cr_expect_not(block_of_dtype(DTYPE_U8, &type));
+    for (uint32_t id = 0; id < BLOCK_TYPE_END; id++) {
+        const BlockFacts *f = block_facts(id);
+        cr_expect(!f || (f->block > 0 && f->bytes > 0 && !f->read == !f->write), "%u", id);
+    }
+}
