@@ -44,7 +44,8 @@ KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *opti
     TRY(engine_plan(dev, m, options, &e->memory, diag));
     e->options.max_context = e->memory.max_context;
     make_buckets(e);
-    TRY(m->ops->load(m, kernels, diag));
+    if (!m->is_loaded) TRY(m->ops->load(m, kernels, diag));
+    m->is_loaded = true;
     KvShape shape = engine_kv_shape(m, &e->options, e->options.max_context);
     TRY(kv_pool_open(dev, &shape, e->memory.kv, &e->kv, diag));
     int32_t logit_rows = e->options.all_logits ? e->options.n_batch : e->options.n_slots;

@@ -82,7 +82,7 @@ KilnStatus engine_plan(Device *dev, const Model *m, const EngineOptions *options
     StepShape shape = {.phase = PHASE_PREFILL, .n_tokens = o.n_batch, .n_seqs = o.n_slots, .max_context = want, .all_logits = o.all_logits};
     out->activations = m->ops->activation_bytes(m, &shape);
     out->step = (size_t)logit_rows * (size_t)m->facts.vocab * sizeof(float) + (size_t)o.n_batch * 12 + (size_t)o.n_slots * 64;
-    size_t fixed = out->weights + out->activations + out->step;
+    size_t fixed = (m->is_loaded ? 0 : out->weights) + out->activations + out->step; // loaded ones are not free any more
     size_t room = out->available > fixed ? out->available - fixed : 0;
     KvShape s = engine_kv_shape(m, &o, want);
     out->kv_per_token = (size_t)(kv_page_bytes(&s) * s.n_layers * s.n_kv_heads / s.page_len);

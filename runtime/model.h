@@ -37,6 +37,7 @@ struct Model {
     const ModelOps *ops;
     ModelFacts facts;
     Heap *heap;
+    bool is_loaded; ///< set by the first engine_open
     struct Tokenizer *tokenizer; ///< runtime/token/tokenizer.h; owned by the model; NULL when the files have none
 };
 
@@ -52,6 +53,10 @@ typedef struct ModelOptions {
 /// @param out owned: model_close()
 /// @return KILN_OK; KILN_ERR_IO, KILN_ERR_INPUT (K2xx), KILN_ERR_UNSUPPORTED (K205)
 MUST_USE KilnStatus model_open(const char *path, const ModelOptions *options, Model **out, Diag *diag);
+
+/// The kernel files that the program carries (kernels.dsl/). Defined by models/.
+extern const KernelText kernel_texts[];
+extern const int32_t kernel_n_texts;
 
 static inline void model_close(Model *m)
 {
