@@ -118,7 +118,7 @@ int32_t affine_mask(const AffineCx *cx, const Value *mask, MaskTerm out[AFFINE_M
 // ---- code ---------------------------------------------------------------------------------------
 
 /// Emits scalar ops that compute element 0 of `v` (all index bits zero), in the types of the program: exact,
-/// wraps included. NULL when that would need more than scalar arithmetic and scalar loads (a reduction, a dot,
+/// wraps included. NULL when that would need more than scalar arithmetic (a load, a reduction, a dot,
 /// a carried tile ...). `b` stands where `v` is visible.
 Value *affine_origin(Builder *b, Value *v);
 /// Emits the i64 value of a coefficient; NULL when a factor has no origin.
