@@ -1,0 +1,66 @@
+// compiler/gpu/emu.h - the emulator's inside: a block of GPU threads, each a fiber on this host.
+//
+//   block    threads 0 .. n-1, shared memory and its shadow, the program's indices
+//   thread   runs until it is done, faults, or meets a collective; then the next one runs
+//
+//   shuffle  the 32 lanes of a warp have arrived: exchange, all go on
+//   barrier  all threads of the block have arrived: all go on, a new epoch of shared memory begins
+//   nobody can go on and somebody waits: divergence, reported with both places
+//
+// What is checked: every global access lies in a given range and is aligned; shared accesses are inside the
+// block's memory, read only what was written, and no two threads touch a byte (one writing) without a barrier between.
+#ifndef COMPILER_GPU_EMU_H
+#define COMPILER_GPU_EMU_H
+#include "base/fiber.h"
+#include "compiler/backend.h"
+#include "compiler/gpu/lower.h"
+
+typedef enum EmuState { EMU_READY, EMU_AT_BARRIER, EMU_AT_SHUFFLE, EMU_DONE } EmuState;
+
+typedef struct EmuBlock EmuBlock;
+
+typedef struct EmuThread {
+    EmuBlock *block;
+    Fiber *fiber;
+    int32_t id;
+    EmuState state;
+    const uint64_t *args; ///< of the collective it waits in
+    uint64_t *ret;
+    EmuOp op;
+    int64_t place;        ///< span of the last op that told us: begin << 32 | end, -1: none
+} EmuThread;
+
+/// One byte of shared memory: who wrote and read it last, and in which epoch (0: never).
+typedef struct EmuShadow {
+    int32_t written, read;
+    int16_t writer, reader; ///< reader -1: several
+} EmuShadow;
+
+enum { EMU_MAX_THREADS = 1024, EMU_LANES = 32 };
+
+struct EmuBlock {
+    EmuThread threads[EMU_MAX_THREADS];
+    int32_t n_threads;
+    void (*entry)(const void *args);
+    const void *args;
+    int32_t program[3], grid[3];
+    uint8_t *shared;
+    EmuShadow *shadow; ///< [shared_bytes]
+    int32_t shared_bytes, epoch;
+    int32_t n_ranges;
+    const MemRange *ranges;
+    bool has_fault;
+    Diag *diag;
+};
+
+/// What a handler may do: its thread, the row's constant, arguments and results as 64-bit words.
+typedef void (*EmuHandler)(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
+extern const EmuHandler emu_handlers[EMU_OP_COUNT];
+
+/// Reports at the thread's place and stops the block; does not return to emulated code when called on its fiber.
+void emu_fault(EmuThread *t, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/// Waits in a collective until the scheduler has served it.
+void emu_wait(EmuThread *t, EmuState state, EmuOp op, const uint64_t *args, uint64_t *ret, int64_t place);
+/// Serves the 32 waiting lanes of a warp.
+void emu_shuffle(EmuThread *lanes);
+#endif

@@ -1,0 +1,110 @@
+// compiler/gpu/gpu.c - the GPU pipeline: tile IR in, PTX or emulated host code out.
+#include "compiler/gpu/gpu.h"
+
+#include "compiler/gpu/lower.h"
+#include "compiler/gpu/nvptx.h"
+#include "ir/text.h"
+
+static const SmFacts facts[] = {
+#define SM(SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8) {SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8},
+#include "compiler/gpu/sm.def"
+#undef SM
+};
+
+const SmFacts *sm_facts(int32_t sm, bool a)
+{
+    for (int32_t i = 0; i < COUNT_OF(facts); i++)
+        if (facts[i].sm == sm && facts[i].a == a) return &facts[i];
+    return NULL;
+}
+
+typedef struct Refusal {
+    Diag *diag;
+    bool found;
+} Refusal;
+
+static void refuse(Op *op, void *user)
+{
+    Refusal *r = user;
+    const char *what = NULL;
+    switch (op->kind) {
+    case OP_PRINT: what = "device_print"; break;
+    case OP_ALLOC:
+    case OP_COPY_ASYNC:
+    case OP_WAIT:
+    case OP_BUF_LOAD:
+    case OP_BUF_STORE:
+    case OP_MMA_ASYNC:
+    case OP_MMA_WAIT: what = op_facts[op->kind].name; break;
+    default: break;
+    }
+    if (!what) return;
+    diag_add(r->diag, DIAG_ERROR, "E0901", op->span, "not supported yet: %s on GPU targets", what);
+    r->found = true;
+}
+
+/// Layouts, shared memory and barriers: all decisions, before any LLVM.
+static KilnStatus decide(GpuCx *cx, const Emit *emit)
+{
+    KilnStatus st = KILN_OK;
+    Refusal r = {cx->diag, false};
+    region_walk(cx->fn->body, refuse, &r);
+    if (r.found) return KILN_ERR_UNSUPPORTED;
+    anchors_choose(cx, affine_new(cx->arena, cx->fn));
+    TRY(layouts_assign(cx));
+    TRY(scratch_assign(cx));
+    if (emit->layout) layouts_print(cx->fn, emit->layout);
+    if (emit->layout_svg) layouts_draw(cx->fn, emit->layout_svg);
+done:
+    return st;
+}
+
+static KilnStatus build(void *user)
+{
+    Lower *lo = user;
+    lower_function(lo, lo->code);
+    return KILN_OK;
+}
+
+static KilnStatus generate(GpuCx *cx, const Emit *emit, Code *out)
+{
+    KilnStatus st = KILN_OK;
+    LlvmCx ll = {0};
+    StrBuf text = {0};
+    Lower lo = {.cx = cx, .ll = &ll, .code = out};
+    TRY(cx->is_emu ? emu_open(&ll, cx->diag) : nvptx_open(cx->sm, &ll, cx->diag));
+    TRY(llvm_guard(&ll, build, &lo));
+    TRY(llvm_verify(&ll));
+    TRY(llvm_passes(&ll, cx->is_emu ? "function(early-cse,dce)" : NVPTX_PASSES));
+    if (emit->llvm) llvm_print(&ll, emit->llvm);
+    TRY(llvm_emit(&ll, !cx->is_emu, &text));
+    if (emit->ptx && !cx->is_emu) strbuf_add(emit->ptx, text.data, text.len);
+    out->bytes = heap_alloc(heap_default(), text.len + 1, 1);
+    if (!out->bytes) TRY(fail(cx->diag, KILN_ERR_NOMEM, "K131", "no memory for generated code"));
+    memcpy(out->bytes, text.data, text.len);
+    out->size = text.len;
+    out->shared_bytes = cx->shared_bytes;
+    out->llvm_us = ll.us;
+done:
+    strbuf_free(&text);
+    llvm_close(&ll);
+    return st;
+}
+
+KilnStatus gpu_compile(Func *fn, const Target *target, const Emit *emit, Code *out, Diag *diag)
+{
+    static const Emit nothing;
+    Arena arena;
+    arena_init(&arena, heap_default());
+    arena.escape = fn->module->arena->escape;
+    GpuCx cx = {.fn = fn, .module = fn->module, .arena = &arena, .diag = diag, .sm = sm_facts(target->sm, target->sm_a),
+                .is_emu = target->kind == TARGET_EMU, .log_warps = log2_floor((uint64_t)fn->num_warps)};
+    if (!emit) emit = &nothing;
+    KilnStatus st = KILN_OK;
+    if (!cx.sm) TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K132", "no GPU target sm_%d%s", target->sm, target->sm_a ? "a" : ""));
+    TRY(decide(&cx, emit));
+    TRY(generate(&cx, emit, out));
+done:
+    arena_reset(&arena);
+    return st;
+}
