@@ -10,7 +10,7 @@
 
 static KilnStatus open_regular(const char *path, int *fd, size_t *size, Diag *diag)
 {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a FIFO without a writer would block
     if (*fd < 0) return fail(diag, KILN_ERR_IO, "K101", "%s: cannot be opened: %s", path, strerror(errno));
     struct stat st;
     if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0) {
