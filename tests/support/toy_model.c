@@ -116,6 +116,32 @@ void toy_gguf_tokenizer(GgufWriter *w)
     gw_u32(w, "tokenizer.ggml.eos_token_id", 2);
 }
 
+void toy_gguf_bytes(GgufWriter *w, const char *pre)
+{
+    static char alphabet[256][4];
+    Str texts[260];
+    int32_t types[260], next = 0x100;
+    for (int32_t b = 0; b < 256; b++) {
+        bool itself = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+        int32_t cp = itself ? b : next++, len = 0;
+        if (cp >= 0x80) alphabet[b][len++] = (char)(0xC0 | cp >> 6);
+        alphabet[b][len++] = (char)(cp < 0x80 ? cp : 0x80 | (cp & 63));
+        texts[b] = (Str){alphabet[b], (size_t)len};
+        types[b] = 1;
+    }
+    texts[256] = STR("th");
+    texts[257] = STR("the");
+    texts[258] = STR("\xC4\xA0the");
+    texts[259] = STR("<|end|>");
+    types[256] = types[257] = types[258] = 1;
+    types[259] = 3;
+    gw_str(w, "tokenizer.ggml.model", "gpt2");
+    if (pre) gw_str(w, "tokenizer.ggml.pre", pre);
+    gw_strs(w, "tokenizer.ggml.tokens", texts, 260);
+    gw_i32s(w, "tokenizer.ggml.token_type", types, 260);
+    gw_strs(w, "tokenizer.ggml.merges", (Str[]){STR("t h"), STR("th e"), STR("\xC4\xA0 the")}, 3);
+}
+
 static void put_gguf(void *cx, const char *name, const char *hf, const struct ToyTensor *t, const ToyOptions *o)
 {
     (void)hf;

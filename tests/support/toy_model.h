@@ -34,6 +34,8 @@ typedef struct ToyOptions {
 /// Metadata only, so that a test can add to it before toy_gguf_tensors().
 void toy_gguf_metadata(GgufWriter *w, const ToyOptions *o);
 void toy_gguf_tokenizer(GgufWriter *w);
+/// A byte-level tokenizer: 256 bytes, "th", "the", " the" and the control token <|end|>. pre NULL: no such key.
+void toy_gguf_bytes(GgufWriter *w, const char *pre);
 void toy_gguf_tensors(GgufWriter *w, const ToyOptions *o);
 /// All three. @return where tensor data begins
 size_t toy_gguf(const ToyOptions *o, StrBuf *out);

@@ -2,6 +2,7 @@
 #include "runtime/format/gguf.h"
 
 #include <criterion/criterion.h>
+#include <sys/stat.h>
 
 #include "base/random.h"
 #include "tests/support/fixture.h"
@@ -294,6 +295,13 @@ Test(gguf, a_missing_file_and_a_directory_are_errors)
     cr_expect_null(g);
     cr_expect_eq(gguf_open("/", &heap, &g, &diag), KILN_ERR_IO);
     cr_expect_null(g);
+    StrBuf dir = toy_directory(), path = {0};
+    strbuf_printf(&path, "%s/pipe.gguf", dir.data);
+    cr_assert_eq(mkfifo(path.data, 0600), 0);
+    cr_expect_eq(gguf_open(path.data, &heap, &g, &diag), KILN_ERR_IO, "and not a wait for a writer");
+    strbuf_free(&path);
+    toy_remove(&dir);
+    strbuf_free(&dir);
 }
 
 Test(gguf, each_failing_allocation_of_a_load_is_reported)
