@@ -120,7 +120,7 @@ static const Mutation mutations[] = {
     {"rmsnorm.py", "rmsnorm", "v * scale * gain", "v * scale + gain"},
     {"rmsnorm.py", "rmsnorm", "live = col < n", "live = col <= n"},
     {"silu_mul.py", "silu_mul", "1.0 + tl.exp", "1.0 - tl.exp"},
-    {"softmax.py", "softmax", "v - tl.max", "v + tl.max"},
+    {"softmax.py", "softmax", "e / tl.sum", "e * tl.sum"},
     {"embed.py", "embed", "(tok < vocab)", "(tok <= vocab)"},
     {"gemv.py", "gemv", "acc += part", "acc -= part"},
     {"gemv.py", "gemv", "wv.to(tl.float32) * xv", "wv.to(tl.float32) + xv"},
