@@ -1,0 +1,299 @@
+// compiler/cpu/access.c - vectors of memory: where the lanes of a chunk lie, and how they are moved.
+//
+//   lanes step by the element's size           one vector access            n_contiguous = log_w
+//   the low lanes do, the others by strides    a few vectors, concatenated
+//   no lane does                               one scalar access per lane
+//   no form at all (indirection)               a vector of addresses, one scalar access per lane
+//
+// Where a lane's mask is off, its element is not touched: masked vector accesses where the level has
+// them for the element's size, otherwise the lane's address is replaced by that of a slot on the stack.
+// Needs  affine_of() for pointers; addresses of one chunk do not wrap (ir/affine.h)
+#include "compiler/cpu/cpu.h"
+
+// ---- where --------------------------------------------------------------------------------------------
+
+/// A coefficient in bytes as an i64, outside all loops.
+static LLVMValueRef coeff_value(Cx *cx, const Coeff *k)
+{
+    LLVMValueRef v = const_i64(cx, k->scale);
+    Chunk zero = chunk_zero();
+    for (int32_t i = 0; i < AFFINE_MAX_FACTORS && k->factor[i]; i++) {
+        Value *factor = (Value *)(uintptr_t)k->factor[i];
+        Ev e = eval(cx, factor, &zero);
+        at_depth(cx, 0);
+        LLVMValueRef x = e.v;
+        if (LLVMGetIntTypeWidth(LLVMTypeOf(x)) < 64)
+            x = dtype_is_signed(factor->type->dtype) ? LLVMBuildSExt(cx->b, x, cx->i64, "") : LLVMBuildZExt(cx->b, x, cx->i64, "");
+        v = k->scale == 1 && !i ? x : LLVMBuildMul(cx->b, v, x, "");
+    }
+    return v;
+}
+
+static bool coeff_same_factors(const Coeff *a, const Coeff *b)
+{
+    return a->factor[0] == b->factor[0] && a->factor[1] == b->factor[1];
+}
+
+static LLVMValueRef offset_add(Cx *cx, LLVMValueRef sum, LLVMValueRef x)
+{
+    if (is_zero(x)) return sum;
+    return is_zero(sum) ? x : LLVMBuildAdd(cx->b, sum, x, "");
+}
+
+typedef struct Sum {
+    LLVMValueRef v;
+    int32_t depth;
+} Sum;
+
+/// Adds what the loop bits of `f` contribute: runs of bits whose coefficients double are one multiplication.
+static void add_field(Cx *cx, const Field *f, const Coeff *coeff, Sum *sum)
+{
+    for (int32_t from = 0, n; from < f->width; from += n) {
+        const Coeff *first = &coeff[f->at + from];
+        n = 1;
+        while (from + n < f->width && coeff_same_factors(first, &coeff[f->at + from + n]) &&
+               coeff[f->at + from + n].scale == first->scale << n)
+            n++;
+        if (coeff_is_zero(first)) continue;
+        LLVMValueRef stride = coeff_value(cx, first);
+        at_depth(cx, f->depth);
+        LLVMValueRef v = f->var;
+        if (f->is_whole && n == f->width) {
+            bool divides = coeff_is_const(first) && f->lo && !(first->scale & (((int64_t)1 << f->lo) - 1));
+            if (divides) stride = const_i64(cx, first->scale >> f->lo);
+            if (f->lo && !divides) v = LLVMBuildLShr(cx->b, v, const_i64(cx, f->lo), "");
+        } else {
+            if (f->lo + from) v = LLVMBuildLShr(cx->b, v, const_i64(cx, f->lo + from), "");
+            v = LLVMBuildAnd(cx->b, v, const_i64(cx, ((int64_t)1 << n) - 1), "");
+        }
+        v = LLVMBuildMul(cx->b, v, stride, "");
+        sum->v = offset_add(cx, sum->v, v);
+        sum->depth = MAX(sum->depth, f->depth);
+    }
+}
+
+/// The parts of `c` on bits of `mask` as a scalar chunk.
+static Chunk chunk_bits(const Chunk *c, uint32_t mask)
+{
+    int8_t map[MAX_BITS];
+    for (int32_t b = 0; b < MAX_BITS; b++) map[b] = mask >> b & 1 ? (int8_t)b : (int8_t)-1;
+    Chunk scalar = *c, r;
+    scalar.log_w = 0;
+    chunk_map(&scalar, map, &r);
+    return r;
+}
+
+Place place_of_pointer(Cx *cx, Value *pointer, const Chunk *c)
+{
+    Place p = {.log_w = c->log_w, .elem = pointer->type->element};
+    if (pointer->type->kind == TYPE_PTR) p.elem = pointer->type;
+    const Affine *a = affine_of(cx->affine, pointer);
+    p.elem = type_scalar(cx->fn->module, pointer->type->dtype);
+    int64_t size = dtype_bytes(pointer->type->dtype);
+    bool has_form = true;
+    for (int32_t j = 0; j < c->log_w; j++) has_form &= !(a->slow >> c->lane[j] & 1);
+    if (!has_form) {
+        Ev e = eval(cx, pointer, c);
+        p.each = e.v;
+        p.depth = e.depth;
+        return p;
+    }
+    Chunk base = chunk_bits(c, a->slow);
+    Ev e = eval(cx, pointer, &base);
+    Sum sum = {const_i64(cx, 0), 0};
+    for (uint32_t left = c->fixed & ~a->slow; left; left &= left - 1) {
+        LLVMValueRef k = coeff_value(cx, &a->coeff[__builtin_ctz(left)]);
+        at_depth(cx, 0);
+        sum.v = offset_add(cx, sum.v, k);
+    }
+    for (int32_t d = 0; d <= cx->depth; d++)
+        for (int32_t i = 0; i < c->n_fields; i++)
+            if (c->fields[i].depth == d) add_field(cx, &c->fields[i], a->coeff, &sum);
+    p.depth = MAX(sum.depth, e.depth);
+    for (int32_t j = 0; j < c->log_w; j++) {
+        const Coeff *k = &a->coeff[c->lane[j]];
+        p.step[j] = coeff_value(cx, k);
+        if (p.n_contiguous == j && coeff_is_const(k) && k->scale == size << j) p.n_contiguous = j + 1;
+    }
+    at_depth(cx, p.depth);
+    p.base = is_zero(sum.v) ? e.v : LLVMBuildGEP2(cx->b, cx->i8, e.v, &sum.v, 1, "");
+    return p;
+}
+
+Place place_of_held(Cx *cx, const Held *h, const Type *tile, const Chunk *c)
+{
+    Place p = {.log_w = c->log_w, .elem = tile->element};
+    int64_t size = type_element_bytes(tile);
+    Coeff coeff[MAX_BITS] = {0};
+    for (int32_t b = 0; b < MAX_BITS; b++) coeff[b].scale = size << b;
+    Sum sum = {const_i64(cx, (int64_t)c->fixed * size), 0};
+    for (int32_t d = 0; d <= cx->depth; d++)
+        for (int32_t i = 0; i < c->n_fields; i++)
+            if (c->fields[i].depth == d) add_field(cx, &c->fields[i], coeff, &sum);
+    p.depth = sum.depth;
+    for (int32_t j = 0; j < c->log_w; j++) {
+        p.step[j] = const_i64(cx, size << c->lane[j]);
+        if (p.n_contiguous == j && c->lane[j] == j) p.n_contiguous = j + 1;
+    }
+    at_depth(cx, p.depth);
+    p.base = is_zero(sum.v) ? h->base : LLVMBuildGEP2(cx->b, cx->i8, h->base, &sum.v, 1, "");
+    return p;
+}
+
+// ---- how ----------------------------------------------------------------------------------------------
+
+static bool has_masked(const Cx *cx, int64_t bytes)
+{
+    return bytes >= 4 ? (cx->isa->facts & ISA_MASK4) != 0 : (cx->isa->facts & ISA_MASK1) != 0;
+}
+
+static LLVMValueRef lane_of(Cx *cx, LLVMValueRef v, int32_t lane)
+{
+    if (LLVMGetTypeKind(LLVMTypeOf(v)) != LLVMVectorTypeKind) return v;
+    return LLVMBuildExtractElement(cx->b, v, LLVMConstInt(cx->i32, (uint64_t)lane, false), "");
+}
+
+/// Lanes [from, from + n) of v.
+static LLVMValueRef lanes_from(Cx *cx, LLVMValueRef v, int32_t from, int32_t n)
+{
+    if (!v || n == lanes_of(LLVMTypeOf(v))) return v;
+    if (n == 1) return lane_of(cx, v, from);
+    int32_t order[PLACE_MAX_LANES];
+    for (int32_t l = 0; l < n; l++) order[l] = from + l;
+    return shuffle(cx, v, NULL, n, order);
+}
+
+/// The address of lane `l`; a stack slot where its mask is off.
+static LLVMValueRef lane_address(Cx *cx, const Place *p, int32_t l, LLVMValueRef mask)
+{
+    LLVMValueRef at;
+    if (p->each) {
+        at = lane_of(cx, p->each, l);
+    } else {
+        LLVMValueRef offset = const_i64(cx, 0);
+        for (int32_t j = 0; j < p->log_w; j++)
+            if (l >> j & 1) offset = LLVMBuildAdd(cx->b, offset, p->step[j], "");
+        at = is_zero(offset) ? p->base : LLVMBuildGEP2(cx->b, cx->i8, p->base, &offset, 1, "");
+    }
+    return mask ? LLVMBuildSelect(cx->b, lane_of(cx, mask, l), at, cx->dummy, "") : at;
+}
+
+static unsigned alignment(const Type *elem)
+{
+    return (unsigned)type_element_bytes(elem);
+}
+
+static LLVMValueRef load_at(Cx *cx, const Type *elem, LLVMTypeRef t, LLVMValueRef at)
+{
+    LLVMValueRef v = LLVMBuildLoad2(cx->b, t, at, "");
+    LLVMSetAlignment(v, alignment(elem));
+    return v;
+}
+
+static LLVMValueRef masked_load(Cx *cx, const Type *elem, LLVMTypeRef t, LLVMValueRef at, LLVMValueRef mask)
+{
+    LLVMTypeRef overload[] = {t, cx->ptr}, type;
+    LLVMValueRef f = llvm_intrinsic(&cx->ll, "llvm.masked.load", 2, overload, &type);
+    LLVMValueRef in[] = {at, LLVMConstInt(cx->i32, alignment(elem), false), mask, LLVMConstNull(t)};
+    return LLVMBuildCall2(cx->b, type, f, in, 4, "");
+}
+
+static void masked_store(Cx *cx, const Type *elem, LLVMValueRef v, LLVMValueRef at, LLVMValueRef mask)
+{
+    LLVMTypeRef overload[] = {LLVMTypeOf(v), cx->ptr}, type;
+    LLVMValueRef f = llvm_intrinsic(&cx->ll, "llvm.masked.store", 2, overload, &type);
+    LLVMValueRef in[] = {v, at, LLVMConstInt(cx->i32, alignment(elem), false), mask};
+    LLVMBuildCall2(cx->b, type, f, in, 4, "");
+}
+
+/// log2 of the lanes that one access moves.
+static int32_t piece_bits(Cx *cx, const Place *p, LLVMValueRef mask)
+{
+    if (p->each || (mask && !has_masked(cx, type_element_bytes(p->elem)))) return 0;
+    return p->n_contiguous;
+}
+
+LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
+{
+    LLVMTypeRef mem = memory_type(cx, p->elem);
+    int32_t log_piece = piece_bits(cx, p, mask), n = 1 << p->log_w, piece = 1 << log_piece;
+    LLVMValueRef parts[PLACE_MAX_LANES];
+    for (int32_t l = 0; l < n; l += piece) {
+        LLVMTypeRef t = vector_of(mem, log_piece);
+        if (log_piece && mask)
+            parts[l / piece] = masked_load(cx, p->elem, t, lane_address(cx, p, l, NULL), lanes_from(cx, mask, l, piece));
+        else
+            parts[l / piece] = load_at(cx, p->elem, t, lane_address(cx, p, l, mask));
+    }
+    LLVMValueRef v = parts[0];
+    if (!log_piece && n > 1) {
+        v = LLVMGetPoison(vector_of(mem, p->log_w));
+        for (int32_t l = 0; l < n; l++)
+            v = LLVMBuildInsertElement(cx->b, v, parts[l], LLVMConstInt(cx->i32, (uint64_t)l, false), "");
+    } else {
+        for (int32_t width = piece; width < n; width *= 2) { // concatenate neighbours
+            int32_t order[PLACE_MAX_LANES];
+            for (int32_t l = 0; l < 2 * width; l++) order[l] = l;
+            for (int32_t i = 0; i < n / (2 * width); i++)
+                parts[i] = shuffle(cx, parts[2 * i], parts[2 * i + 1], 2 * width, order);
+        }
+        v = parts[0];
+    }
+    if (mask && !log_piece) { // the stack slot's content is nobody's value
+        LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(v));
+        v = LLVMBuildSelect(cx->b, mask, v, zero, "");
+    }
+    return from_memory(cx, p->elem, v);
+}
+
+void place_store(Cx *cx, const Place *p, LLVMValueRef value, LLVMValueRef mask)
+{
+    LLVMValueRef v = to_memory(cx, p->elem, value);
+    int32_t log_piece = piece_bits(cx, p, mask), n = 1 << p->log_w, piece = 1 << log_piece;
+    for (int32_t l = 0; l < n; l += piece) {
+        LLVMValueRef part = lanes_from(cx, v, l, piece);
+        if (log_piece && mask) {
+            masked_store(cx, p->elem, part, lane_address(cx, p, l, NULL), lanes_from(cx, mask, l, piece));
+        } else {
+            LLVMValueRef s = LLVMBuildStore(cx->b, part, lane_address(cx, p, l, mask));
+            LLVMSetAlignment(s, alignment(p->elem));
+        }
+    }
+}
+
+// ---- memory of ours -------------------------------------------------------------------------------------
+
+Held held_bytes(Cx *cx, int64_t bytes)
+{
+    bytes = round_up(bytes, 64);
+    Held h = {.bytes = bytes};
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(cx->b);
+    if (bytes <= (int64_t)cx->isa->n_registers / 2 * cx->isa->vector_bytes) {
+        h.is_small = true;
+        h.base = stack_slot(cx, LLVMArrayType2(cx->i8, (uint64_t)bytes), 64);
+        return h;
+    }
+    LLVMPositionBuilderAtEnd(cx->b, cx->entry);
+    LLVMValueRef at = const_i64(cx, cx->scratch_top);
+    h.base = LLVMBuildGEP2(cx->b, cx->i8, cx->scratch, &at, 1, "");
+    LLVMPositionBuilderAtEnd(cx->b, here);
+    // buffers a multiple of 4 KB apart would share cache sets: an odd number of lines between them
+    cx->scratch_top += bytes + (bytes % 4096 ? 0 : 64);
+    cx->scratch_max = MAX(cx->scratch_max, cx->scratch_top);
+    return h;
+}
+
+Held held_new(Cx *cx, const Type *t)
+{
+    return held_bytes(cx, t->numel * type_element_bytes(t));
+}
+
+int64_t scratch_mark(const Cx *cx)
+{
+    return cx->scratch_top;
+}
+
+void scratch_release(Cx *cx, int64_t mark)
+{
+    cx->scratch_top = mark;
+}
