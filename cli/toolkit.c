@@ -25,7 +25,7 @@ static const char *find_program(Arena *arena, const char *name)
 }
 
 /// Runs argv[0], appends its stdout and stderr. @return its exit status, or -1
-static int run_program(char *const *argv, StrBuf *out)
+static int run_program(const char *const *argv, StrBuf *out)
 {
     int pipes[2];
     if (pipe2(pipes, O_CLOEXEC) != 0) return -1;
@@ -34,7 +34,7 @@ static int run_program(char *const *argv, StrBuf *out)
     posix_spawn_file_actions_adddup2(&actions, pipes[1], STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, pipes[1], STDERR_FILENO);
     pid_t pid;
-    int failed = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
+    int failed = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(pipes[1]);
     char chunk[4096];
@@ -69,9 +69,9 @@ void toolkit_assemble(Arena *arena, const char *target, Str ptx, bool keep_cubin
     if (fd < 0) return;
     bool written = write(fd, ptx.data, ptx.len) == (ssize_t)ptx.len;
     close(fd);
-    char *cubin = keep_cubin ? arena_printf(arena, "%s.cubin", in) : "/dev/null";
+    const char *cubin = keep_cubin ? arena_printf(arena, "%s.cubin", in) : "/dev/null";
     char *arch = arena_printf(arena, "-arch=%s", target);
-    char *argv[] = {(char *)(uintptr_t)ptxas, "-v", arch, "-o", cubin, in, NULL};
+    const char *argv[] = {ptxas, "-v", arch, "-o", cubin, in, NULL};
     StrBuf log = {0};
     int code = written ? run_program(argv, &log) : -1;
     unlink(in);
@@ -88,9 +88,8 @@ void toolkit_assemble(Arena *arena, const char *target, Str ptx, bool keep_cubin
 bool toolkit_disassemble(Arena *arena, const char *cubin, StrBuf *out)
 {
     const char *nvdisasm = find_program(arena, "nvdisasm"), *cuobjdump = find_program(arena, "cuobjdump");
-    char *file = (char *)(uintptr_t)cubin;
-    char *by_nvdisasm[] = {(char *)(uintptr_t)nvdisasm, "-c", file, NULL};
-    char *by_cuobjdump[] = {(char *)(uintptr_t)cuobjdump, "-sass", file, NULL};
+    const char *by_nvdisasm[] = {nvdisasm, "-c", cubin, NULL};
+    const char *by_cuobjdump[] = {cuobjdump, "-sass", cubin, NULL};
     if (nvdisasm) return run_program(by_nvdisasm, out) == 0;
     return cuobjdump && run_program(by_cuobjdump, out) == 0;
 }

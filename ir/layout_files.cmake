@@ -1,1 +1,1 @@
-set(ir_layout_files gf2.c layout.c layout_text.c swizzle.c)
+set(IR_LAYOUT gf2.c layout.c layout_text.c swizzle.c)
