@@ -246,14 +246,16 @@ KilnStatus kiln_source_load(const char *path, KilnSource **out, KilnError *error
 {
     Source *s = NULL;
     Diag *diag = api_begin(error);
-    return api_end(error, source_wrap(source_open(path, &s, diag), s, out, diag));
+    KilnStatus st = source_open(path, &s, diag);
+    return api_end(error, source_wrap(st, s, out, diag));
 }
 
 KilnStatus kiln_source_from_text(const char *name, const char *text, size_t len, KilnSource **out, KilnError *error)
 {
     Source *s = NULL;
     Diag *diag = api_begin(error);
-    return api_end(error, source_wrap(source_from_text(name, (Str){text, len}, &s, diag), s, out, diag));
+    KilnStatus st = source_from_text(name, (Str){text, len}, &s, diag);
+    return api_end(error, source_wrap(st, s, out, diag));
 }
 
 void kiln_source_free(KilnSource *s)
