@@ -6,8 +6,9 @@
 values are ones that training never saw (--seen for the control), the stories around them are drawn anew from the same
 grammar, the asked needle's depth runs over ten deciles. A prompt counts when the model's most likely token is right at
 *every* position of the answer sentence, which is when greedy decoding from the question mark writes exactly it.
+--write FILE keeps the prompts and answers as JSON lines, to ask another runtime the same.
 """
-import argparse, pathlib, random, sys, time
+import argparse, json, pathlib, random, time
 
 import torch
 
@@ -24,17 +25,24 @@ def load(path):
     return model.eval(), state
 
 
-@torch.no_grad()
-def cell(model, tokenizer, length, needles, prompts, seen=False, chat=False, seed=0):
-    """-> (right whole answers, share of right answer tokens, right answers per depth decile)"""
+def questions(tokenizer, length, needles, prompts, seen=False, chat=False):
+    """Pairs (prompt, answer); the i-th asks for the needle in depth decile i mod 10."""
     count = lambda part: sum(len(tokenizer.encode(text)) for text, _ in part)
-    right, tokens, good, deciles = 0, 0, 0, [0] * 10
     for i in range(prompts):
-        rng = random.Random(grammar.TEST_SEED + seed * 1_000_003 + length * 1009 + needles * 101 + i)
+        rng = random.Random(grammar.TEST_SEED + length * 1009 + needles * 101 + i)
         depth = (i % 10 + rng.random()) / 10
         prompt, answer = grammar.needle_prompt(rng, length, needles, depth, count, seen)
         if chat:
-            prompt, answer = grammar.USER + "\n" + prompt + grammar.END + "\n" + grammar.ASSISTANT + "\n", answer[1:] + grammar.END
+            prompt = f"{grammar.USER}\n{prompt}{grammar.END}\n{grammar.ASSISTANT}\n"
+            answer = answer[1:] + grammar.END
+        yield prompt, answer
+
+
+@torch.no_grad()
+def cell(model, tokenizer, pairs):
+    """-> (right whole answers, share of right answer tokens, right answers per depth decile)"""
+    right, tokens, good, deciles = 0, 0, 0, [0] * 10
+    for i, (prompt, answer) in enumerate(pairs):
         prompt, answer = tokenizer.prompt(grammar.BOS + prompt), tokenizer.prompt(answer)
         hidden = model.hidden(torch.tensor([prompt + answer[:-1]]))[0, len(prompt) - 1:]
         hits = model.logits(hidden).argmax(-1).tolist()
@@ -90,6 +98,7 @@ def main():
     args.add_argument("--seen", action="store_true")
     args.add_argument("--chat", action="store_true")
     args.add_argument("--samples", action="store_true")
+    args.add_argument("--write", type=pathlib.Path)
     args = args.parse_args()
     torch.set_num_threads(args.threads)
     tokenizer = Tokenizer.load()
@@ -98,7 +107,12 @@ def main():
     for name in filter(None, args.cells.split(",")):
         length, needles = map(int, name.split("x"))
         begun = time.time()
-        right, share, deciles = cell(model, tokenizer, length, needles, args.prompts, args.seen, args.chat)
+        pairs = list(questions(tokenizer, length, needles, args.prompts, args.seen, args.chat))
+        if args.write:
+            with args.write.open("a") as out:
+                for prompt, answer in pairs:
+                    print(json.dumps(dict(cell=name, prompt=prompt, answer=answer)), file=out)
+        right, share, deciles = cell(model, tokenizer, pairs)
         print(f"{name}: {right}/{args.prompts} right, {100*share:.1f} % of answer tokens, by depth {deciles}, "
               f"{time.time()-begun:.0f} s", flush=True)
     if args.samples:

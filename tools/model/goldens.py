@@ -128,7 +128,7 @@ def greedy(model, ids, count):
     logits = logits[-1]
     while True:
         two = logits.topk(2)
-        gaps.append(round((two.values[0] - two.values[1]).item(), 3))
+        gaps.append(round((two.values[0] - two.values[1]).item(), 5))
         out.append(two.indices[0].item())
         if len(out) == count:
             return out, gaps, first, last
@@ -160,7 +160,7 @@ def prompts(count):
         return grammar.needle_prompt(random.Random(grammar.TEST_SEED + 999_000_000 + seed), length, needles, depth, count)[0]
     chat = grammar.USER + "\n{}" + grammar.END + "\n" + grammar.ASSISTANT + "\n"
     return [
-        ("short", "Once upon a time there was a"),
+        ("short", "Once upon a time there was a brave"),
         ("empty", ""),
         ("one-token", " The"),
         ("story", "Anna was a brave girl who lived near the forest. One rainy morning, she walked to the"),
