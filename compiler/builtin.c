@@ -168,7 +168,7 @@ static void not_constexpr(Lower *cx, Call *c, int32_t index, const char *what)
         e = lower_error(cx, n, "E0303", "`%s` needs a compile-time integer as `%s`, got %s", c->name, what, lower_describe(cx, v));
     lower_note_binding(cx, e, n);
     const Local *l = n->kind == NODE_NAME ? local_find(cx->frame, n->text) : NULL;
-    if (l && l->was_number) diag_help(cx->diag, e, "`%.*s: tl.constexpr = ...`", STR_ARG(n->text));
+    if (l && l->was_number) diag_help(cx->diag, e, "`%.*s: tl.constexpr = %s`", STR_ARG(n->text), val_text(cx->arena, l->number));
 }
 
 bool arg_int(Lower *cx, Call *c, int32_t index, const char *what, int64_t *out)

@@ -162,6 +162,18 @@ static int32_t line_of(const Lower *cx, const Node *n)
     return line;
 }
 
+/// Do two bindings of a name have different run-time types? For an `if` after which nothing follows.
+static bool types_clash(Lower *cx, const Local *a, const Local *b)
+{
+    const Type *t[2] = {NULL, NULL};
+    const Local *l[2] = {a, b};
+    for (int32_t k = 0; k < 2; k++) {
+        if (l[k]->val.kind == VAL_RUN) t[k] = l[k]->val.run->type;
+        if (val_is_number(l[k]->val) && infer_default(l[k]->val) != DTYPE_VOID) t[k] = type_scalar(cx->m, infer_default(l[k]->val));
+    }
+    return t[0] && t[1] && t[0] != t[1];
+}
+
 /// What name `i` is after the `if`.
 static Local merge_local(Merge *mg, const Local *a, const Local *b)
 {
@@ -230,6 +242,12 @@ static Op *make_if(Merge *mg, Value *cond)
         control_leave(cx, saved);
     }
     cx->b.span = lower_span(cx, mg->n);
+    if (n == 0 && mg->region[0]->first->kind == OP_YIELD && mg->region[1]->first->kind != OP_YIELD) {
+        cond = build_unary(&cx->b, ELEM_NOT, cond); // `if c: return` reads as `if not c { the rest }`
+        Region *rest = mg->region[1];
+        mg->region[1] = mg->region[0];
+        mg->region[0] = rest;
+    }
     Op *op = op_new(cx->m, OP_IF, cx->b.span, 1, &cond, n, types, 2);
     for (int32_t k = 0; k < 2; k++) {
         op->regions[k] = mg->region[k];
@@ -281,6 +299,7 @@ static Flow join(Lower *cx, const Node *n, Value *cond, Arm arm[2], const Locals
         if (arm[k].flow == FLOW_RETURN) ret[k].state = RET_ALWAYS;
         if (tail && ret[k].state == RET_NEVER) ret[k] = (Returned){.state = RET_ALWAYS, .val = val_of(VAL_NONE)}; // falls off the end
     }
+    bool through = tail && arm[0].flow == FLOW_NEXT && arm[1].flow == FLOW_NEXT; // both fall off the end
     bool gone[2] = {ret[0].state == RET_ALWAYS, ret[1].state == RET_ALWAYS};
     int32_t n_slots = MAX(arm[0].locals.len, arm[1].locals.len);
     f->locals = (Locals){0};
@@ -288,6 +307,7 @@ static Flow join(Lower *cx, const Node *n, Value *cond, Arm arm[2], const Locals
         const Local *a = i < arm[0].locals.len ? &arm[0].locals.data[i] : NULL, *b = i < arm[1].locals.len ? &arm[1].locals.data[i] : NULL;
         const Local *was = i < before->len ? &before->data[i] : NULL;
         Local out = {.name = (a ? a : b)->name};
+        if (through && a && b && types_clash(cx, a, b)) types_differ(cx, n, a, b);
         if (gone[0] && gone[1]) out = was ? *was : out;
         else if (gone[0]) out = b ? carry_local(&mg, 1, b, was) : out;
         else if (gone[1]) out = a ? carry_local(&mg, 0, a, was) : out;

@@ -300,12 +300,9 @@ static DType common_type(Lower *cx, Val a, Val b, const Node *n, const char *op,
 static Value *operand(Lower *cx, Val v, DType t, bool weak, const Node *nv, const Node *n)
 {
     cx->b.span = lower_span(cx, n);
-    if (val_is_number(v) && weak) return infer_number(cx, v, t, nv);
-    Value *x = infer_run(cx, v, nv);
-    if (!x) return NULL;
-    cx->b.span = lower_span(cx, n);
-    if (val_is_number(v)) return constant(cx, type_scalar(cx->m, t), v);
-    return infer_cast(cx, x, t, ROUND_RNE);
+    if (!val_is_number(v)) return infer_cast(cx, v.run, t, ROUND_RNE);
+    if (weak) return infer_number(cx, v, t, nv);
+    return infer_cast(cx, constant(cx, type_scalar(cx->m, infer_default(v)), v), t, ROUND_RNE); // as a scalar first
 }
 
 bool infer_operands(Lower *cx, Val a, Val b, const Node *na, const Node *nb, const Node *n, const char *op, ArithClass class,

@@ -162,9 +162,10 @@ static void bind_name(Lower *cx, const Node *target, Val v, bool declared)
         declared = false;
     }
     bool number = val_is_number(v);
+    Val was = v;
     if (!declared) v = infer_materialise(cx, v, target);
     l = local_slot(cx, target->text);
-    *l = (Local){.name = l->name, .kind = declared ? LOCAL_CONSTEXPR : LOCAL_PLAIN, .val = v, .where = target, .was_number = number && !declared};
+    *l = (Local){.name = l->name, .kind = declared ? LOCAL_CONSTEXPR : LOCAL_PLAIN, .val = v, .where = target, .was_number = number && !declared, .number = was};
     name_value(cx, v, l->name);
 }
 

@@ -48,7 +48,8 @@ typedef struct Local {
     Val val;           ///< ABSENT: no value; `why` says so
     const Node *where; ///< where it was bound last
     const char *why;   ///< of an ABSENT value that had one: the text of E0705
-    bool was_number;   ///< a plain assignment made a run-time value of a number
+    bool was_number;   ///< a plain assignment made a run-time value of a number:
+    Val number;        ///< this one
 } Local;
 
 /// What a function has returned so far on the path at hand.
