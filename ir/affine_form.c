@@ -55,10 +55,11 @@ bool coeff_sum(const Coeff *a, const Coeff *b, Coeff *out)
     }
     if (!same_factors(a, b)) return false;
     int64_t scale = (int64_t)((uint64_t)a->scale + (uint64_t)b->scale);
-    *out = *a;
+    int32_t factor_zeros = a->log_divisor - zeros(a->scale);
+    *out = *a; // which may be where it lies
     out->scale = scale;
+    out->log_divisor = MIN(62, factor_zeros + zeros(scale));
     if (scale == 0) *out = coeff_zero();
-    else out->log_divisor = MIN(62, a->log_divisor - zeros(a->scale) + zeros(scale));
     return true;
 }
 

@@ -142,7 +142,7 @@ static Value *fold_uniform(Fold *f, Op *op)
 
 // ---- elementwise identities -------------------------------------------------------------------------
 
-static bool commutes(ElemKind e)
+static bool commutes(ElemKind e, const Type *t)
 {
     switch (e) {
     case ELEM_ADD:
@@ -154,7 +154,7 @@ static bool commutes(ElemKind e)
     case ELEM_EQ:
     case ELEM_NE: return true;
     case ELEM_MIN:
-    case ELEM_MAX: return true; // of two zeros or NaNs either may come out
+    case ELEM_MAX: return is_int_type(t); // of 0.0 and -0.0 the first comes out
     default: return false;
     }
 }
@@ -277,7 +277,7 @@ static Value *fold_elem(Fold *f, Op *op)
     if (op->elem == ELEM_SELECT) return fold_select(op);
     if (op->n_in == 2) {
         Slot c;
-        if (commutes(op->elem) && uniform(op->in[0], &c) && !uniform(op->in[1], &c)) {
+        if (commutes(op->elem, op->in[0]->type) && uniform(op->in[0], &c) && !uniform(op->in[1], &c)) {
             Value *x = op->in[0], *y = op->in[1];
             op_set_input(op, 0, y);
             op_set_input(op, 1, x);
