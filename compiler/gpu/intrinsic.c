@@ -166,7 +166,7 @@ static void body_emu(Lower *lo, const Intrinsic *row, LLVMValueRef f)
         LLVMValueRef index = const_i32(lo, i), at = LLVMBuildGEP2(lo->b, lo->i64, in, &index, 1, "");
         LLVMBuildStore(lo->b, widen(lo, LLVMGetParam(f, i)), at);
     }
-    LLVMValueRef args[] = {const_i64(lo, (int64_t)row->emu | (int64_t)row->imm << 16), in, out};
+    LLVMValueRef args[] = {gpu_const_i64(lo, (int64_t)row->emu | (int64_t)row->imm << 16), in, out};
     LLVMBuildCall2(lo->b, callee_type, callee, args, 3, "");
     LLVMTypeRef result = return_type(lo, row->ret);
     LLVMValueRef value = n_ret > 1 ? LLVMGetUndef(result) : NULL;

@@ -5,7 +5,7 @@
 
 // ---- types and constants ----------------------------------------------------------------------
 
-LLVMTypeRef dtype_type(const Lower *lo, DType t)
+LLVMTypeRef gpu_dtype_type(const Lower *lo, DType t)
 {
     switch (t) {
     case DTYPE_I1: return lo->i1;
@@ -29,7 +29,7 @@ LLVMTypeRef dtype_type(const Lower *lo, DType t)
 
 LLVMTypeRef element_type(const Lower *lo, const Type *t)
 {
-    return t->is_ptr ? lo->gptr : dtype_type(lo, t->dtype);
+    return t->is_ptr ? lo->gptr : gpu_dtype_type(lo, t->dtype);
 }
 
 LLVMValueRef const_i32(const Lower *lo, int64_t v)
@@ -37,7 +37,7 @@ LLVMValueRef const_i32(const Lower *lo, int64_t v)
     return LLVMConstInt(lo->i32, (unsigned long long)v, true);
 }
 
-LLVMValueRef const_i64(const Lower *lo, int64_t v)
+LLVMValueRef gpu_const_i64(const Lower *lo, int64_t v)
 {
     return LLVMConstInt(lo->i64, (unsigned long long)v, true);
 }
@@ -45,7 +45,7 @@ LLVMValueRef const_i64(const Lower *lo, int64_t v)
 LLVMValueRef const_of(const Lower *lo, const Type *t, const Attr *a)
 {
     LLVMTypeRef type = element_type(lo, t);
-    if (t->is_ptr) return a->i ? LLVMConstIntToPtr(const_i64(lo, a->i), type) : LLVMConstNull(type);
+    if (t->is_ptr) return a->i ? LLVMConstIntToPtr(gpu_const_i64(lo, a->i), type) : LLVMConstNull(type);
     switch (t->dtype) {
     case DTYPE_F16:
     case DTYPE_F32:
@@ -97,7 +97,7 @@ static LLVMValueRef with_offset(Lower *lo, const Type *t, LLVMValueRef v, int64_
 {
     if (!off) return v;
     if (t->is_ptr) {
-        LLVMValueRef index = const_i64(lo, off);
+        LLVMValueRef index = gpu_const_i64(lo, off);
         return LLVMBuildGEP2(lo->b, lo->i8, v, &index, 1, "");
     }
     return LLVMBuildAdd(lo->b, v, LLVMConstInt(LLVMTypeOf(v), (unsigned long long)off, true), "");
@@ -120,7 +120,7 @@ void regs_of(Lower *lo, const Value *v, LLVMValueRef *out)
     }
 }
 
-LLVMValueRef scalar_of(Lower *lo, const Value *v)
+LLVMValueRef gpu_scalar_of(Lower *lo, const Value *v)
 {
     return reg_of(lo, v, 0);
 }
@@ -233,7 +233,7 @@ LLVMValueRef owner_predicate(Lower *lo, const Layout *l)
 LLVMValueRef place_of(Lower *lo)
 {
     Span s = lo->op ? lo->op->span : NO_SPAN;
-    return const_i64(lo, s.file < 0 ? -1 : (int64_t)s.begin << 32 | (uint32_t)s.end);
+    return gpu_const_i64(lo, s.file < 0 ? -1 : (int64_t)s.begin << 32 | (uint32_t)s.end);
 }
 
 void barrier(Lower *lo)
@@ -250,12 +250,12 @@ LLVMValueRef scratch_enter(Lower *lo, const Op *op)
 
 // ---- shared memory ----------------------------------------------------------------------------
 
-LLVMTypeRef memory_type(const Lower *lo, LLVMTypeRef t)
+LLVMTypeRef gpu_memory_type(const Lower *lo, LLVMTypeRef t)
 {
     return t == lo->i1 ? lo->i8 : t == lo->gptr ? lo->i64 : t;
 }
 
-LLVMValueRef to_memory(Lower *lo, LLVMValueRef v)
+LLVMValueRef gpu_to_memory(Lower *lo, LLVMValueRef v)
 {
     LLVMTypeRef t = LLVMTypeOf(v);
     if (t == lo->i1) return LLVMBuildZExt(lo->b, v, lo->i8, "");
@@ -263,7 +263,7 @@ LLVMValueRef to_memory(Lower *lo, LLVMValueRef v)
     return v;
 }
 
-LLVMValueRef from_memory(Lower *lo, LLVMValueRef v, LLVMTypeRef t)
+LLVMValueRef gpu_from_memory(Lower *lo, LLVMValueRef v, LLVMTypeRef t)
 {
     if (t == lo->i1) return LLVMBuildICmp(lo->b, LLVMIntNE, v, LLVMConstNull(LLVMTypeOf(v)), "");
     if (t == lo->gptr) return LLVMBuildIntToPtr(lo->b, v, t, "");
@@ -286,23 +286,23 @@ static void check_shared(Lower *lo, LLVMValueRef at, int32_t bytes, bool is_writ
 
 void shared_load(Lower *lo, LLVMTypeRef type, int32_t n, LLVMValueRef at, LLVMValueRef *out)
 {
-    LLVMTypeRef mem = memory_type(lo, type), whole = n > 1 ? LLVMVectorType(mem, (unsigned)n) : mem;
+    LLVMTypeRef mem = gpu_memory_type(lo, type), whole = n > 1 ? LLVMVectorType(mem, (unsigned)n) : mem;
     int32_t bytes = n * type_bytes(lo, mem);
     check_shared(lo, at, bytes, false);
     LLVMValueRef x = LLVMBuildLoad2(lo->b, whole, at, "");
     LLVMSetAlignment(x, (unsigned)bytes);
     for (int32_t i = 0; i < n; i++) {
         LLVMValueRef one = n > 1 ? LLVMBuildExtractElement(lo->b, x, const_i32(lo, i), "") : x;
-        out[i] = from_memory(lo, one, type);
+        out[i] = gpu_from_memory(lo, one, type);
     }
 }
 
 void shared_store(Lower *lo, LLVMTypeRef type, int32_t n, LLVMValueRef at, const LLVMValueRef *in)
 {
-    LLVMTypeRef mem = memory_type(lo, type);
+    LLVMTypeRef mem = gpu_memory_type(lo, type);
     int32_t bytes = n * type_bytes(lo, mem);
-    LLVMValueRef x = n > 1 ? LLVMGetUndef(LLVMVectorType(mem, (unsigned)n)) : to_memory(lo, in[0]);
-    for (int32_t i = 0; n > 1 && i < n; i++) x = LLVMBuildInsertElement(lo->b, x, to_memory(lo, in[i]), const_i32(lo, i), "");
+    LLVMValueRef x = n > 1 ? LLVMGetUndef(LLVMVectorType(mem, (unsigned)n)) : gpu_to_memory(lo, in[0]);
+    for (int32_t i = 0; n > 1 && i < n; i++) x = LLVMBuildInsertElement(lo->b, x, gpu_to_memory(lo, in[i]), const_i32(lo, i), "");
     check_shared(lo, at, bytes, true);
     LLVMSetAlignment(LLVMBuildStore(lo->b, x, at), (unsigned)bytes);
 }
@@ -359,14 +359,14 @@ static void lower_for(Lower *lo, Op *op)
 {
     Region *body = op->regions[0];
     int32_t n = op->n_out;
-    LLVMValueRef begin = scalar_of(lo, op->in[0]), end = scalar_of(lo, op->in[1]), step = scalar_of(lo, op->in[2]);
+    LLVMValueRef begin = gpu_scalar_of(lo, op->in[0]), end = gpu_scalar_of(lo, op->in[1]), step = gpu_scalar_of(lo, op->in[2]);
     Carried *initial = materialise_all(lo, n, op->in + 3);
     LLVMBasicBlockRef from = LLVMGetInsertBlock(lo->b), head = block_new(lo, "for"), inside = block_new(lo, "body"),
                       after = block_new(lo, "after");
     LLVMBuildBr(lo->b, head);
     block_enter(lo, head);
     for (int32_t i = 0; i <= n; i++) open_phis(lo, body->args[i]);
-    LLVMValueRef index = scalar_of(lo, body->args[0]);
+    LLVMValueRef index = gpu_scalar_of(lo, body->args[0]);
     LLVMAddIncoming(index, &begin, &from, 1);
     for (int32_t i = 0; i < n; i++) add_incoming(lo, body->args[i + 1], &initial[i], from);
     LLVMBuildCondBr(lo->b, goes_on(lo, op, index, end, step), inside, after);
@@ -397,7 +397,7 @@ static void lower_while(Lower *lo, Op *op)
     lower_region(lo, test);
     for (int32_t i = 0; i < body->n_args; i++) tile_set(lo, body->args[i], *tile_of(lo, test->last->in[i + 1]));
     for (int32_t i = 0; i < op->n_out; i++) tile_set(lo, &op->out[i], *tile_of(lo, test->last->in[i + 1]));
-    LLVMBuildCondBr(lo->b, scalar_of(lo, test->last->in[0]), inside, after);
+    LLVMBuildCondBr(lo->b, gpu_scalar_of(lo, test->last->in[0]), inside, after);
     block_enter(lo, inside);
     lower_region(lo, body);
     Carried *next = materialise_all(lo, test->n_args, body->last->in);
@@ -411,7 +411,7 @@ static void lower_if(Lower *lo, Op *op)
 {
     LLVMBasicBlockRef side[2] = {block_new(lo, "then"), block_new(lo, "else")}, after = block_new(lo, "endif"), from[2];
     Carried *yielded[2];
-    LLVMBuildCondBr(lo->b, scalar_of(lo, op->in[0]), side[0], side[1]);
+    LLVMBuildCondBr(lo->b, gpu_scalar_of(lo, op->in[0]), side[0], side[1]);
     for (int32_t k = 0; k < 2; k++) {
         block_enter(lo, side[k]);
         lower_region(lo, op->regions[k]);
@@ -430,7 +430,7 @@ void lower_combine(Lower *lo, Region *r, const LLVMValueRef *in, LLVMValueRef *o
 {
     for (int32_t i = 0; i < r->n_args; i++) set_scalar(lo, r->args[i], in[i]);
     lower_region(lo, r);
-    for (int32_t i = 0; i < r->last->n_in; i++) out[i] = scalar_of(lo, r->last->in[i]);
+    for (int32_t i = 0; i < r->last->n_in; i++) out[i] = gpu_scalar_of(lo, r->last->in[i]);
 }
 
 // ---- dispatch ---------------------------------------------------------------------------------
@@ -530,7 +530,7 @@ static void init_types(Lower *lo)
 /// i1 and fp8 arguments are bytes, bf16 ones 16-bit words, as in the argument block.
 static LLVMTypeRef param_type(const Lower *lo, const Type *t)
 {
-    return t->kind == TYPE_PTR ? lo->gptr : memory_type(lo, element_type(lo, t));
+    return t->kind == TYPE_PTR ? lo->gptr : gpu_memory_type(lo, element_type(lo, t));
 }
 
 static void annotate(Lower *lo, const char *name, int32_t value)
@@ -571,13 +571,13 @@ static void take_params(Lower *lo, const Code *code)
         LLVMTypeRef type = param_type(lo, v->type);
         LLVMValueRef x;
         if (lo->cx->is_emu) {
-            LLVMValueRef index = const_i64(lo, code->params[i].offset);
+            LLVMValueRef index = gpu_const_i64(lo, code->params[i].offset);
             LLVMValueRef at = LLVMBuildGEP2(lo->b, lo->i8, LLVMGetParam(lo->func, 0), &index, 1, "");
             x = LLVMBuildLoad2(lo->b, type, at, "");
         } else {
             x = LLVMGetParam(lo->func, (unsigned)i);
         }
-        set_scalar(lo, v, v->type->is_ptr ? x : from_memory(lo, x, element_type(lo, v->type)));
+        set_scalar(lo, v, v->type->is_ptr ? x : gpu_from_memory(lo, x, element_type(lo, v->type)));
     }
 }
 

@@ -68,9 +68,9 @@ LLVMValueRef kiln_call_row(Lower *lo, const Intrinsic *row, LLVMValueRef *args);
 // ---- values (lower.c) -------------------------------------------------------------------------
 
 LLVMTypeRef element_type(const Lower *lo, const Type *t);
-LLVMTypeRef dtype_type(const Lower *lo, DType t);
+LLVMTypeRef gpu_dtype_type(const Lower *lo, DType t);
 LLVMValueRef const_i32(const Lower *lo, int64_t v);
-LLVMValueRef const_i64(const Lower *lo, int64_t v);
+LLVMValueRef gpu_const_i64(const Lower *lo, int64_t v);
 LLVMValueRef const_of(const Lower *lo, const Type *t, const Attr *a);
 LLVMValueRef zero_of(const Lower *lo, const Type *t);
 
@@ -82,7 +82,7 @@ void tile_set(Lower *lo, const Value *v, Tile t);
 LLVMValueRef reg_of(Lower *lo, const Value *v, int32_t r);
 /// All registers with their offsets added.
 void regs_of(Lower *lo, const Value *v, LLVMValueRef *out);
-LLVMValueRef scalar_of(Lower *lo, const Value *v);
+LLVMValueRef gpu_scalar_of(Lower *lo, const Value *v);
 LLVMValueRef *regs_new(Lower *lo, int32_t n);
 
 /// What lane and warp contribute to bits [low, low + width) of the packed coordinate, shifted down.
@@ -104,9 +104,9 @@ LLVMValueRef shared_at(Lower *lo, LLVMValueRef base, LLVMValueRef bytes);
 void shared_load(Lower *lo, LLVMTypeRef type, int32_t n, LLVMValueRef at, LLVMValueRef *out);
 void shared_store(Lower *lo, LLVMTypeRef type, int32_t n, LLVMValueRef at, const LLVMValueRef *in);
 /// The type as which an element lies in memory (i1 is a byte), and the move there and back.
-LLVMTypeRef memory_type(const Lower *lo, LLVMTypeRef t);
-LLVMValueRef to_memory(Lower *lo, LLVMValueRef v);
-LLVMValueRef from_memory(Lower *lo, LLVMValueRef v, LLVMTypeRef t);
+LLVMTypeRef gpu_memory_type(const Lower *lo, LLVMTypeRef t);
+LLVMValueRef gpu_to_memory(Lower *lo, LLVMValueRef v);
+LLVMValueRef gpu_from_memory(Lower *lo, LLVMValueRef v, LLVMTypeRef t);
 int32_t type_bytes(const Lower *lo, LLVMTypeRef t);
 
 /// Writes and reads a tile whose element c lies at inverse(c) elements behind `base` (lower_convert.c).

@@ -146,7 +146,7 @@ static LLVMValueRef float_to_int(Lower *lo, LLVMValueRef x, DType from, DType to
 {
     if (from != DTYPE_F32 && from != DTYPE_F64) x = to_f32(lo, x, from);
     if (to == DTYPE_I1) return LLVMBuildFCmp(lo->b, LLVMRealUNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
-    LLVMTypeRef types[2] = {dtype_type(lo, to), LLVMTypeOf(x)}, ft;
+    LLVMTypeRef types[2] = {gpu_dtype_type(lo, to), LLVMTypeOf(x)}, ft;
     LLVMValueRef f = llvm_intrinsic(lo->ll, dtype_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat", 2, types, &ft);
     return LLVMBuildCall2(lo->b, ft, f, &x, 1, "");
 }
@@ -155,7 +155,7 @@ static LLVMValueRef int_to_float(Lower *lo, LLVMValueRef x, DType from, DType to
 {
     bool is_signed = dtype_is_signed(from);
     if (to == DTYPE_F32 || to == DTYPE_F64) {
-        LLVMTypeRef type = dtype_type(lo, to);
+        LLVMTypeRef type = gpu_dtype_type(lo, to);
         return is_signed ? LLVMBuildSIToFP(lo->b, x, type, "") : LLVMBuildUIToFP(lo->b, x, type, "");
     }
     if (dtype_bits(from) <= 16 || to == DTYPE_F8E4M3 || to == DTYPE_F8E5M2) {
@@ -169,7 +169,7 @@ static LLVMValueRef int_to_float(Lower *lo, LLVMValueRef x, DType from, DType to
 static LLVMValueRef int_to_int(Lower *lo, LLVMValueRef x, DType from, DType to)
 {
     if (to == DTYPE_I1) return LLVMBuildIsNotNull(lo->b, x, "");
-    LLVMTypeRef type = dtype_type(lo, to);
+    LLVMTypeRef type = gpu_dtype_type(lo, to);
     if (dtype_bits(to) < dtype_bits(from)) return LLVMBuildTrunc(lo->b, x, type, "");
     if (dtype_bits(to) == dtype_bits(from)) return x;
     return dtype_is_signed(from) ? LLVMBuildSExt(lo->b, x, type, "") : LLVMBuildZExt(lo->b, x, type, "");

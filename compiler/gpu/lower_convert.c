@@ -12,12 +12,12 @@
 /// The 32-bit words of `v`, low first. @return how many
 static int32_t to_words(Lower *lo, LLVMValueRef v, LLVMValueRef out[2])
 {
-    LLVMValueRef x = to_memory(lo, v);
+    LLVMValueRef x = gpu_to_memory(lo, v);
     LLVMTypeRef t = LLVMTypeOf(x);
     if (t == lo->f64) x = LLVMBuildBitCast(lo->b, x, lo->i64, "");
     if (LLVMTypeOf(x) == lo->i64) {
         out[0] = LLVMBuildTrunc(lo->b, x, lo->i32, "");
-        out[1] = LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, x, const_i64(lo, 32), ""), lo->i32, "");
+        out[1] = LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, x, gpu_const_i64(lo, 32), ""), lo->i32, "");
         return 2;
     }
     if (t == lo->f32) x = LLVMBuildBitCast(lo->b, x, lo->i32, "");
@@ -28,18 +28,18 @@ static int32_t to_words(Lower *lo, LLVMValueRef v, LLVMValueRef out[2])
 
 static LLVMValueRef from_words(Lower *lo, const LLVMValueRef *w, int32_t n, LLVMTypeRef type)
 {
-    LLVMTypeRef mem = memory_type(lo, type);
+    LLVMTypeRef mem = gpu_memory_type(lo, type);
     LLVMValueRef x = w[0];
     if (n == 2) {
-        LLVMValueRef high = LLVMBuildShl(lo->b, LLVMBuildZExt(lo->b, w[1], lo->i64, ""), const_i64(lo, 32), "");
+        LLVMValueRef high = LLVMBuildShl(lo->b, LLVMBuildZExt(lo->b, w[1], lo->i64, ""), gpu_const_i64(lo, 32), "");
         x = LLVMBuildOr(lo->b, LLVMBuildZExt(lo->b, w[0], lo->i64, ""), high, "");
         if (mem == lo->f64) x = LLVMBuildBitCast(lo->b, x, mem, "");
-        return from_memory(lo, x, type);
+        return gpu_from_memory(lo, x, type);
     }
     if (mem == lo->f32) x = LLVMBuildBitCast(lo->b, x, mem, "");
     else if (mem == lo->f16) x = LLVMBuildBitCast(lo->b, LLVMBuildTrunc(lo->b, x, lo->i16, ""), mem, "");
     else if (mem != lo->i32) x = LLVMBuildTrunc(lo->b, x, mem, "");
-    return from_memory(lo, x, type);
+    return gpu_from_memory(lo, x, type);
 }
 
 static LLVMValueRef shuffle(Lower *lo, IntrinsicId id, LLVMValueRef v, LLVMValueRef lane)
@@ -124,7 +124,7 @@ static LLVMValueRef side_address(Lower *lo, const Side *s, uint32_t r, LLVMValue
 
 void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type, LLVMValueRef *regs, LLVMValueRef base)
 {
-    Side s = side_of(lo, l, inverse, type_bytes(lo, memory_type(lo, type)));
+    Side s = side_of(lo, l, inverse, type_bytes(lo, gpu_memory_type(lo, type)));
     LLVMValueRef owner = owner_predicate(lo, l);
     LLVMBasicBlockRef writes = owner ? block_new(lo, "own") : NULL, after = owner ? block_new(lo, "owned") : NULL;
     if (owner) {
@@ -144,7 +144,7 @@ void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef t
 
 void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type, LLVMValueRef base, LLVMValueRef *out)
 {
-    Side s = side_of(lo, l, inverse, type_bytes(lo, memory_type(lo, type)));
+    Side s = side_of(lo, l, inverse, type_bytes(lo, gpu_memory_type(lo, type)));
     for (uint32_t r = 0; r < (uint32_t)layout_regs(l); r++) {
         if (r & s.mask) continue;
         LLVMValueRef group[16];
@@ -171,7 +171,7 @@ void lower_convert(Lower *lo, Op *op)
         by_shuffles(lo, &p, d, src, &out);
     } else {
         LLVMTypeRef type = element_type(lo, in->type);
-        Swizzle z = swizzle_build(s, d, type_bytes(lo, memory_type(lo, type)));
+        Swizzle z = swizzle_build(s, d, type_bytes(lo, gpu_memory_type(lo, type)));
         Layout inverse = layout_invert(&z.mem);
         LLVMValueRef base = scratch_enter(lo, op);
         shared_put(lo, s, &inverse, type, src, base);

@@ -41,8 +41,8 @@ static LLVMValueRef scaled(Lower *lo, LLVMValueRef v, int32_t log)
 static void fetch(Dot *d, DType operand, LLVMValueRef base, LLVMValueRef index, int64_t own, int32_t n, LLVMValueRef *out)
 {
     Lower *lo = d->lo;
-    LLVMTypeRef type = dtype_type(lo, operand);
-    int32_t bytes = type_bytes(lo, memory_type(lo, type)), lg = log2_floor((uint64_t)bytes);
+    LLVMTypeRef type = gpu_dtype_type(lo, operand);
+    int32_t bytes = type_bytes(lo, gpu_memory_type(lo, type)), lg = log2_floor((uint64_t)bytes);
     LLVMValueRef at = shared_at(lo, base, scaled(lo, index, lg));
     if (own) at = shared_at(lo, at, const_i32(lo, own * bytes));
     int32_t most = MIN(n, 16 / bytes);

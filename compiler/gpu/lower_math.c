@@ -119,8 +119,8 @@ static LLVMValueRef scale_by_exponent(Lower *lo, LLVMValueRef x, LLVMValueRef k)
 {
     LLVMValueRef half = LLVMBuildAShr(lo->b, k, LLVMConstInt(lo->i64, 1, false), ""), rest = LLVMBuildSub(lo->b, k, half, "");
     for (int32_t i = 0; i < 2; i++) {
-        LLVMValueRef e = LLVMBuildAdd(lo->b, i ? rest : half, const_i64(lo, 1023), "");
-        e = LLVMBuildShl(lo->b, e, const_i64(lo, 52), "");
+        LLVMValueRef e = LLVMBuildAdd(lo->b, i ? rest : half, gpu_const_i64(lo, 1023), "");
+        e = LLVMBuildShl(lo->b, e, gpu_const_i64(lo, 52), "");
         x = mul(lo, x, LLVMBuildBitCast(lo->b, e, lo->f64, ""));
     }
     return x;
@@ -147,7 +147,7 @@ static LLVMValueRef exp_f64(Lower *lo, LLVMValueRef x, bool base2)
     }
     LLVMValueRef p = horner(lo, r, 14, c);
     LLVMValueRef k = LLVMBuildFPToSI(lo->b, q, lo->i64, "");
-    k = LLVMBuildSelect(lo->b, LLVMBuildICmp(lo->b, LLVMIntSGT, k, const_i64(lo, 2000), ""), const_i64(lo, 2000), k, "");
+    k = LLVMBuildSelect(lo->b, LLVMBuildICmp(lo->b, LLVMIntSGT, k, gpu_const_i64(lo, 2000), ""), gpu_const_i64(lo, 2000), k, "");
     LLVMValueRef v = scale_by_exponent(lo, p, k);
     return LLVMBuildSelect(lo->b, LLVMBuildFCmp(lo->b, LLVMRealUNO, x, x, ""), x, v, "");
 }
@@ -160,11 +160,11 @@ static LLVMValueRef log_f64(Lower *lo, LLVMValueRef x, bool base2)
     LLVMValueRef tiny = LLVMBuildFCmp(lo->b, LLVMRealOLT, x, real(x, 0x1p-1022), "");
     LLVMValueRef y = LLVMBuildSelect(lo->b, tiny, mul(lo, x, real(x, 0x1p54)), x, "");
     LLVMValueRef bits = LLVMBuildBitCast(lo->b, y, lo->i64, "");
-    LLVMValueRef shifted = LLVMBuildSub(lo->b, bits, const_i64(lo, 0x3fe6a09e667f3bcd), "");
-    LLVMValueRef k = LLVMBuildAShr(lo->b, shifted, const_i64(lo, 52), "");
-    LLVMValueRef m = LLVMBuildSub(lo->b, bits, LLVMBuildShl(lo->b, k, const_i64(lo, 52), ""), "");
+    LLVMValueRef shifted = LLVMBuildSub(lo->b, bits, gpu_const_i64(lo, 0x3fe6a09e667f3bcd), "");
+    LLVMValueRef k = LLVMBuildAShr(lo->b, shifted, gpu_const_i64(lo, 52), "");
+    LLVMValueRef m = LLVMBuildSub(lo->b, bits, LLVMBuildShl(lo->b, k, gpu_const_i64(lo, 52), ""), "");
     m = LLVMBuildBitCast(lo->b, m, lo->f64, "");
-    k = LLVMBuildSub(lo->b, k, LLVMBuildSelect(lo->b, tiny, const_i64(lo, 54), const_i64(lo, 0), ""), "");
+    k = LLVMBuildSub(lo->b, k, LLVMBuildSelect(lo->b, tiny, gpu_const_i64(lo, 54), gpu_const_i64(lo, 0), ""), "");
     LLVMValueRef kd = LLVMBuildSIToFP(lo->b, k, lo->f64, "");
     LLVMValueRef f = LLVMBuildFSub(lo->b, m, real(x, 1), "");
     LLVMValueRef s = LLVMBuildFDiv(lo->b, f, LLVMBuildFAdd(lo->b, m, real(x, 1), ""), ""), z = mul(lo, s, s);

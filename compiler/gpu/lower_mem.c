@@ -31,7 +31,7 @@ static Words words_of(Lower *lo, int32_t element_bytes, int32_t n)
 /// An element's bits, zero-extended to the word.
 static LLVMValueRef to_word(Lower *lo, const Words *w, LLVMValueRef x)
 {
-    x = to_memory(lo, x);
+    x = gpu_to_memory(lo, x);
     LLVMTypeRef t = LLVMTypeOf(x);
     if (t == lo->f16) x = LLVMBuildBitCast(lo->b, x, lo->i16, "");
     if (t == lo->f32) x = LLVMBuildBitCast(lo->b, x, lo->i32, "");
@@ -54,7 +54,7 @@ static void pack(Lower *lo, const Words *w, const LLVMValueRef *in, LLVMValueRef
 
 static void unpack(Lower *lo, const Words *w, LLVMTypeRef type, const LLVMValueRef *in, LLVMValueRef *out)
 {
-    LLVMTypeRef mem = memory_type(lo, type);
+    LLVMTypeRef mem = gpu_memory_type(lo, type);
     int32_t bits = w->bytes * 8 / w->per;
     LLVMTypeRef ints = LLVMIntTypeInContext(lo->c, (unsigned)bits);
     for (int32_t i = 0; i < w->n * w->per; i++) {
@@ -62,7 +62,7 @@ static void unpack(Lower *lo, const Words *w, LLVMTypeRef type, const LLVMValueR
         if (i % w->per) x = LLVMBuildLShr(lo->b, x, LLVMConstInt(w->type, (unsigned)(i % w->per * bits), false), "");
         if (LLVMTypeOf(x) != ints) x = LLVMBuildTrunc(lo->b, x, ints, "");
         if (mem != ints) x = LLVMBuildBitCast(lo->b, x, mem, "");
-        out[i] = from_memory(lo, x, type);
+        out[i] = gpu_from_memory(lo, x, type);
     }
 }
 
@@ -215,7 +215,7 @@ static void lower_load(Lower *lo, Op *op)
     int32_t n = value_regs(out);
     Group g = group_of(op);
     LLVMTypeRef type = element_type(lo, out->type);
-    Words w = words_of(lo, type_bytes(lo, memory_type(lo, type)), 1 << g.v);
+    Words w = words_of(lo, type_bytes(lo, gpu_memory_type(lo, type)), 1 << g.v);
     bool is_special = is_volatile(op) || *hint_text(op);
     Tile result = tile_new(lo, n, false);
     for (uint32_t r = 0; r < (uint32_t)n; r++) {
@@ -245,7 +245,7 @@ static void lower_store(Lower *lo, Op *op)
     int32_t n = value_regs(ptr);
     Group g = group_of(op);
     LLVMTypeRef type = element_type(lo, value->type);
-    Words w = words_of(lo, type_bytes(lo, memory_type(lo, type)), 1 << g.v);
+    Words w = words_of(lo, type_bytes(lo, gpu_memory_type(lo, type)), 1 << g.v);
     LLVMValueRef owner = is_tile ? owner_predicate(lo, ptr->type->layout)
                                  : LLVMBuildICmp(lo->b, LLVMIntEQ, lo->tid, const_i32(lo, 0), "");
     for (uint32_t r = 0; r < (uint32_t)n; r++) {

@@ -31,7 +31,7 @@ static void lower_arange(Lower *lo, Op *op)
 static void lower_splat(Lower *lo, Op *op)
 {
     Tile t = tile_new(lo, value_regs(&op->out[0]), false);
-    LLVMValueRef x = scalar_of(lo, op->in[0]);
+    LLVMValueRef x = gpu_scalar_of(lo, op->in[0]);
     for (int32_t r = 0; r < t.n; r++) t.v[r] = x;
     tile_set(lo, &op->out[0], t);
 }

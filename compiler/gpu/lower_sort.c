@@ -30,7 +30,7 @@ static LLVMValueRef coordinate(Lower *lo, const Layout *l, int32_t r)
 static LLVMValueRef load_element(Lower *lo, LLVMTypeRef type, LLVMValueRef base, LLVMValueRef index)
 {
     LLVMValueRef out;
-    int32_t bytes = type_bytes(lo, memory_type(lo, type));
+    int32_t bytes = type_bytes(lo, gpu_memory_type(lo, type));
     LLVMValueRef at = LLVMBuildMul(lo->b, index, const_i32(lo, bytes), "");
     shared_load(lo, type, 1, shared_at(lo, base, at), &out);
     return out;

@@ -1,0 +1,114 @@
+// tests/compiler/gpu/test_cards.c - every launch card of our own kernels on the GPU rungs.
+//
+//   interpreter  <->  emu:sm_80            cases of each card, all checks of the emulator on
+//   sm_75 sm_80 sm_86 sm_89 sm_90a         ptxas accepts the PTX; streaming kernels do not spill
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "tests/kernels/rung.h"
+#include "tests/support/ptxas.h"
+
+enum { CASES_PER_CARD = 3 };
+
+TestSuite(gpu_cards, .timeout = 600);
+
+static const char *rendered(KernelFile *f, Diag *diag)
+{
+    StrBuf b = {0};
+    diag_render(diag, &b);
+    const char *text = arena_strdup(&f->arena, b.data ? b.data : "");
+    strbuf_free(&b);
+    return text;
+}
+
+static void expect_emulated(const char *file, const char *func)
+{
+    KernelFile f;
+    Seen seen = {0};
+    file_up(&f, file, NULL, func);
+    static const Target interp = {.kind = TARGET_INTERP}, emu = {.kind = TARGET_EMU, .sm = 80};
+    for (int32_t i = 0; i < f.n_cards; i++) {
+        Diag diag;
+        diag_init(&diag, heap_default());
+        Rung oracle, rung;
+        bool up = rung_up(&oracle, &f, &f.cards[i], &interp, &diag);
+        cr_assert(up, "%s: %s", func, rendered(&f, &diag));
+        up = rung_up(&rung, &f, &f.cards[i], &emu, &diag);
+        cr_expect(up, "%s: %s", spec_text(&f.arena, &f.cards[i].spec), rendered(&f, &diag));
+        if (up) {
+            const char *trouble = rungs_compare(&f, &f.cards[i], &oracle, &rung, (uint64_t)i * 1000, CASES_PER_CARD, &seen);
+            cr_expect(!trouble, "%s", trouble);
+            rung_down(&rung);
+        }
+        rung_down(&oracle);
+        diag_reset(&diag);
+    }
+    cr_expect_geq(seen.cases, (int64_t)CASES_PER_CARD * f.n_cards);
+    if (getenv("KILN_SHOW"))
+        fprintf(stderr, "%s: %lld cases, %lld programs, %lld elements, worst %.2f of the tolerance\n", func, (long long)seen.cases,
+                (long long)seen.programs, (long long)seen.elements, seen.worst);
+    file_down(&f);
+}
+
+typedef struct Assembled {
+    int32_t cards, most_registers, spills;
+} Assembled;
+
+static void expect_assembled(const char *file, const char *func, bool may_spill)
+{
+    static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90a"};
+    if (!ptxas_path()) cr_skip_test("no ptxas here");
+    KernelFile f;
+    Assembled total = {0};
+    file_up(&f, file, NULL, func);
+    const char *last = "";
+    for (int32_t i = 0; i < f.n_cards; i++) {
+        const char *text = spec_text(&f.arena, &f.cards[i].spec);
+        if (!strcmp(text, last)) continue; // cards that differ in their run-time words alone
+        last = text;
+        for (int32_t k = 0; k < COUNT_OF(targets); k++) {
+            Diag diag;
+            Target target;
+            Code code;
+            diag_init(&diag, heap_default());
+            cr_assert_eq(target_parse(targets[k], &target, &diag), KILN_OK);
+            KilnStatus st = compile_kernel(f.source, &f.cards[i].spec, &target, NULL, &code, &diag);
+            cr_expect_eq(st, KILN_OK, "%s for %s: %s", text, targets[k], rendered(&f, &diag));
+            if (st == KILN_OK) {
+                PtxasReport r = ptxas_run((const char *)code.bytes, code.size, targets[k]);
+                cr_expect(r.ok, "%s for %s: %s", text, targets[k], r.log);
+                cr_expect(may_spill || r.spill_stores == 0, "%s for %s spills %d bytes", text, targets[k], r.spill_stores);
+                total.most_registers = MAX(total.most_registers, r.registers);
+                total.spills += r.spill_stores > 0;
+                total.cards++;
+                code_free(&code);
+            }
+            diag_reset(&diag);
+        }
+    }
+    if (getenv("KILN_SHOW"))
+        fprintf(stderr, "%s: %d assembled, at most %d registers, %d spill\n", func, total.cards, total.most_registers, total.spills);
+    file_down(&f);
+}
+
+#define ON_GPUS(file, func, may_spill)                                                             \
+    Test(gpu_cards, func##_on_the_emulator_agrees_with_the_interpreter)                            \
+    {                                                                                              \
+        expect_emulated(file, #func);                                                              \
+    }                                                                                              \
+    Test(gpu_cards, func##_assembles_for_every_architecture)                                       \
+    {                                                                                              \
+        expect_assembled(file, #func, may_spill);                                                  \
+    }
+
+ON_GPUS("rmsnorm.py", rmsnorm, false)
+ON_GPUS("silu_mul.py", silu_mul, false)
+ON_GPUS("softmax.py", softmax, false)
+ON_GPUS("embed.py", embed, false)
+ON_GPUS("gemv.py", gemv, false)
+ON_GPUS("gemm.py", gemm, true)
+ON_GPUS("rope.py", rope_append, false)
+ON_GPUS("attention.py", attend, true)
+ON_GPUS("attention.py", attend_merge, false)
+ON_GPUS("sample.py", argmax, false)
+ON_GPUS("sample.py", sample, false)
