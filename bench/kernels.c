@@ -273,11 +273,16 @@ int main(int argc, char **argv)
     Bench b = {.diag = &diag, .mib = 64, .rounds = 9, .threads = 2};
     bool json = false;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--json")) json = true;
-        else if (i + 1 < argc && !strcmp(argv[i], "--threads")) b.threads = MAX(1, atoi(argv[++i]));
-        else if (i + 1 < argc && !strcmp(argv[i], "--rounds")) b.rounds = MIN(MAX(1, atoi(argv[++i])), BENCH_MAX_ROUNDS);
-        else if (i + 1 < argc && !strcmp(argv[i], "--mib")) b.mib = MAX(1, atoi(argv[++i]));
+        int32_t value = i + 1 < argc ? MAX(1, atoi(argv[i + 1])) : 0;
+        if (!strcmp(argv[i], "--json")) {
+            json = true;
+            continue;
+        }
+        if (value && !strcmp(argv[i], "--threads")) b.threads = value;
+        else if (value && !strcmp(argv[i], "--rounds")) b.rounds = MIN(value, BENCH_MAX_ROUNDS);
+        else if (value && !strcmp(argv[i], "--mib")) b.mib = value;
         else return fprintf(stderr, "usage: bench_kernels [--threads N] [--rounds N] [--mib N] [--json]\n"), 2;
+        i++;
     }
     KilnStatus st = KILN_OK;
     DeviceOptions device = {.name = "cpu", .n_threads = b.threads};
