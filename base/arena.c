@@ -103,6 +103,7 @@ char *arena_strdup(Arena *a, const char *text)
 
 char *arena_vprintf(Arena *a, const char *fmt, va_list args)
 {
+    ASSERT(fmt); // and the sanitized build sees that it is never NULL
     va_list again;
     va_copy(again, args);
     int len = vsnprintf(NULL, 0, fmt, args);
