@@ -369,6 +369,10 @@ void dot_emit(Cx *cx, Op *op);
 Ev gather_eval(Cx *cx, Op *op, const Chunk *c);
 void region_emit(Cx *cx, Region *r);
 void plan_function(Cx *cx);
+/// The pointer argument (or carried pointer) that a pointer is computed from; NULL: unknown.
+const Value *pointer_base(const Cx *cx, const Value *v);
+/// May two accesses, one of them a store, touch the same element from different positions?
+bool pointers_conflict(const Cx *cx, const Value *x, const Value *y);
 /// The uniform amount by which carried tile `i` of a `for` moves per iteration, or NULL.
 Value *carried_step(Cx *cx, Op *loop, int32_t i, bool *minus);
 /// Evaluates a combine region on vectors: `in` are its arguments, `out` what it yields.

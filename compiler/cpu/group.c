@@ -9,7 +9,7 @@
 // iteration all values are evaluated before anything is written.
 #include "compiler/cpu/cpu.h"
 
-enum { GROUP_MAX = 12 };
+enum { GROUP_MAX = 30 };
 
 struct Group {
     int32_t n;
@@ -17,6 +17,7 @@ struct Group {
     const Type *space;
     int32_t axis;        ///< that reductions remove, or -1
     int32_t first_store; ///< position of the first store, or INT32_MAX
+    VEC(const Value *) loads; ///< pointers of the loads that roots evaluate
 };
 
 Group *group_new(Arena *a)
@@ -46,6 +47,7 @@ typedef struct Walk {
     VEC(const Value *) seen;
     bool blocks;         ///< a result of the group is needed elsewhere than at the same position
     int32_t latest_load; ///< position
+    VEC(const Value *) loads;
 } Walk;
 
 static bool keeps_position(const Op *op)
@@ -81,7 +83,10 @@ static void walk(Cx *cx, Walk *w, const Value *v, bool in_place)
         return;
     }
     if (!v->def) return;
-    if (v->def->kind == OP_LOAD) w->latest_load = MAX(w->latest_load, position(v->def));
+    if (v->def->kind == OP_LOAD) {
+        w->latest_load = MAX(w->latest_load, position(v->def));
+        vec_push(cx->arena, &w->loads, v->def->in[0]);
+    }
     for (int32_t i = 0; i < v->def->n_in; i++) walk(cx, w, v->def->in[i], in_place && keeps_position(v->def));
 }
 
@@ -119,26 +124,44 @@ Reading value_reads(Cx *cx, const Value *v, const Value *what)
     return reads(cx, v, what, true, &budget);
 }
 
-static bool can_join(Cx *cx, const Group *g, const Root *r)
+/// Would a store of one root change what a load of the other reads elsewhere?
+static bool stores_conflict(Cx *cx, const Group *g, const Root *r, const Walk *w)
+{
+    if (r->kind == ROOT_STORE)
+        for (int32_t i = 0; i < g->loads.len; i++)
+            if (pointers_conflict(cx, g->loads.data[i], r->op->in[0])) return true;
+    for (int32_t k = 0; k < g->n; k++) {
+        if (g->roots[k].kind == ROOT_STORE) {
+            const Value *to = g->roots[k].op->in[0];
+            if (r->kind == ROOT_STORE && pointers_conflict(cx, r->op->in[0], to)) return true;
+            for (int32_t i = 0; i < w->loads.len; i++)
+                if (pointers_conflict(cx, w->loads.data[i], to)) return true;
+        }
+    }
+    return false;
+}
+
+static bool can_join(Cx *cx, const Group *g, const Root *r, const Walk *w)
 {
     if (!g->n) return true;
     if (g->n == GROUP_MAX || !type_same_shape(g->space, root_space(r))) return false;
     if (r->kind == ROOT_REDUCE && g->axis >= 0 && g->axis != op_attr_i(r->op, ATTR_AXIS)) return false;
-    Walk w = {.group = g, .latest_load = -1};
-    if (r->kind == ROOT_WRITE) walk(cx, &w, r->value, true);
-    for (int32_t i = 0; r->kind != ROOT_WRITE && i < r->op->n_in; i++) walk(cx, &w, r->op->in[i], true);
     // a load that comes after a store of the group must see it
-    return !w.blocks && w.latest_load < g->first_store;
+    return !w->blocks && w->latest_load < g->first_store && !stores_conflict(cx, g, r, w);
 }
 
 void group_add(Cx *cx, Root root)
 {
-    if (!can_join(cx, cx->group, &root)) group_flush(cx);
     Group *g = cx->group;
+    Walk w = {.group = g, .latest_load = -1};
+    if (root.kind == ROOT_WRITE) walk(cx, &w, root.value, true);
+    for (int32_t i = 0; root.kind != ROOT_WRITE && i < root.op->n_in; i++) walk(cx, &w, root.op->in[i], true);
+    if (!can_join(cx, g, &root, &w)) group_flush(cx);
     if (!g->n) *g = (Group){.space = root_space(&root), .axis = -1, .first_store = INT32_MAX};
     if (root.kind == ROOT_REDUCE) g->axis = (int32_t)op_attr_i(root.op, ATTR_AXIS);
     if (root.kind == ROOT_STORE && g->first_store == INT32_MAX) g->first_store = position(root.op);
     g->roots[g->n++] = root;
+    for (int32_t i = 0; i < w.loads.len; i++) vec_push(cx->arena, &g->loads, w.loads.data[i]);
 }
 
 void value_keep(Cx *cx, Value *v)

@@ -8,7 +8,9 @@
 // A tile is kept when
 //   cost     it takes several operations and more than one root, or an expanding broadcast, wants it
 //   loops    it is defined outside a loop whose body wants it, and is more than index arithmetic
-//   memory   evaluating it reads memory that a store or barrier between it and its consumer may change
+//   memory   evaluating it reads memory that a store or barrier between it and its consumer may change; or it loads
+//            from the buffer that its consumer stores to, at other addresses. (Different pointer arguments
+//            may be one buffer too: then kernels that would race on a GPU are not told apart.)
 //   access   its consumer wants to address it freely (the source of a gather), or it is volatile
 // Carried pointer tiles that only move by a uniform amount are not kept: they are their initial
 // value plus a running sum (MODE_DELTA).
@@ -24,6 +26,7 @@ typedef struct Roots {
 
 /// A write to memory; `effective` is the position where its cluster of stores happens.
 typedef struct Write {
+    Op *op;
     int32_t at, effective;
 } Write;
 
@@ -78,6 +81,37 @@ static bool writes_memory(const Op *op)
     return op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW || op->kind == OP_ATOMIC_CAS || op->kind == OP_BARRIER;
 }
 
+const Value *pointer_base(const Cx *cx, const Value *v)
+{
+    for (;;) {
+        const Info *info = info_of(cx, v);
+        if (info->mode == MODE_DELTA) v = info->base;
+        else if (!v->def) return v->type->kind == TYPE_PTR ? v : NULL;
+        else if (v->def->kind == OP_ADDPTR || v->def->kind == OP_SPLAT || v->def->kind == OP_BROADCAST || v->def->kind == OP_HINT ||
+                 v->def->kind == OP_EXPAND_DIMS || v->def->kind == OP_RESHAPE || v->def->kind == OP_TRANS || v->def->kind == OP_BITCAST)
+            v = v->def->in[0];
+        else return NULL;
+    }
+}
+
+bool pointers_conflict(const Cx *cx, const Value *x, const Value *y)
+{
+    if (x == y) return false; // the same position: in the order of the program
+    const Value *a = pointer_base(cx, x), *b = pointer_base(cx, y);
+    return !a || !b || a == b;
+}
+
+/// May `op` share the loop of the stores in `cluster`: same shape, and no element that another of them writes?
+static bool joins_cluster(Plan *p, const Op *cluster, const Op *op)
+{
+    if (!type_same_shape(cluster->in[0]->type, op->in[0]->type)) return false;
+    for (int32_t i = 0; i < p->writes.len; i++) {
+        const Write *w = &p->writes.data[i];
+        if (w->effective == position(cluster) && pointers_conflict(p->cx, w->op->in[0], op->in[0])) return false;
+    }
+    return true;
+}
+
 // ---- facts --------------------------------------------------------------------------------------------
 
 static void number_ops(Plan *p, Region *r, int32_t depth)
@@ -90,7 +124,7 @@ static void number_ops(Plan *p, Region *r, int32_t depth)
         p->effective[position(op)] = position(op);
         bool is_loop = op->kind == OP_FOR || op->kind == OP_WHILE;
         if (op->kind == OP_STORE && is_tile(op->in[0])) {
-            if (cluster && type_same_shape(cluster->in[0]->type, op->in[0]->type))
+            if (cluster && joins_cluster(p, cluster, op))
                 p->effective[position(op)] = position(cluster);
             else
                 cluster = op;
@@ -99,7 +133,7 @@ static void number_ops(Plan *p, Region *r, int32_t depth)
             cluster = NULL;
         }
         if (writes_memory(op))
-            vec_push(p->cx->arena, &p->writes, (Write){position(op), p->effective[position(op)]});
+            vec_push(p->cx->arena, &p->writes, (Write){op, position(op), p->effective[position(op)]});
         for (int32_t i = 0; i < op->n_regions; i++) number_ops(p, op->regions[i], depth + is_loop);
     }
 }
@@ -300,9 +334,23 @@ static bool crosses_write(Plan *p, const Value *v, const Use *use)
     return false;
 }
 
-/// Producers before consumers: memory.
-static void decide_forward(Plan *p)
+/// Does a load feed stores to its own buffer at other addresses?
+static bool feeds_conflict(Plan *p, const Value *v)
 {
+    if (v->def->kind != OP_LOAD) return false;
+    const Roots *r = &p->roots[v->id];
+    for (int32_t i = 0; i < p->writes.len; i++) {
+        const Write *w = &p->writes.data[i];
+        bool is_root = w->effective == r->a || w->effective == r->b || (r->b >= 0 && w->effective >= r->b && w->effective <= r->last);
+        if (w->op->kind == OP_STORE && is_root && pointers_conflict(p->cx, v->def->in[0], w->op->in[0])) return true;
+    }
+    return false;
+}
+
+/// Producers before consumers: memory. @return did anything change?
+static bool decide_forward(Plan *p)
+{
+    bool changed = false;
     for (int32_t i = 0; i < p->ops.len; i++) {
         Op *op = p->ops.data[i];
         if (!is_lazy(op)) continue;
@@ -316,11 +364,44 @@ static void decide_forward(Plan *p)
                 info->has_load |= in->has_load && !in->is_keep;
             }
             if (info->is_keep || !info->has_load) continue;
-            bool crosses = false;
+            bool crosses = feeds_conflict(p, v);
             EACH_USE(u, v) crosses |= crosses_write(p, v, u);
             if (crosses) keep(p, v);
+            changed |= crosses;
         }
     }
+    return changed;
+}
+
+/// A kept tile of another shape between the stores of a cluster ends their common loop: later ones happen
+/// where they stand. @return did anything change?
+static bool split_clusters(Plan *p)
+{
+    bool changed = false;
+    for (int32_t i = 0; i < p->writes.len; i++) {
+        Write *w = &p->writes.data[i];
+        if (w->op->kind != OP_STORE || w->effective == w->at) continue;
+        int32_t begin = w->effective, from = begin;
+        for (int32_t at = begin; at < w->at; at++) {
+            const Op *op = p->ops.data[at];
+            for (int32_t k = 0; k < op->n_out; k++)
+                if (is_tile(&op->out[k]) && info_of(p->cx, &op->out[k])->is_keep && !type_same_shape(op->out[k].type, w->op->in[0]->type))
+                    from = at;
+        }
+        if (from == begin) continue;
+        int32_t first = w->at; // of the cluster's stores after `from`, the first leads
+        for (int32_t k = 0; k < p->writes.len; k++)
+            if (p->writes.data[k].effective == begin && p->writes.data[k].at > from) first = MIN(first, p->writes.data[k].at);
+        w->effective = p->effective[w->at] = first;
+        changed = true;
+    }
+    return changed;
+}
+
+static void find_roots(Plan *p)
+{
+    for (int32_t i = 0; i < p->cx->fn->module->n_values; i++) p->roots[i] = (Roots){-1, -1, -1, 0};
+    decide_backward(p);
 }
 
 void plan_function(Cx *cx)
@@ -332,11 +413,14 @@ void plan_function(Cx *cx)
     p.effective = arena_array(cx->arena, int32_t, n_ops + 1);
     int32_t n_values = cx->fn->module->n_values;
     p.roots = arena_array(cx->arena, Roots, n_values);
-    for (int32_t i = 0; i < n_values; i++) p.roots[i] = (Roots){-1, -1, -1, 0};
     cx->info = arena_array(cx->arena, Info, n_values);
     number_ops(&p, cx->fn->body, 0);
     describe_all(&p);
-    decide_backward(&p);
-    decide_forward(&p);
+    bool changed = true;
+    while (changed) { // keeps are only added and clusters only split, so this ends
+        find_roots(&p);
+        changed = decide_forward(&p);
+        changed |= split_clusters(&p);
+    }
     for (int32_t i = 0; i < n_values; i++) cx->info[i].last_root = p.roots[i].last;
 }
