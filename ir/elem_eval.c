@@ -382,9 +382,12 @@ void slot_store(DType t, void *at, Slot x)
     case DTYPE_F64: memcpy(at, &x.f, 8); return;
     case DTYPE_F32: memcpy(at, &(float){(float)x.f}, 4); return;
     case DTYPE_BF16: memcpy(at, &(uint16_t){bf16_from_f32((float)x.f)}, 2); return;
+    case DTYPE_F8E5M2:
+        dtype_store_f64(t, at, x.f); // a cast, which saturates: but what is infinite already stays so
+        if (isinf(x.f)) *(uint8_t *)at = (uint8_t)(*(uint8_t *)at + 1);
+        return;
     case DTYPE_F16:
-    case DTYPE_F8E4M3:
-    case DTYPE_F8E5M2: dtype_store_f64(t, at, x.f); return;
+    case DTYPE_F8E4M3: dtype_store_f64(t, at, x.f); return;
     default: memcpy(at, &x.i, (size_t)dtype_bytes(t)); return; // little-endian, like every host we have
     }
 }
