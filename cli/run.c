@@ -232,10 +232,10 @@ static void json_timings(const Run *r, const EngineStats *e, StrBuf *out)
                   (long long)e->decode_steps, (double)e->decode_us / 1e6, r->first_token ? r->first_token - r->begin : 0.0,
                   (unsigned long long)r->seed);
     strbuf_printf(out,
-                  "\"kv_bytes\": %zu, \"weight_bytes\": %zu, \"decode_bytes\": %lld, \"compiled\": %lld, \"cached\": %lld, "
+                  "\"kv_bytes\": %zu, \"weight_bytes\": %zu, \"decode_bytes\": %lld, \"compiled\": %lld, \"compile_s\": %.6f, \"cached\": %lld, "
                   "\"flow\": {\"compiles\": %lld, \"records\": %lld, \"allocations\": %lld}, \"device\": \"%s\"",
                   e->kv_total_bytes, e->weight_bytes, (long long)e->decode_bytes, (long long)c->compiles,
-                  (long long)c->cached_disk, (long long)e->flow_compiles, (long long)e->flow_records,
+                  (double)c->compile_us / 1e6, (long long)c->cached_disk, (long long)e->flow_compiles, (long long)e->flow_records,
                   (long long)e->flow_allocations, r->x.dev->facts.name);
 }
 
@@ -290,8 +290,8 @@ static void summary(Run *r, const EngineStats *e)
     double prefill = (double)e->prefill_us / 1e6, decode = (double)e->decode_us / 1e6;
     say(s, "\nmodel   %s  %s %s  ctx %d  %s (%d threads)  kv %s", m->name, m->weight_type, bytes_text(r->arena, (double)m->weight_bytes),
         plan->max_context, r->x.dev->facts.name, r->x.dev->facts.n_threads, s->cache_k);
-    say(s, "load %.2f s   compile %lld (%lld cached)   prefill %lld tok in %.3f s = %.1f tok/s   decode %lld tok, %.2f ms/step = %.1f tok/s",
-        r->x.load_seconds, (long long)c->compiles, (long long)c->cached_disk, (long long)e->prefill_tokens, prefill,
+    say(s, "load %.2f s   compile %lld in %.2f s (%lld cached)   prefill %lld tok in %.3f s = %.1f tok/s   decode %lld tok, %.2f ms/step = %.1f tok/s",
+        r->x.load_seconds, (long long)c->compiles, (double)c->compile_us / 1e6, (long long)c->cached_disk, (long long)e->prefill_tokens, prefill,
         prefill > 0 ? (double)e->prefill_tokens / prefill : 0, (long long)e->decode_tokens,
         e->decode_steps ? decode * 1e3 / (double)e->decode_steps : 0, decode > 0 ? (double)e->decode_tokens / decode : 0);
     DeviceBandwidth limit;
