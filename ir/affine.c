@@ -278,6 +278,27 @@ static Affine carried_guess(const Affine *initial)
     return guess;
 }
 
+/// A carried scalar to which only numbers >= 0 from outside the loop are added never falls below its start.
+static void guess_growing(AffineCx *cx, const Op *op, int32_t k)
+{
+    const Region *body = op->regions[0];
+    const Value *arg = body->args[1 + k];
+    const Affine *initial = input(cx, op, 3 + k);
+    Affine *form = form_of(cx, arg);
+    const Value *v = body->last->in[k];
+    if (arg->type->rank || !initial->has_range || !dtype_is_int(arg->type->dtype) || arg->type->is_ptr) return;
+    while (v != arg) {
+        int64_t c;
+        const Op *add = v->def;
+        if (!op_is_elem(add, ELEM_ADD) || !value_const_int(add->in[1], &c) || c < 0) return;
+        v = add->in[0];
+    }
+    int32_t bits = MIN(dtype_bits(arg->type->dtype) - dtype_is_signed(arg->type->dtype), 48);
+    form->has_range = true;
+    form->lo = initial->lo;
+    form->hi = MAX(initial->hi, (INT64_C(1) << bits) - 1);
+}
+
 static void walk_for(AffineCx *cx, const Op *op)
 {
     const Region *body = op->regions[0];
@@ -293,7 +314,10 @@ static void walk_for(AffineCx *cx, const Op *op)
     } else if (begin->has_range && begin->lo >= 0 && !loop_step_is_const(op) && index->has_range) {
         index->lo = begin->lo; // a run-time step counts up or not at all
     }
-    for (int32_t i = 0; i < op->n_out; i++) *form_of(cx, body->args[1 + i]) = carried_guess(input(cx, op, 3 + i));
+    for (int32_t i = 0; i < op->n_out; i++) {
+        *form_of(cx, body->args[1 + i]) = carried_guess(input(cx, op, 3 + i));
+        guess_growing(cx, op, i);
+    }
     for (int32_t round = 0;; round++) {
         walk(cx, body);
         bool changed = false;

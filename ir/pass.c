@@ -2,7 +2,8 @@
 
 #include "ir/verify.h"
 
-static const Pass *const passes[] = {&pass_fold, &pass_cse, &pass_licm, &pass_dce, &pass_loop_facts};
+static const Pass *const passes[] = {&pass_fold, &pass_cse, &pass_licm, &pass_dce,
+                                     &pass_loop_facts, &pass_affine_addr};
 
 static const Pass *find(const PassCx *cx, Str name)
 {

@@ -32,10 +32,11 @@ extern const Pass pass_fold;       ///< constants, identities, uniform tiles to 
 extern const Pass pass_cse;        ///< equal pure ops become one
 extern const Pass pass_licm;       ///< pure ops that do not change in a loop move before it
 extern const Pass pass_dce;        ///< ops, loop-carried values and results that nobody needs
-extern const Pass pass_loop_facts; ///< loops that never run or run once; steps and bounds normalised
+extern const Pass pass_loop_facts; ///< loops that never run or run once, carried values that stay
+extern const Pass pass_affine_addr;///< carried tiles that move as a whole become carried scalars
 
 /// The passes that every target runs first.
-#define PASSES_COMMON "fold,cse,loop-facts,fold,cse,licm,dce"
+#define PASSES_COMMON "fold,cse,loop-facts,affine-addr,fold,cse,licm,dce"
 
 /// Runs the comma-separated `pipeline`; builds with KILN_ASSERTS verify after each pass.
 /// @return KILN_OK; KILN_ERR_INPUT: no pass has that name (K110), or an error of a pass

@@ -6,7 +6,7 @@ TestSuite(passes, .init = tile_up, .fini = tile_down, .timeout = 120);
 Test(passes, golden_files_hold)
 {
     static const char *const files[] = {"passes/fold.tile", "passes/cse.tile", "passes/licm.tile", "passes/dce.tile",
-                                        "passes/loop_facts.tile"};
+                                        "passes/loop_facts.tile", "passes/affine_addr.tile"};
     for (int32_t i = 0; i < COUNT_OF(files); i++) golden_file(files[i], NULL, 0);
 }
 
