@@ -55,7 +55,8 @@ static void block_read_q8_0(const void *src, float *dst, int64_t n)
         uint16_t bits;
         memcpy(&bits, b, 2);
         float d = f16_to_f32(bits);
-        for (int i = 0; i < 32; i++) dst[at + i] = d * (float)(int8_t)b[2 + i];
+        for (int i = 0; i < 32; i++)
+            dst[at + i] = d * (float)(int8_t)b[2 + i];
     }
 }
 
@@ -66,13 +67,17 @@ static void block_write_q8_0(const float *src, void *dst, int64_t n)
     for (int64_t at = 0; at < n; at += 32, b += 34) {
         const float *x = src + at;
         float largest = 0;
-        for (int i = 0; i < 32; i++) largest = fmaxf(largest, fabsf(x[i]));
+        for (int i = 0; i < 32; i++)
+            largest = fmaxf(largest, fabsf(x[i]));
         float d = largest / 127.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
         uint16_t bits = f16_from_f32(d);
         memcpy(b, &bits, 2);
         for (int i = 0; i < 32; i++) {
             float q = roundf(x[i] * inverse);
-            b[2 + i] = (uint8_t)(int8_t)(q >= -127 && q <= 127 ? q : q > 127 ? 127 : q < -127 ? -127 : 0);
+            b[2 + i] = (uint8_t)(int8_t)(q >= -127 && q <= 127 ? q
+                                         : q > 127             ? 127
+                                         : q < -127            ? -127
+                                                               : 0);
         }
     }
 }

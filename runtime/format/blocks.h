@@ -2,8 +2,8 @@
 //
 //   Q8_0, 32 weights in 34 bytes   [ d: f16 | q0 q1 ... q31: int8 ]   weight i = d * q[i]
 //
-// Loaders ask for sizes; tests use the readers as the oracle of the kernels. Values are never checked:
-// a NaN scale gives NaN weights.
+// Loaders ask for sizes; tests use the readers as the oracle of the kernels. Values are never
+// checked: a NaN scale gives NaN weights.
 //
 // Source   ggml's block formats; widths and formulas restated in blocks.def and blocks.c
 // Tests    tests/runtime/format/test_blocks.c

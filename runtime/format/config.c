@@ -7,7 +7,8 @@
 
 #include "runtime/format/json.h"
 
-// Architectures, as files spell them. A row here says that the files can be read; models/ says how to run them.
+// Architectures, as files spell them. A row here says that the files can be read; models/ says how
+// to run them.
 static const struct {
     const char *name;
     const char *gguf; ///< general.architecture; NULL: no such files
@@ -19,7 +20,8 @@ static const struct {
 };
 #define SUPPORTED "supported: llama, mistral"
 
-// Integer fields. `needed` ones have no default; the others keep what set_defaults() or finish() gives.
+// Integer fields. `needed` ones have no default; the others keep what set_defaults() or finish()
+// gives. clang-format off
 static const struct Field {
     const char *gguf; ///< after "llama."; NULL: not a key
     const char *hf;
@@ -37,6 +39,7 @@ static const struct Field {
     {"rope.dimension_count", NULL, offsetof(ModelConfig, rope_dim), CONFIG_HEAD_DIM_MAX, false, false},
     {NULL, "vocab_size", offsetof(ModelConfig, vocab), CONFIG_VOCAB_MAX, false, true},
 };
+// clang-format on
 
 static int32_t *field_of(ModelConfig *c, const struct Field *f)
 {
@@ -57,7 +60,8 @@ static KilnStatus bad(const char *path, Diag *diag, const char *fmt, ...)
     va_start(args, fmt);
     strbuf_vprintf(&text, fmt, args);
     va_end(args);
-    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K208", "%s: %s", path, text.data ? text.data : "malformed");
+    KilnStatus st =
+        fail(diag, KILN_ERR_INPUT, "K208", "%s: %s", path, text.data ? text.data : "malformed");
     strbuf_free(&text);
     return st;
 }
@@ -69,7 +73,8 @@ static KilnStatus missing(const char *path, const char *key, Diag *diag)
 
 static KilnStatus unsupported(const char *path, Diag *diag, const char *what, Str found)
 {
-    return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K205", SUPPORTED, "%s: %s \"%.*s\" is not supported", path, what,
+    return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K205", SUPPORTED,
+                     "%s: %s \"%.*s\" is not supported", path, what,
                      (int)MIN(found.len, (size_t)60), found.data ? found.data : "");
 }
 
@@ -78,21 +83,27 @@ static KilnStatus finish(ModelConfig *c, const char *path, Diag *diag)
 {
     if (!c->n_kv_heads) c->n_kv_heads = c->n_heads;
     if (c->n_heads % c->n_kv_heads)
-        return bad(path, diag, "%d query heads, expected a multiple of the %d key-value heads", c->n_heads, c->n_kv_heads);
+        return bad(path, diag, "%d query heads, expected a multiple of the %d key-value heads",
+                   c->n_heads, c->n_kv_heads);
     if (!c->head_dim && c->d_model % c->n_heads)
-        return bad(path, diag, "width %d is no multiple of %d heads, and no head width is given", c->d_model, c->n_heads);
+        return bad(path, diag, "width %d is no multiple of %d heads, and no head width is given",
+                   c->d_model, c->n_heads);
     if (!c->head_dim) c->head_dim = c->d_model / c->n_heads;
     if (c->head_dim % 2 || c->head_dim < 2 || c->head_dim > CONFIG_HEAD_DIM_MAX)
-        return bad(path, diag, "head width %d, expected an even number up to %d", c->head_dim, CONFIG_HEAD_DIM_MAX);
+        return bad(path, diag, "head width %d, expected an even number up to %d", c->head_dim,
+                   CONFIG_HEAD_DIM_MAX);
     if (!c->rope_dim) c->rope_dim = c->head_dim;
     if (c->rope_dim % 2 || c->rope_dim > c->head_dim)
-        return bad(path, diag, "%d rotated elements per head, expected an even number up to %d", c->rope_dim, c->head_dim);
+        return bad(path, diag, "%d rotated elements per head, expected an even number up to %d",
+                   c->rope_dim, c->head_dim);
     if (!(c->rms_eps > 0 && c->rms_eps <= 0.1))
         return bad(path, diag, "rms epsilon %g, expected above 0 and at most 0.1", c->rms_eps);
     if (!(c->rope_theta >= 1) || !isfinite(c->rope_theta))
-        return bad(path, diag, "rope theta %g, expected a finite number of at least 1", c->rope_theta);
+        return bad(path, diag, "rope theta %g, expected a finite number of at least 1",
+                   c->rope_theta);
     if (!(c->rope_factor > 0) || !isfinite(c->rope_factor))
-        return bad(path, diag, "rope scaling factor %g, expected a finite number above 0", c->rope_factor);
+        return bad(path, diag, "rope scaling factor %g, expected a finite number above 0",
+                   c->rope_factor);
     return KILN_OK;
 }
 
@@ -108,28 +119,32 @@ static KilnStatus add_eos(ModelConfig *c, int64_t id, const char *path, Diag *di
         return bad(path, diag, "end token %lld, expected an id below %d", (long long)id, c->vocab);
     for (int32_t i = 0; i < c->n_eos; i++)
         if (c->eos[i] == id) return KILN_OK;
-    if (c->n_eos == CONFIG_EOS_MAX) return bad(path, diag, "more than %d end tokens", CONFIG_EOS_MAX);
+    if (c->n_eos == CONFIG_EOS_MAX)
+        return bad(path, diag, "more than %d end tokens", CONFIG_EOS_MAX);
     c->eos[c->n_eos++] = (int32_t)id;
     qsort(c->eos, (size_t)c->n_eos, sizeof c->eos[0], by_value);
     return KILN_OK;
 }
 
-// ---- GGUF ------------------------------------------------------------------------------------------
+// ---- GGUF --------------------------------------------------------------------------------------
 
 /// A scalar, or an array with one equal entry per layer.
-static KilnStatus gguf_uniform(const Gguf *g, const char *key, int32_t max, int32_t n_layers, int32_t *io, Diag *diag)
+static KilnStatus gguf_uniform(const Gguf *g, const char *key, int32_t max, int32_t n_layers,
+                               int32_t *io, Diag *diag)
 {
     const GgufValue *v = gguf_find(g, key);
     if (!v || v->type != GGUF_ARRAY) return gguf_int32(g, key, 1, max, io, diag);
     int64_t first, x;
     if (v->count != n_layers)
-        return bad(gguf_path(g), diag, "%s has %lld entries, expected %d", key, (long long)v->count, n_layers);
+        return bad(gguf_path(g), diag, "%s has %lld entries, expected %d", key, (long long)v->count,
+                   n_layers);
     if (!gguf_value_int(v, 0, &first) || first < 1 || first > max)
         return bad(gguf_path(g), diag, "%s: expected integers from 1 to %d", key, max);
     for (int64_t i = 1; i < v->count; i++)
         if (!gguf_value_int(v, i, &x) || x != first)
-            return fail(diag, KILN_ERR_UNSUPPORTED, "K205", "%s: %s differs from layer to layer, which is not supported",
-                        gguf_path(g), key);
+            return fail(diag, KILN_ERR_UNSUPPORTED, "K205",
+                        "%s: %s differs from layer to layer, which is not supported", gguf_path(g),
+                        key);
     *io = (int32_t)first;
     return KILN_OK;
 }
@@ -141,7 +156,8 @@ static KilnStatus gguf_fields(const Gguf *g, const char *arch, ModelConfig *c, D
         if (!fields[i].gguf) continue;
         snprintf(key, sizeof key, "%s.%s", arch, fields[i].gguf);
         if (fields[i].needed_gguf && !gguf_find(g, key)) return missing(gguf_path(g), key, diag);
-        KilnStatus st = gguf_uniform(g, key, fields[i].max, c->n_layers, field_of(c, &fields[i]), diag);
+        KilnStatus st =
+            gguf_uniform(g, key, fields[i].max, c->n_layers, field_of(c, &fields[i]), diag);
         if (st != KILN_OK) return st;
     }
     return KILN_OK;
@@ -160,12 +176,15 @@ static KilnStatus gguf_rope(const Gguf *g, const char *arch, ModelConfig *c, Dia
     TRY(gguf_real(g, key, 1e-6, 1e6, &c->rope_factor, diag));
     snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
     TRY(gguf_str(g, key, &kind, diag));
-    if (str_is(kind, "none")) c->rope_factor = 1;
-    else if (!str_is(kind, "linear")) return unsupported(gguf_path(g), diag, "rope scaling", kind);
+    if (str_is(kind, "none"))
+        c->rope_factor = 1;
+    else if (!str_is(kind, "linear"))
+        return unsupported(gguf_path(g), diag, "rope scaling", kind);
     if (c->rope_factor != 1) c->rope_scaling = ROPE_SCALING_LINEAR;
     if (gguf_find_tensor(g, "rope_freqs.weight")) {
         if (c->rope_factor != 1)
-            return bad(gguf_path(g), diag, "both rope_freqs.weight and a rope scaling factor, expected one of them");
+            return bad(gguf_path(g), diag,
+                       "both rope_freqs.weight and a rope scaling factor, expected one of them");
         c->rope_scaling = ROPE_SCALING_DIVISORS;
     }
 done:
@@ -197,7 +216,8 @@ static KilnStatus gguf_refusals(const Gguf *g, const char *arch, ModelConfig *c,
     snprintf(key, sizeof key, "%s.attention.value_length", arch);
     TRY(gguf_int(g, key, 1, CONFIG_HEAD_DIM_MAX, &value_length, diag));
     if (value_length != c->head_dim)
-        return unsupported(gguf_path(g), diag, "a value width other than the key width:", str_of(key));
+        return unsupported(gguf_path(g), diag,
+                           "a value width other than the key width:", str_of(key));
     snprintf(key, sizeof key, "%s.attention.sliding_window", arch);
     TRY(gguf_int(g, key, 0, INT32_MAX, &window, diag));
     // A window of w tokens changes nothing in the first w.
@@ -234,7 +254,8 @@ KilnStatus config_from_gguf(const Gguf *g, ModelConfig *out, Diag *diag)
     TRY(gguf_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, diag));
     int64_t vocab = embedding ? embedding->ne[1] : tokens ? tokens->count : 0;
     if (vocab < 1 || vocab > CONFIG_VOCAB_MAX)
-        return bad(gguf_path(g), diag, "a vocabulary of %lld, expected 1 to %d (rows of token_embd.weight)",
+        return bad(gguf_path(g), diag,
+                   "a vocabulary of %lld, expected 1 to %d (rows of token_embd.weight)",
                    (long long)vocab, CONFIG_VOCAB_MAX);
     out->vocab = (int32_t)vocab;
     out->tied = !gguf_find_tensor(g, "output.weight");
@@ -245,21 +266,24 @@ done:
     return st;
 }
 
-// ---- Hugging Face ----------------------------------------------------------------------------------
+// ---- Hugging Face ------------------------------------------------------------------------------
 
 static KilnStatus hf_fields(const JsonDoc *doc, ModelConfig *c, Diag *diag)
 {
     c->context = 2048;
     for (int32_t i = 0; i < COUNT_OF(fields); i++) {
         if (!fields[i].hf) continue;
-        if (fields[i].needed_hf && !jval_get(doc->root, fields[i].hf)) return missing(doc->path, fields[i].hf, diag);
-        KilnStatus st = jval_int32(doc, doc->root, fields[i].hf, 1, fields[i].max, field_of(c, &fields[i]), diag);
+        if (fields[i].needed_hf && !jval_get(doc->root, fields[i].hf))
+            return missing(doc->path, fields[i].hf, diag);
+        KilnStatus st = jval_int32(doc, doc->root, fields[i].hf, 1, fields[i].max,
+                                   field_of(c, &fields[i]), diag);
         if (st != KILN_OK) return st;
     }
     return KILN_OK;
 }
 
-static KilnStatus hf_llama3(const JsonDoc *doc, const JsonValue *scaling, ModelConfig *c, Diag *diag)
+static KilnStatus hf_llama3(const JsonDoc *doc, const JsonValue *scaling, ModelConfig *c,
+                            Diag *diag)
 {
     KilnStatus st = KILN_OK;
     static const char *const needed[] = {"factor", "low_freq_factor", "high_freq_factor",
@@ -268,8 +292,8 @@ static KilnStatus hf_llama3(const JsonDoc *doc, const JsonValue *scaling, ModelC
         if (!jval_get(scaling, needed[i])) return missing(doc->path, needed[i], diag);
     TRY(jval_real(doc, scaling, "low_freq_factor", 1e-6, 1e6, &c->rope_low_freq_factor, diag));
     TRY(jval_real(doc, scaling, "high_freq_factor", 1e-6, 1e6, &c->rope_high_freq_factor, diag));
-    TRY(jval_int32(doc, scaling, "original_max_position_embeddings", 1, CONFIG_CONTEXT_MAX, &c->rope_original_context,
-                   diag));
+    TRY(jval_int32(doc, scaling, "original_max_position_embeddings", 1, CONFIG_CONTEXT_MAX,
+                   &c->rope_original_context, diag));
     if (c->rope_high_freq_factor <= c->rope_low_freq_factor)
         return bad(doc->path, diag, "high_freq_factor %g, expected more than low_freq_factor %g",
                    c->rope_high_freq_factor, c->rope_low_freq_factor);
@@ -284,7 +308,8 @@ static KilnStatus hf_rope(const JsonDoc *doc, ModelConfig *c, Diag *diag)
     TRY(jval_real(doc, doc->root, "rope_theta", 1, 1e30, &c->rope_theta, diag));
     const JsonValue *scaling = jval_get(doc->root, "rope_parameters"); // transformers 5
     if (!scaling) scaling = jval_get(doc->root, "rope_scaling");
-    if (scaling && jval_kind(scaling) != JKIND_OBJECT) return bad(doc->path, diag, "rope_scaling must be an object");
+    if (scaling && jval_kind(scaling) != JKIND_OBJECT)
+        return bad(doc->path, diag, "rope_scaling must be an object");
     Str kind = STR("default");
     TRY(jval_str(doc, scaling, "type", &kind, diag)); // the older spelling
     TRY(jval_str(doc, scaling, "rope_type", &kind, diag));
@@ -292,9 +317,12 @@ static KilnStatus hf_rope(const JsonDoc *doc, ModelConfig *c, Diag *diag)
     if (str_is(kind, "default")) return KILN_OK;
     if (!jval_get(scaling, "factor")) return missing(doc->path, "rope_scaling.factor", diag);
     TRY(jval_real(doc, scaling, "factor", 1e-6, 1e6, &c->rope_factor, diag));
-    if (str_is(kind, "linear")) c->rope_scaling = ROPE_SCALING_LINEAR;
-    else if (str_is(kind, "llama3")) TRY(hf_llama3(doc, scaling, c, diag));
-    else return unsupported(doc->path, diag, "rope scaling", kind);
+    if (str_is(kind, "linear"))
+        c->rope_scaling = ROPE_SCALING_LINEAR;
+    else if (str_is(kind, "llama3"))
+        TRY(hf_llama3(doc, scaling, c, diag));
+    else
+        return unsupported(doc->path, diag, "rope scaling", kind);
 done:
     return st;
 }
@@ -308,17 +336,19 @@ static KilnStatus hf_refusals(const JsonDoc *doc, ModelConfig *c, Diag *diag)
     Str act = STR("silu");
     int64_t window = strcmp(c->arch, "mistral") == 0 ? 4096 : 0;
     if (jval_find(doc->root, STR("quantization_config")))
-        return fail(diag, KILN_ERR_UNSUPPORTED, "K205", "%s: quantization_config is not supported in safetensors",
-                    doc->path);
+        return fail(diag, KILN_ERR_UNSUPPORTED, "K205",
+                    "%s: quantization_config is not supported in safetensors", doc->path);
     TRY(jval_bool(doc, doc->root, "attention_bias", &attention_bias, diag));
     TRY(jval_bool(doc, doc->root, "mlp_bias", &mlp_bias, diag));
     if (attention_bias || mlp_bias)
-        return unsupported(doc->path, diag, "a bias:", str_of(attention_bias ? "attention_bias" : "mlp_bias"));
+        return unsupported(doc->path, diag,
+                           "a bias:", str_of(attention_bias ? "attention_bias" : "mlp_bias"));
     TRY(jval_str(doc, doc->root, "hidden_act", &act, diag));
     if (!str_is(act, "silu")) return unsupported(doc->path, diag, "activation", act);
     TRY(jval_real(doc, doc->root, "partial_rotary_factor", 0, 1, &partial, diag));
     c->rope_dim = (int32_t)(partial * c->head_dim);
-    if (c->rope_dim < 2) return bad(doc->path, diag, "partial_rotary_factor %g rotates nothing", partial);
+    if (c->rope_dim < 2)
+        return bad(doc->path, diag, "partial_rotary_factor %g rotates nothing", partial);
     if (jval_has_null(doc->root, "sliding_window")) window = 0;
     TRY(jval_int(doc, doc->root, "sliding_window", 0, INT32_MAX, &window, diag));
     // A window of w tokens changes nothing in the first w.
@@ -337,7 +367,8 @@ static KilnStatus hf_eos(const JsonDoc *doc, ModelConfig *c, Diag *diag)
         return st != KILN_OK || id < 0 ? st : add_eos(c, id, doc->path, diag);
     }
     for (int32_t i = 0; i < jval_len(v); i++) {
-        if (!jval_as_int(jval_at(v, i), &id)) return bad(doc->path, diag, "eos_token_id: expected ids");
+        if (!jval_as_int(jval_at(v, i), &id))
+            return bad(doc->path, diag, "eos_token_id: expected ids");
         KilnStatus st = add_eos(c, id, doc->path, diag);
         if (st != KILN_OK) return st;
     }
@@ -378,13 +409,14 @@ done:
     return st;
 }
 
-KilnStatus config_from_hf(Str config, const char *path, Str generation, const char *generation_path, Heap *heap,
-                          ModelConfig *out, Diag *diag)
+KilnStatus config_from_hf(Str config, const char *path, Str generation, const char *generation_path,
+                          Heap *heap, ModelConfig *out, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     JsonDoc doc = {0}, extra = {0};
     TRY(jsondoc_read(config, path, JSON_PYTHON, heap, &doc, diag));
-    if (generation.data) TRY(jsondoc_read(generation, generation_path, JSON_PYTHON, heap, &extra, diag));
+    if (generation.data)
+        TRY(jsondoc_read(generation, generation_path, JSON_PYTHON, heap, &extra, diag));
     TRY(read_hf(&doc, &extra, out, diag));
 done:
     jsondoc_close(&extra);
@@ -392,15 +424,17 @@ done:
     return st;
 }
 
-// ---- rotary steps ----------------------------------------------------------------------------------
+// ---- rotary steps ------------------------------------------------------------------------------
 
-/// Llama 3.1: wavelengths below context/high stay, above context/low are divided, between them a ramp.
+/// Llama 3.1: wavelengths below context/high stay, above context/low are divided, between them a
+/// ramp.
 static double llama3_step(const ModelConfig *c, double f)
 {
     double wavelength = 2 * 3.14159265358979323846 / f, context = c->rope_original_context;
     if (wavelength < context / c->rope_high_freq_factor) return f;
     if (wavelength > context / c->rope_low_freq_factor) return f / c->rope_factor;
-    double s = (context / wavelength - c->rope_low_freq_factor) / (c->rope_high_freq_factor - c->rope_low_freq_factor);
+    double s = (context / wavelength - c->rope_low_freq_factor) /
+               (c->rope_high_freq_factor - c->rope_low_freq_factor);
     return (1 - s) * f / c->rope_factor + s * f;
 }
 
@@ -409,10 +443,17 @@ void config_rope_steps(const ModelConfig *c, const float *divisors, float *out)
     for (int32_t i = 0; i < c->rope_dim / 2; i++) {
         double f = pow(c->rope_theta, -2.0 * i / c->rope_dim);
         switch (c->rope_scaling) {
-        case ROPE_SCALING_NONE: break;
-        case ROPE_SCALING_LINEAR: f /= c->rope_factor; break;
-        case ROPE_SCALING_LLAMA3: f = llama3_step(c, f); break;
-        case ROPE_SCALING_DIVISORS: f = divisors ? f / (double)divisors[i] : f; break;
+        case ROPE_SCALING_NONE:
+            break;
+        case ROPE_SCALING_LINEAR:
+            f /= c->rope_factor;
+            break;
+        case ROPE_SCALING_LLAMA3:
+            f = llama3_step(c, f);
+            break;
+        case ROPE_SCALING_DIVISORS:
+            f = divisors ? f / (double)divisors[i] : f;
+            break;
         }
         out[i] = (float)f;
     }

@@ -31,20 +31,20 @@ typedef enum RopeKind {
 
 typedef enum RopeScaling {
     ROPE_SCALING_NONE,
-    ROPE_SCALING_LINEAR,  ///< f / factor
-    ROPE_SCALING_LLAMA3,  ///< long wavelengths / factor, short ones kept, a ramp between
+    ROPE_SCALING_LINEAR,   ///< f / factor
+    ROPE_SCALING_LLAMA3,   ///< long wavelengths / factor, short ones kept, a ramp between
     ROPE_SCALING_DIVISORS, ///< f[i] / tensor rope_freqs.weight[i]: how GGUF spells llama3
 } RopeScaling;
 
 typedef struct ModelConfig {
     const char *arch; ///< "llama" or "mistral"; a static string
     int32_t n_layers;
-    int32_t d_model;            ///< width of the residual stream
+    int32_t d_model;             ///< width of the residual stream
     int32_t n_heads, n_kv_heads; ///< query heads; key and value heads, which divides n_heads
-    int32_t head_dim;           ///< n_heads * head_dim may differ from d_model
+    int32_t head_dim;            ///< n_heads * head_dim may differ from d_model
     int32_t d_ff;
-    int32_t vocab;              ///< rows of the embedding; the tokenizer may know fewer ids
-    int32_t context;            ///< positions the model was trained for
+    int32_t vocab;   ///< rows of the embedding; the tokenizer may know fewer ids
+    int32_t context; ///< positions the model was trained for
     double rms_eps;
     RopeKind rope_kind;
     int32_t rope_dim; ///< rotated elements of each head, even, <= head_dim; the rest pass
@@ -53,22 +53,25 @@ typedef struct ModelConfig {
     double rope_factor;
     double rope_low_freq_factor, rope_high_freq_factor; ///< llama3
     int32_t rope_original_context;                      ///< llama3
-    bool tied;          ///< the output matrix is the embedding
-    int32_t bos;        ///< -1: none
-    int32_t eos[CONFIG_EOS_MAX]; ///< ids that end generation, ascending
+    bool tied;                                          ///< the output matrix is the embedding
+    int32_t bos;                                        ///< -1: none
+    int32_t eos[CONFIG_EOS_MAX];                        ///< ids that end generation, ascending
     int32_t n_eos;
 } ModelConfig;
 
-/// Reads the hyperparameters of a GGUF file. Shapes are not looked at; `vocab` is taken from the rows of
-/// token_embd.weight, or from the token list when there are no tensors; `tied` from output.weight.
-/// @return KILN_OK; KILN_ERR_INPUT: K208 a field; KILN_ERR_UNSUPPORTED: K205 architecture or feature
+/// Reads the hyperparameters of a GGUF file. Shapes are not looked at; `vocab` is taken from the
+/// rows of token_embd.weight, or from the token list when there are no tensors; `tied` from
+/// output.weight.
+/// @return KILN_OK; KILN_ERR_INPUT: K208 a field; KILN_ERR_UNSUPPORTED: K205 architecture or
+///         feature
 MUST_USE KilnStatus config_from_gguf(const Gguf *g, ModelConfig *out, Diag *diag);
 
 /// Reads config.json and, when `generation.data` is not NULL, generation_config.json.
 /// @param path, generation_path  for messages
 /// @return as config_from_gguf, and K209 for text that is no JSON
-MUST_USE KilnStatus config_from_hf(Str config, const char *path, Str generation, const char *generation_path,
-                                   Heap *heap, ModelConfig *out, Diag *diag);
+MUST_USE KilnStatus config_from_hf(Str config, const char *path, Str generation,
+                                   const char *generation_path, Heap *heap, ModelConfig *out,
+                                   Diag *diag);
 
 /// The angular step of each rotated pair: position p turns pair i by p * out[i].
 /// Computed in f64, stored as f32, as the reference implementations do.

@@ -1,8 +1,8 @@
 // runtime/format/gguf.c - a cursor over the mapped bytes, two tables, and the checks between them.
 //
-// Every read first asks `k <= end - at`, so nothing overflows; a count is believed only after the bytes
-// that it announces could be there. Duplicates are found by a hash map and overlaps by a sort, so a file
-// costs n log n at worst.
+// Every read first asks `k <= end - at`, so nothing overflows; a count is believed only after the
+// bytes that it announces could be there. Duplicates are found by a hash map and overlaps by a
+// sort, so a file costs n log n at worst.
 #include "runtime/format/gguf.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@
 struct Gguf {
     Heap *heap;
     Arena arena;
-    File file;        ///< mapped, or all zero
+    File file; ///< mapped, or all zero
     Str bytes;
     const char *path;
     GgufValue *values;
@@ -39,6 +39,7 @@ enum {
     TENSOR_BYTES_MIN = 33, // name length, one byte of name, rank, one dimension, type, offset
 };
 
+// clang-format off
 static const struct {
     const char *name;
     size_t bytes; ///< 0: not of fixed size
@@ -48,13 +49,15 @@ static const struct {
     [GGUF_U64] = {"u64", 8}, [GGUF_I64] = {"i64", 8},   [GGUF_F64] = {"f64", 8},   [GGUF_STRING] = {"string", 0},
     [GGUF_ARRAY] = {"array", 0},
 };
+// clang-format on
 
-// ---- reading ---------------------------------------------------------------------------------------
+// ---- reading -----------------------------------------------------------------------------------
 
 static uint64_t load_le(const uint8_t *p, size_t n)
 {
     uint64_t x = 0;
-    for (size_t i = 0; i < n; i++) x |= (uint64_t)p[i] << 8 * i;
+    for (size_t i = 0; i < n; i++)
+        x |= (uint64_t)p[i] << 8 * i;
     return x;
 }
 
@@ -70,13 +73,15 @@ static size_t left(const Cursor *c)
 
 static KilnStatus cut_short(const Cursor *c, const char *what, uint64_t need)
 {
-    return fail_hint(c->diag, KILN_ERR_INPUT, "K202", "the file was probably not downloaded completely",
-                     "%s: the file ends inside %s (byte %zu needs %llu more bytes, found %zu)", c->g->path, what, c->at,
-                     (unsigned long long)need, left(c));
+    return fail_hint(c->diag, KILN_ERR_INPUT, "K202",
+                     "the file was probably not downloaded completely",
+                     "%s: the file ends inside %s (byte %zu needs %llu more bytes, found %zu)",
+                     c->g->path, what, c->at, (unsigned long long)need, left(c));
 }
 
 static KilnStatus read_uint(Cursor *c, size_t n, const char *what, uint64_t *out)
 {
+    *out = 0;
     if (n > left(c)) return cut_short(c, what, n);
     *out = load_le(bytes_at(c), n);
     c->at += n;
@@ -91,41 +96,47 @@ static KilnStatus read_str(Cursor *c, size_t max, const char *what, Str *out)
     if (st != KILN_OK) return st;
     if (n > left(c)) return cut_short(c, what, n);
     if (n > max)
-        return fail(c->diag, KILN_ERR_INPUT, "K203", "%s: %s at byte %zu has %llu bytes, expected at most %zu",
-                    c->g->path, what, begin, (unsigned long long)n, max);
+        return fail(c->diag, KILN_ERR_INPUT, "K203",
+                    "%s: %s at byte %zu has %llu bytes, expected at most %zu", c->g->path, what,
+                    begin, (unsigned long long)n, max);
     *out = (Str){(const char *)bytes_at(c), (size_t)n};
     c->at += (size_t)n;
     return KILN_OK;
 }
 
-// ---- header ----------------------------------------------------------------------------------------
+// ---- header ------------------------------------------------------------------------------------
 
 static KilnStatus not_gguf(const Gguf *g, Diag *diag)
 {
     StrBuf shown = {0};
     strbuf_json(&shown, g->bytes.data, MIN(g->bytes.len, (size_t)4));
-    const char *hint = "a GGUF file begins with the four bytes \"GGUF\"; for safetensors give the model's directory";
+    const char *hint = "a GGUF file begins with the four bytes \"GGUF\"; for safetensors give the "
+                       "model's directory";
     if (g->bytes.len && (g->bytes.data[0] == '<' || str_starts(g->bytes, "\n<")))
         hint = "this looks like an HTML page; the download was probably refused";
     else if (str_starts(g->bytes, "version https://git-lfs"))
         hint = "this is a Git LFS pointer; fetch the real file with: git lfs pull";
-    KilnStatus st = g->bytes.len < 4
-        ? fail(diag, KILN_ERR_INPUT, "K201", "%s: not a GGUF file: it has %zu bytes, expected at least %d", g->path,
-               g->bytes.len, HEADER_BYTES)
-        : fail_hint(diag, KILN_ERR_INPUT, "K201", hint,
-                    "%s: not a GGUF file: magic is \"%s\" at offset 0, expected \"GGUF\"", g->path,
-                    shown.data ? shown.data : "");
+    KilnStatus st =
+        g->bytes.len < 4
+            ? fail(diag, KILN_ERR_INPUT, "K201",
+                   "%s: not a GGUF file: it has %zu bytes, expected at least %d", g->path,
+                   g->bytes.len, HEADER_BYTES)
+            : fail_hint(diag, KILN_ERR_INPUT, "K201", hint,
+                        "%s: not a GGUF file: magic is \"%s\" at offset 0, expected \"GGUF\"",
+                        g->path, shown.data ? shown.data : "");
     strbuf_free(&shown);
     return st;
 }
 
-static KilnStatus check_count(const Cursor *c, const char *what, uint64_t n, uint64_t max, uint64_t bytes_each)
+static KilnStatus check_count(const Cursor *c, const char *what, uint64_t n, uint64_t max,
+                              uint64_t bytes_each)
 {
     if (n > max)
-        return fail(c->diag, KILN_ERR_INPUT, "K203", "%s: %llu %s, expected at most %llu", c->g->path,
-                    (unsigned long long)n, what, (unsigned long long)max);
+        return fail(c->diag, KILN_ERR_INPUT, "K203", "%s: %llu %s, expected at most %llu",
+                    c->g->path, (unsigned long long)n, what, (unsigned long long)max);
     if (n > left(c) / bytes_each)
-        return fail(c->diag, KILN_ERR_INPUT, "K202", "%s: %llu %s need at least %llu bytes, %zu are left", c->g->path,
+        return fail(c->diag, KILN_ERR_INPUT, "K202",
+                    "%s: %llu %s need at least %llu bytes, %zu are left", c->g->path,
                     (unsigned long long)n, what, (unsigned long long)(n * bytes_each), left(c));
     return KILN_OK;
 }
@@ -139,11 +150,11 @@ static KilnStatus read_header(Cursor *c, uint64_t *n_tensors, uint64_t *n_values
     c->at = 4;
     TRY(read_uint(c, 4, "the header", &version));
     if ((version & 0xffff) == 0 && version != 0)
-        return fail(c->diag, KILN_ERR_UNSUPPORTED, "K201", "%s: a big-endian GGUF file, expected little-endian",
-                    g->path);
+        return fail(c->diag, KILN_ERR_UNSUPPORTED, "K201",
+                    "%s: a big-endian GGUF file, expected little-endian", g->path);
     if (version != 2 && version != 3)
-        return fail(c->diag, KILN_ERR_UNSUPPORTED, "K201", "%s: GGUF version %llu, expected 2 or 3", g->path,
-                    (unsigned long long)version);
+        return fail(c->diag, KILN_ERR_UNSUPPORTED, "K201", "%s: GGUF version %llu, expected 2 or 3",
+                    g->path, (unsigned long long)version);
     TRY(read_uint(c, 8, "the header", n_tensors));
     TRY(read_uint(c, 8, "the header", n_values));
     TRY(check_count(c, "key-value pairs", *n_values, GGUF_KV_MAX, KV_BYTES_MIN));
@@ -152,14 +163,14 @@ done:
     return st;
 }
 
-// ---- key-value pairs -------------------------------------------------------------------------------
+// ---- key-value pairs ---------------------------------------------------------------------------
 
 static KilnStatus bad_key(const Cursor *c, const GgufValue *v, const char *what)
 {
     StrBuf key = {0};
     strbuf_json(&key, v->key.data, MIN(v->key.len, (size_t)80));
-    KilnStatus st = fail(c->diag, KILN_ERR_INPUT, "K203", "%s: key \"%s\" before byte %zu: %s", c->g->path,
-                         key.data ? key.data : "", c->at, what);
+    KilnStatus st = fail(c->diag, KILN_ERR_INPUT, "K203", "%s: key \"%s\" before byte %zu: %s",
+                         c->g->path, key.data ? key.data : "", c->at, what);
     strbuf_free(&key);
     return st;
 }
@@ -186,7 +197,8 @@ static KilnStatus read_elements(Cursor *c, GgufValue *v, uint64_t count)
     } else {
         size_t size = type_facts[v->elem].bytes; // at most 8 * GGUF_ARRAY_MAX in all
         if (count > left(c) / size) return cut_short(c, "a value", count * size);
-        if (v->elem == GGUF_BOOL && !bools_are_sound(v->data, count)) return bad_key(c, v, "a bool that is neither 0 nor 1");
+        if (v->elem == GGUF_BOOL && !bools_are_sound(v->data, count))
+            return bad_key(c, v, "a bool that is neither 0 nor 1");
         c->at += (size_t)count * size;
     }
     v->size = c->at - begin;
@@ -200,7 +212,8 @@ static KilnStatus read_value(Cursor *c, GgufValue *v)
     TRY(read_str(c, GGUF_KEY_MAX, "a key", &v->key));
     if (v->key.len == 0) return bad_key(c, v, "an empty key");
     for (size_t i = 0; i < v->key.len; i++)
-        if (v->key.data[i] < 0x21 || v->key.data[i] > 0x7e) return bad_key(c, v, "a key must be printable ASCII");
+        if (v->key.data[i] < 0x21 || v->key.data[i] > 0x7e)
+            return bad_key(c, v, "a key must be printable ASCII");
     TRY(read_uint(c, 4, "a value type", &type));
     if (type >= GGUF_TYPE_END) return bad_key(c, v, "an unknown value type");
     v->type = v->elem = (GgufType)type;
@@ -231,9 +244,10 @@ static KilnStatus read_values(Gguf *g, Cursor *c, uint64_t n)
     return KILN_OK;
 }
 
-// ---- tensors ---------------------------------------------------------------------------------------
+// ---- tensors -----------------------------------------------------------------------------------
 
-static KilnStatus bad_tensor(const Cursor *c, const GgufTensor *t, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static KilnStatus bad_tensor(const Cursor *c, const GgufTensor *t, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 
 static KilnStatus bad_tensor(const Cursor *c, const GgufTensor *t, const char *fmt, ...)
 {
@@ -254,10 +268,12 @@ static KilnStatus read_name(Gguf *g, Cursor *c, GgufTensor *t)
     KilnStatus st = read_str(c, GGUF_NAME_MAX, "a tensor name", &name);
     if (st != KILN_OK) return st;
     bool sound = name.len > 0;
-    for (size_t i = 0; i < name.len; i++) sound &= (uint8_t)name.data[i] >= 0x20 && name.data[i] != 0x7f;
+    for (size_t i = 0; i < name.len; i++)
+        sound &= (uint8_t)name.data[i] >= 0x20 && name.data[i] != 0x7f;
     if (!sound)
         return fail(c->diag, KILN_ERR_INPUT, "K203",
-                    "%s: the tensor name before byte %zu is empty or holds control characters", g->path, c->at);
+                    "%s: the tensor name before byte %zu is empty or holds control characters",
+                    g->path, c->at);
     t->name = arena_strndup(&g->arena, name.data, name.len);
     if (map_find(&g->names, str_of(t->name)) >= 0) return bad_tensor(c, t, "occurs twice");
     map_put(&g->arena, &g->names, str_of(t->name), t);
@@ -270,7 +286,8 @@ static KilnStatus read_shape(Cursor *c, GgufTensor *t)
     KilnStatus st = KILN_OK;
     uint64_t rank, type, n_elements = 1;
     TRY(read_uint(c, 4, "a tensor's rank", &rank));
-    if (rank < 1 || rank > 4) return bad_tensor(c, t, "rank %llu, expected 1 to 4", (unsigned long long)rank);
+    if (rank < 1 || rank > 4)
+        return bad_tensor(c, t, "rank %llu, expected 1 to 4", (unsigned long long)rank);
     t->rank = (int32_t)rank;
     for (int32_t i = 0; i < 4; i++) {
         uint64_t ne = 1;
@@ -283,12 +300,13 @@ static KilnStatus read_shape(Cursor *c, GgufTensor *t)
     TRY(read_uint(c, 4, "a tensor's type", &type));
     const BlockFacts *f = block_facts((uint32_t)type);
     if (!f)
-        return fail(c->diag, KILN_ERR_UNSUPPORTED, "K207", "%s: tensor %s has the unknown type %llu", c->g->path,
-                    t->name, (unsigned long long)type);
+        return fail(c->diag, KILN_ERR_UNSUPPORTED, "K207",
+                    "%s: tensor %s has the unknown type %llu", c->g->path, t->name,
+                    (unsigned long long)type);
     t->type = (BlockType)type;
     if (t->ne[0] % f->block)
-        return bad_tensor(c, t, "rows of %lld elements, expected a multiple of %d for %s", (long long)t->ne[0],
-                          f->block, f->name);
+        return bad_tensor(c, t, "rows of %lld elements, expected a multiple of %d for %s",
+                          (long long)t->ne[0], f->block, f->name);
     uint64_t size;
     if (__builtin_mul_overflow(n_elements / (uint64_t)f->block, (uint64_t)f->bytes, &size))
         return bad_tensor(c, t, "more than 2^64 bytes");
@@ -318,8 +336,8 @@ static KilnStatus read_alignment(const Gguf *g, Diag *diag, uint64_t *out)
     *out = v && v->type == GGUF_U32 ? load_le(v->data, 4) : 32;
     if ((v && v->type != GGUF_U32) || !is_pow2((int64_t)*out) || *out < 8 || *out > 1 << 20)
         return fail(diag, KILN_ERR_INPUT, "K203",
-                    "%s: general.alignment is %s, expected a u32 power of two from 8 to 1048576", g->path,
-                    v && v->type != GGUF_U32 ? type_facts[v->type].name : "out of range");
+                    "%s: general.alignment is %s, expected a u32 power of two from 8 to 1048576",
+                    g->path, v && v->type != GGUF_U32 ? type_facts[v->type].name : "out of range");
     return KILN_OK;
 }
 
@@ -330,19 +348,23 @@ static KilnStatus place_tensors(Gguf *g, Cursor *c, const uint64_t *offsets)
     if (st != KILN_OK || !g->n_tensors) return st;
     uint64_t data = (c->at + alignment - 1) & ~(alignment - 1); // at <= file size < 2^63
     if (data > g->bytes.len)
-        return fail(c->diag, KILN_ERR_INPUT, "K202", "%s: tensor data starts at byte %llu but the file has %zu",
-                    g->path, (unsigned long long)data, g->bytes.len);
+        return fail(c->diag, KILN_ERR_INPUT, "K202",
+                    "%s: tensor data starts at byte %llu but the file has %zu", g->path,
+                    (unsigned long long)data, g->bytes.len);
     for (int32_t i = 0; i < g->n_tensors; i++) {
         GgufTensor *t = &g->tensors[i];
         if (offsets[i] % alignment)
-            return bad_tensor(c, t, "offset %llu, expected a multiple of %llu", (unsigned long long)offsets[i],
-                              (unsigned long long)alignment);
+            return bad_tensor(c, t, "offset %llu, expected a multiple of %llu",
+                              (unsigned long long)offsets[i], (unsigned long long)alignment);
         uint64_t room = g->bytes.len - data, end;
-        if (__builtin_add_overflow(offsets[i], t->size, &end)) return bad_tensor(c, t, "its end exceeds 2^64");
+        if (__builtin_add_overflow(offsets[i], t->size, &end))
+            return bad_tensor(c, t, "its end exceeds 2^64");
         if (end > room)
-            return fail_hint(c->diag, KILN_ERR_INPUT, "K202", "the file was probably not downloaded completely",
-                             "%s: tensor %s ends at byte %llu but the file has %zu", g->path, t->name,
-                             (unsigned long long)(end > UINT64_MAX - data ? UINT64_MAX : data + end), g->bytes.len);
+            return fail_hint(
+                c->diag, KILN_ERR_INPUT, "K202", "the file was probably not downloaded completely",
+                "%s: tensor %s ends at byte %llu but the file has %zu", g->path, t->name,
+                (unsigned long long)(end > UINT64_MAX - data ? UINT64_MAX : data + end),
+                g->bytes.len);
         t->data = g->bytes.data + data + offsets[i];
     }
     return KILN_OK;
@@ -359,24 +381,26 @@ static KilnStatus check_overlaps(Gguf *g, Cursor *c)
 {
     ArenaMark mark = arena_mark(&g->arena);
     const GgufTensor **order = arena_array(&g->arena, const GgufTensor *, g->n_tensors);
-    for (int32_t i = 0; i < g->n_tensors; i++) order[i] = &g->tensors[i];
+    for (int32_t i = 0; i < g->n_tensors; i++)
+        order[i] = &g->tensors[i];
     if (g->n_tensors) qsort(order, (size_t)g->n_tensors, sizeof *order, by_place);
     KilnStatus st = KILN_OK;
     for (int32_t i = 1; i < g->n_tensors && st == KILN_OK; i++)
-        if ((size_t)((const char *)order[i]->data - (const char *)order[i - 1]->data) < order[i - 1]->size)
+        if ((size_t)((const char *)order[i]->data - (const char *)order[i - 1]->data) <
+            order[i - 1]->size)
             st = bad_tensor(c, order[i], "overlaps tensor %s", order[i - 1]->name);
     arena_release(&g->arena, mark);
     return st;
 }
 
-// ---- life cycle ------------------------------------------------------------------------------------
+// ---- life cycle --------------------------------------------------------------------------------
 
 static KilnStatus read_all(void *cx, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     Gguf *g = cx;
     Cursor c = {g, 0, diag};
-    uint64_t n_tensors, n_values;
+    uint64_t n_tensors = 0, n_values = 0;
     TRY(read_header(&c, &n_tensors, &n_values));
     TRY(read_values(g, &c, n_values));
     TRY(check_count(&c, "tensors", n_tensors, GGUF_TENSORS_MAX, TENSOR_BYTES_MIN));
@@ -388,9 +412,10 @@ done:
     return st;
 }
 
-// ---- splits ----------------------------------------------------------------------------------------
+// ---- splits ------------------------------------------------------------------------------------
 
-static KilnStatus open_any(Str bytes, const char *path, bool map, bool splits, Heap *heap, Gguf **out, Diag *diag);
+static KilnStatus open_any(Str bytes, const char *path, bool map, bool splits, Heap *heap,
+                           Gguf **out, Diag *diag);
 
 static KilnStatus open_split(Gguf *g, const char *path, int32_t index, int32_t count, Diag *diag)
 {
@@ -402,8 +427,8 @@ static KilnStatus open_split(Gguf *g, const char *path, int32_t index, int32_t c
     TRY(gguf_int32(*slot, "split.no", 0, 65535, &no, diag));
     TRY(gguf_int32(*slot, "split.count", 0, 65535, &of, diag));
     if (no != index || of != count)
-        return fail(diag, KILN_ERR_INPUT, "K203", "%s: says it is split %d of %d, expected %d of %d", path, no, of,
-                    index, count);
+        return fail(diag, KILN_ERR_INPUT, "K203",
+                    "%s: says it is split %d of %d, expected %d of %d", path, no, of, index, count);
 done:
     return st;
 }
@@ -412,15 +437,17 @@ done:
 static KilnStatus join_tensors(Gguf *g, Diag *diag)
 {
     int64_t total = g->n_tensors, announced = -1;
-    for (int32_t i = 0; i < g->n_splits; i++) total += g->splits[i]->n_tensors;
+    for (int32_t i = 0; i < g->n_splits; i++)
+        total += g->splits[i]->n_tensors;
     if (total > GGUF_TENSORS_MAX)
-        return fail(diag, KILN_ERR_INPUT, "K203", "%s: %lld tensors over all splits, expected at most %d", g->path,
+        return fail(diag, KILN_ERR_INPUT, "K203",
+                    "%s: %lld tensors over all splits, expected at most %d", g->path,
                     (long long)total, GGUF_TENSORS_MAX);
     KilnStatus st = gguf_int(g, "split.tensors.count", 0, INT32_MAX, &announced, diag);
     if (st != KILN_OK) return st;
     if (announced >= 0 && announced != total)
-        return fail(diag, KILN_ERR_INPUT, "K203", "%s: %lld tensors over all splits, expected %lld", g->path,
-                    (long long)total, (long long)announced);
+        return fail(diag, KILN_ERR_INPUT, "K203", "%s: %lld tensors over all splits, expected %lld",
+                    g->path, (long long)total, (long long)announced);
     GgufTensor *all = arena_array(&g->arena, GgufTensor, total);
     g->names = (Map){0};
     int32_t n = 0;
@@ -429,7 +456,8 @@ static KilnStatus join_tensors(Gguf *g, Diag *diag)
         for (int32_t i = 0; i < from->n_tensors; i++) {
             all[n] = from->tensors[i];
             if (map_find(&g->names, str_of(all[n].name)) >= 0)
-                return fail(diag, KILN_ERR_INPUT, "K203", "%s: tensor %s occurs twice", from->path, all[n].name);
+                return fail(diag, KILN_ERR_INPUT, "K203", "%s: tensor %s occurs twice", from->path,
+                            all[n].name);
             map_put(&g->arena, &g->names, str_of(all[n].name), &all[n]);
             n++;
         }
@@ -450,12 +478,14 @@ static KilnStatus open_splits(Gguf *g, Diag *diag)
     char suffix[40];
     int suffix_len = snprintf(suffix, sizeof suffix, "-%05d-of-%05d.gguf", 1, count);
     if (no != 0 || !str_ends(str_of(g->path), suffix))
-        return fail(diag, KILN_ERR_INPUT, "K203", "%s: split %d of %d, expected the first one, whose name ends in %s",
-                    g->path, no + 1, count, suffix);
+        return fail(diag, KILN_ERR_INPUT, "K203",
+                    "%s: split %d of %d, expected the first one, whose name ends in %s", g->path,
+                    no + 1, count, suffix);
     int prefix_len = (int)strlen(g->path) - suffix_len;
     g->splits = arena_array(&g->arena, Gguf *, count - 1);
     for (int32_t i = 1; i < count; i++) {
-        const char *path = arena_printf(&g->arena, "%.*s-%05d-of-%05d.gguf", prefix_len, g->path, i + 1, count);
+        const char *path =
+            arena_printf(&g->arena, "%.*s-%05d-of-%05d.gguf", prefix_len, g->path, i + 1, count);
         TRY(open_split(g, path, i, count, diag));
     }
     TRY(join_tensors(g, diag));
@@ -482,7 +512,8 @@ static KilnStatus open_guarded(void *cx, Diag *diag)
     return st == KILN_OK && o->splits ? open_splits(o->g, diag) : st;
 }
 
-static KilnStatus open_any(Str bytes, const char *path, bool map, bool splits, Heap *heap, Gguf **out, Diag *diag)
+static KilnStatus open_any(Str bytes, const char *path, bool map, bool splits, Heap *heap,
+                           Gguf **out, Diag *diag)
 {
     *out = NULL;
     Gguf *g = heap_new(heap, Gguf);
@@ -492,8 +523,10 @@ static KilnStatus open_any(Str bytes, const char *path, bool map, bool splits, H
     arena_init(&g->arena, heap);
     Opening o = {g, path, map, splits};
     KilnStatus st = guard_run(&g->arena, open_guarded, &o, path, diag);
-    if (st == KILN_OK) *out = g;
-    else gguf_close(g);
+    if (st == KILN_OK)
+        *out = g;
+    else
+        gguf_close(g);
     return st;
 }
 
@@ -511,13 +544,14 @@ void gguf_close(Gguf *g)
 {
     if (!g) return;
     Heap *heap = g->heap;
-    for (int32_t i = 0; i < g->n_splits; i++) gguf_close(g->splits[i]);
+    for (int32_t i = 0; i < g->n_splits; i++)
+        gguf_close(g->splits[i]);
     arena_reset(&g->arena);
     file_unmap(&g->file);
     heap_free(heap, g);
 }
 
-// ---- access ----------------------------------------------------------------------------------------
+// ---- access ------------------------------------------------------------------------------------
 
 const char *gguf_path(const Gguf *g)
 {
@@ -568,11 +602,20 @@ bool gguf_value_int(const GgufValue *v, int64_t i, int64_t *out)
         *out = (int64_t)x;
         return x <= INT64_MAX;
     }
-    case GGUF_I8: *out = (int8_t)load_le(p, 1); return true;
-    case GGUF_I16: *out = (int16_t)load_le(p, 2); return true;
-    case GGUF_I32: *out = (int32_t)load_le(p, 4); return true;
-    case GGUF_I64: *out = (int64_t)load_le(p, 8); return true;
-    default: return false;
+    case GGUF_I8:
+        *out = (int8_t)load_le(p, 1);
+        return true;
+    case GGUF_I16:
+        *out = (int16_t)load_le(p, 2);
+        return true;
+    case GGUF_I32:
+        *out = (int32_t)load_le(p, 4);
+        return true;
+    case GGUF_I64:
+        *out = (int64_t)load_le(p, 8);
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -600,26 +643,30 @@ bool gguf_next_string(const GgufValue *v, size_t *at, Str *out)
 
 static KilnStatus wrong_class(const Gguf *g, const GgufValue *v, Diag *diag, const char *expected)
 {
-    return fail(diag, KILN_ERR_INPUT, "K208", "%s: %.*s: found %s%s, expected %s", g->path, STR_ARG(v->key),
-                v->type == GGUF_ARRAY ? "an array of " : "a value of type ", type_facts[v->elem].name, expected);
+    return fail(diag, KILN_ERR_INPUT, "K208", "%s: %.*s: found %s%s, expected %s", g->path,
+                STR_ARG(v->key), v->type == GGUF_ARRAY ? "an array of " : "a value of type ",
+                type_facts[v->elem].name, expected);
 }
 
-KilnStatus gguf_int(const Gguf *g, const char *key, int64_t min, int64_t max, int64_t *io, Diag *diag)
+KilnStatus gguf_int(const Gguf *g, const char *key, int64_t min, int64_t max, int64_t *io,
+                    Diag *diag)
 {
     const GgufValue *v = gguf_find(g, key);
     int64_t x;
     if (!v) return KILN_OK;
-    bool is_int = v->type != GGUF_ARRAY && v->type != GGUF_STRING && v->type != GGUF_BOOL && v->type != GGUF_F32 &&
-                  v->type != GGUF_F64;
+    bool is_int = v->type != GGUF_ARRAY && v->type != GGUF_STRING && v->type != GGUF_BOOL &&
+                  v->type != GGUF_F32 && v->type != GGUF_F64;
     if (!is_int) return wrong_class(g, v, diag, "an integer");
     if (!gguf_value_int(v, 0, &x) || x < min || x > max)
-        return fail(diag, KILN_ERR_INPUT, "K208", "%s: %s: found %lld, expected %lld to %lld", g->path, key,
-                    (long long)load_le(v->data, v->size), (long long)min, (long long)max);
+        return fail(diag, KILN_ERR_INPUT, "K208", "%s: %s: found %lld, expected %lld to %lld",
+                    g->path, key, (long long)load_le(v->data, v->size), (long long)min,
+                    (long long)max);
     *io = x;
     return KILN_OK;
 }
 
-KilnStatus gguf_int32(const Gguf *g, const char *key, int32_t min, int32_t max, int32_t *io, Diag *diag)
+KilnStatus gguf_int32(const Gguf *g, const char *key, int32_t min, int32_t max, int32_t *io,
+                      Diag *diag)
 {
     int64_t x = *io;
     KilnStatus st = gguf_int(g, key, min, max, &x, diag);
@@ -632,9 +679,11 @@ KilnStatus gguf_real(const Gguf *g, const char *key, double min, double max, dou
     const GgufValue *v = gguf_find(g, key);
     double x;
     if (!v) return KILN_OK;
-    if (v->type == GGUF_ARRAY || !gguf_value_real(v, 0, &x)) return wrong_class(g, v, diag, "an f32 or f64");
+    if (v->type == GGUF_ARRAY || !gguf_value_real(v, 0, &x))
+        return wrong_class(g, v, diag, "an f32 or f64");
     if (!(x >= min && x <= max))
-        return fail(diag, KILN_ERR_INPUT, "K208", "%s: %s: found %g, expected %g to %g", g->path, key, x, min, max);
+        return fail(diag, KILN_ERR_INPUT, "K208", "%s: %s: found %g, expected %g to %g", g->path,
+                    key, x, min, max);
     *io = x;
     return KILN_OK;
 }
@@ -658,7 +707,8 @@ KilnStatus gguf_str(const Gguf *g, const char *key, Str *io, Diag *diag)
     return KILN_OK;
 }
 
-KilnStatus gguf_array(const Gguf *g, const char *key, GgufType elem, const GgufValue **out, Diag *diag)
+KilnStatus gguf_array(const Gguf *g, const char *key, GgufType elem, const GgufValue **out,
+                      Diag *diag)
 {
     const GgufValue *v = gguf_find(g, key);
     *out = NULL;

@@ -6,7 +6,8 @@ KilnStatus guard_run(Arena *arena, GuardBody *body, void *cx, const char *what, 
     jmp_buf escape, *outer = arena->escape;
     if (setjmp(escape)) {
         arena->escape = outer;
-        return fail(diag, KILN_ERR_NOMEM, "K102", "%s: out of memory after %zu bytes", what, arena->used_bytes);
+        return fail(diag, KILN_ERR_NOMEM, "K102", "%s: out of memory after %zu bytes", what,
+                    arena->used_bytes);
     }
     arena->escape = &escape;
     KilnStatus st = body(cx, diag);

@@ -35,12 +35,13 @@ static KilnStatus read_config(HfDir *d, Diag *diag)
     const char *path = inside(d, "config.json"), *generation = inside(d, "generation_config.json");
     if (!file_exists(path))
         return fail_hint(diag, KILN_ERR_INPUT, "K204",
-                         "give a directory with config.json, tokenizer.json and model.safetensors, or a .gguf file",
+                         "give a directory with config.json, tokenizer.json and model.safetensors, "
+                         "or a .gguf file",
                          "%s: config.json is missing from this directory", d->path);
     TRY(file_map(path, &d->config_file, diag));
     if (file_exists(generation)) TRY(file_map(generation, &d->generation_file, diag));
-    TRY(config_from_hf(text_of(&d->config_file), path, text_of(&d->generation_file), generation, d->heap, &d->config,
-                       diag));
+    TRY(config_from_hf(text_of(&d->config_file), path, text_of(&d->generation_file), generation,
+                       d->heap, &d->config, diag));
 done:
     return st;
 }
@@ -50,7 +51,8 @@ static bool is_plain_name(Str name)
 {
     if (name.len == 0 || name.len > 255 || name.data[0] == '.') return false;
     for (size_t i = 0; i < name.len; i++)
-        if (name.data[i] == '/' || name.data[i] == '\\' || (uint8_t)name.data[i] < 0x20) return false;
+        if (name.data[i] == '/' || name.data[i] == '\\' || (uint8_t)name.data[i] < 0x20)
+            return false;
     return str_ends(name, ".safetensors");
 }
 
@@ -77,18 +79,22 @@ static void room_for_shards(HfDir *d, int32_t n)
     d->shard_names = arena_array(&d->arena, const char *, n);
 }
 
-/// Opens every file that the weight map names, in order of first mention. `files`: name to 1 + shard number.
+/// Opens every file that the weight map names, in order of first mention. `files`: name to 1 +
+/// shard number.
 static KilnStatus open_shards(HfDir *d, const JsonValue *weight_map, Map *files, Diag *diag)
 {
     JsonIter it = {0};
     while (jval_next(weight_map, &it)) {
         Str name = jval_text(it.value);
         if (!is_plain_name(name))
-            return fail(diag, KILN_ERR_INPUT, "K210",
-                        "%s: weight_map names a file that is no plain *.safetensors name of this directory", d->index.path);
+            return fail(
+                diag, KILN_ERR_INPUT, "K210",
+                "%s: weight_map names a file that is no plain *.safetensors name of this directory",
+                d->index.path);
         if (map_find(files, name) >= 0) continue;
         if (files->len == HFDIR_SHARDS_MAX)
-            return fail(diag, KILN_ERR_INPUT, "K210", "%s: more than %d files", d->index.path, HFDIR_SHARDS_MAX);
+            return fail(diag, KILN_ERR_INPUT, "K210", "%s: more than %d files", d->index.path,
+                        HFDIR_SHARDS_MAX);
         map_put(&d->arena, files, name, NULL);
     }
     room_for_shards(d, files->len);
@@ -111,15 +117,18 @@ static KilnStatus read_weight_map(HfDir *d, const JsonValue *weight_map, Diag *d
         const char *name = arena_strndup(&d->arena, it.key.data, it.key.len);
         const SafeTensor *t = safetensors_find(s, name);
         if (!t)
-            return fail(diag, KILN_ERR_INPUT, "K204", "%s: tensor %s is missing, %s says it is there",
-                        safetensors_path(s), name, d->index.path);
+            return fail(diag, KILN_ERR_INPUT, "K204",
+                        "%s: tensor %s is missing, %s says it is there", safetensors_path(s), name,
+                        d->index.path);
         map_put(&d->arena, &d->tensors, str_of(t->name), (void *)(uintptr_t)t);
     }
     for (int32_t i = 0; i < d->n_shards; i++)
         for (int32_t j = 0; j < safetensors_n_tensors(d->shards[i]); j++) {
-            const SafeTensor *t = safetensors_tensor(d->shards[i], j), *listed = map_get(&d->tensors, str_of(t->name));
+            const SafeTensor *t = safetensors_tensor(d->shards[i], j),
+                             *listed = map_get(&d->tensors, str_of(t->name));
             if (listed && listed != t)
-                return fail(diag, KILN_ERR_INPUT, "K210", "%s: tensor %s is in two files", d->path, t->name);
+                return fail(diag, KILN_ERR_INPUT, "K210", "%s: tensor %s is in two files", d->path,
+                            t->name);
         }
     return KILN_OK;
 }
@@ -127,7 +136,8 @@ static KilnStatus read_weight_map(HfDir *d, const JsonValue *weight_map, Diag *d
 static KilnStatus read_weights(HfDir *d, Diag *diag)
 {
     KilnStatus st = KILN_OK;
-    const char *single = inside(d, "model.safetensors"), *index = inside(d, "model.safetensors.index.json");
+    const char *single = inside(d, "model.safetensors"),
+               *index = inside(d, "model.safetensors.index.json");
     if (file_exists(single)) {
         room_for_shards(d, 1);
         TRY(open_shard(d, STR("model.safetensors"), diag));
@@ -135,16 +145,19 @@ static KilnStatus read_weights(HfDir *d, Diag *diag)
         return KILN_OK;
     }
     if (!file_exists(index))
-        return fail_hint(diag, KILN_ERR_INPUT, "K204",
-                         file_exists(inside(d, "pytorch_model.bin"))
-                             ? "pytorch_model.bin is not read (pickle runs code); convert it to safetensors"
-                             : "weights must be in safetensors form",
-                         "%s: neither model.safetensors nor model.safetensors.index.json is in this directory", d->path);
+        return fail_hint(
+            diag, KILN_ERR_INPUT, "K204",
+            file_exists(inside(d, "pytorch_model.bin"))
+                ? "pytorch_model.bin is not read (pickle runs code); convert it to safetensors"
+                : "weights must be in safetensors form",
+            "%s: neither model.safetensors nor model.safetensors.index.json is in this directory",
+            d->path);
     TRY(file_map(index, &d->index_file, diag));
     TRY(jsondoc_read(text_of(&d->index_file), index, JSON_STRICT, d->heap, &d->index, diag));
     const JsonValue *weight_map = jval_get(d->index.root, "weight_map");
     if (jval_kind(weight_map) != JKIND_OBJECT || jval_len(weight_map) == 0)
-        return fail(diag, KILN_ERR_INPUT, "K210", "%s: weight_map is missing, empty or no object", index);
+        return fail(diag, KILN_ERR_INPUT, "K210", "%s: weight_map is missing, empty or no object",
+                    index);
     TRY(read_weight_map(d, weight_map, diag));
 done:
     return st;
@@ -159,7 +172,8 @@ static KilnStatus open_guarded(void *cx, Diag *diag)
 {
     Opening *o = cx;
     size_t len = strlen(o->dir);
-    while (len > 1 && o->dir[len - 1] == '/') len--;
+    while (len > 1 && o->dir[len - 1] == '/')
+        len--;
     o->d->path = arena_strndup(&o->d->arena, o->dir, len);
     KilnStatus st = read_config(o->d, diag);
     return st == KILN_OK ? read_weights(o->d, diag) : st;
@@ -178,8 +192,10 @@ KilnStatus hfdir_open(const char *dir, Heap *heap, HfDir **out, Diag *diag)
     file_unmap(&d->index_file);
     file_unmap(&d->generation_file);
     file_unmap(&d->config_file);
-    if (st == KILN_OK) *out = d;
-    else hfdir_close(d);
+    if (st == KILN_OK)
+        *out = d;
+    else
+        hfdir_close(d);
     return st;
 }
 
@@ -187,7 +203,8 @@ void hfdir_close(HfDir *d)
 {
     if (!d) return;
     Heap *heap = d->heap;
-    for (int32_t i = 0; i < d->n_shards; i++) safetensors_close(d->shards[i]);
+    for (int32_t i = 0; i < d->n_shards; i++)
+        safetensors_close(d->shards[i]);
     arena_reset(&d->arena);
     heap_free(heap, d);
 }

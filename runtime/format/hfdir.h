@@ -1,7 +1,8 @@
-// runtime/format/hfdir.h - a Hugging Face directory: configuration texts and one or several safetensors.
+// runtime/format/hfdir.h - a Hugging Face directory: configuration texts and one or several
+// safetensors.
 //
 //   config.json  generation_config.json  model.safetensors
-//                                        or model.safetensors.index.json --> model-00001-of-00003.safetensors ...
+//   or model.safetensors.index.json --> model-00001-of-00003.safetensors ...
 //
 // The index may name only plain files of the directory. Each is opened once.
 //
@@ -17,7 +18,8 @@ enum { HFDIR_SHARDS_MAX = 9999 };
 typedef struct HfDir HfDir;
 
 /// @param out  owned by the caller: hfdir_close(); NULL unless KILN_OK
-/// @return KILN_OK; KILN_ERR_INPUT: K204, K208-K210; KILN_ERR_UNSUPPORTED: K205; KILN_ERR_IO; KILN_ERR_NOMEM
+/// @return KILN_OK; KILN_ERR_INPUT: K204, K208-K210; KILN_ERR_UNSUPPORTED: K205; KILN_ERR_IO;
+///         KILN_ERR_NOMEM
 MUST_USE KilnStatus hfdir_open(const char *dir, Heap *heap, HfDir **out, Diag *diag);
 /// NULL is fine.
 void hfdir_close(HfDir *d);

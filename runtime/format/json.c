@@ -1,7 +1,7 @@
 // runtime/format/json.c - the one file that knows jansson.
 //
-// jansson checks syntax, UTF-8, duplicate keys and int64 range, and names line and column. Three things
-// it sees differently are settled in one pass over the text before it is parsed:
+// jansson checks syntax, UTF-8, duplicate keys and int64 range, and names line and column. Three
+// things it sees differently are settled in one pass over the text before it is parsed:
 //   - nesting above 64 is refused (jansson would recurse to 2048);
 //   - integers beyond int64 become doubles: 12345678901234567890 ==> 123456789012345678e2;
 //   - in the Python dialect NaN and Infinity become strings, which no number field accepts.
@@ -22,7 +22,7 @@ static const JsonValue *value_of(const json_t *v)
     return !v || json_is_null(v) ? NULL : (const JsonValue *)v;
 }
 
-// ---- before parsing --------------------------------------------------------------------------------
+// ---- before parsing ----------------------------------------------------------------------------
 
 static size_t end_of_string(const char *text, size_t len, size_t at)
 {
@@ -80,16 +80,20 @@ static Scan scan(const char *text, size_t len, JsonDialect dialect, char *copy)
             i++;
         } else if (is_digit(c)) {
             size_t begin = i;
-            while (i < len && is_digit(text[i])) i++;
+            while (i < len && is_digit(text[i]))
+                i++;
             bool whole = i >= len || (text[i] != '.' && text[i] != 'e' && text[i] != 'E');
-            bool fraction = begin > 0 && (text[begin - 1] == '.' || text[begin - 1] == '+' ||
-                            (begin > 1 && text[begin - 1] == '-' && (text[begin - 2] | 32) == 'e') ||
-                            (text[begin - 1] | 32) == 'e');
+            bool fraction =
+                begin > 0 &&
+                (text[begin - 1] == '.' || text[begin - 1] == '+' ||
+                 (begin > 1 && text[begin - 1] == '-' && (text[begin - 2] | 32) == 'e') ||
+                 (text[begin - 1] | 32) == 'e');
             if (whole && !fraction && too_long(text, begin, i - begin)) {
                 s.n_rewrites++;
                 if (copy) memcpy(copy + i - 2, "e2", 2);
             }
-        } else if (dialect == JSON_PYTHON && (c == 'N' || c == 'I' || c == '-') && python_word(text + i, len - i)) {
+        } else if (dialect == JSON_PYTHON && (c == 'N' || c == 'I' || c == '-') &&
+                   python_word(text + i, len - i)) {
             size_t n = python_word(text + i, len - i);
             s.n_rewrites++;
             if (copy) {
@@ -111,27 +115,31 @@ static KilnStatus parse(const char *text, size_t len, JsonDoc *out, Diag *diag)
     if (!root) {
         bool no_memory = json_error_code(&error) == json_error_out_of_memory;
         return fail(diag, no_memory ? KILN_ERR_NOMEM : KILN_ERR_INPUT, no_memory ? "K102" : "K209",
-                    "%s:%d:%d: not valid JSON: %s", out->path, error.line, error.column, error.text);
+                    "%s:%d:%d: not valid JSON: %s", out->path, error.line, error.column,
+                    error.text);
     }
     out->root = (JsonValue *)root;
     return KILN_OK;
 }
 
-KilnStatus jsondoc_read(Str text, const char *path, JsonDialect dialect, Heap *heap, JsonDoc *out, Diag *diag)
+KilnStatus jsondoc_read(Str text, const char *path, JsonDialect dialect, Heap *heap, JsonDoc *out,
+                        Diag *diag)
 {
     *out = (JsonDoc){.path = path};
     if (text.len > JSON_BYTES_MAX)
-        return fail(diag, KILN_ERR_INPUT, "K209", "%s: JSON text too long (found %zu bytes, expected at most %d)", path,
-                    text.len, JSON_BYTES_MAX);
+        return fail(diag, KILN_ERR_INPUT, "K209",
+                    "%s: JSON text too long (found %zu bytes, expected at most %d)", path, text.len,
+                    JSON_BYTES_MAX);
     if (text.len == 0) return fail(diag, KILN_ERR_INPUT, "K209", "%s: empty, expected JSON", path);
     Scan s = scan(text.data, text.len, dialect, NULL);
     if (s.too_deep_at != SIZE_MAX)
-        return fail(diag, KILN_ERR_INPUT, "K209", "%s: nested deeper than %d at byte %zu", path, JSON_DEPTH_MAX,
-                    s.too_deep_at);
+        return fail(diag, KILN_ERR_INPUT, "K209", "%s: nested deeper than %d at byte %zu", path,
+                    JSON_DEPTH_MAX, s.too_deep_at);
     if (!s.n_rewrites) return parse(text.data, text.len, out, diag);
 
     char *copy = heap_alloc(heap, text.len, 1);
-    if (!copy) return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for %zu bytes", path, text.len);
+    if (!copy)
+        return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for %zu bytes", path, text.len);
     memcpy(copy, text.data, text.len);
     (void)scan(text.data, text.len, dialect, copy);
     KilnStatus st = parse(copy, text.len, out, diag);
@@ -145,20 +153,27 @@ void jsondoc_close(JsonDoc *doc)
     *doc = (JsonDoc){0};
 }
 
-// ---- values ----------------------------------------------------------------------------------------
+// ---- values ------------------------------------------------------------------------------------
 
 JsonKind jval_kind(const JsonValue *v)
 {
     if (!v) return JKIND_ABSENT;
     switch (json_typeof(json_of(v))) {
-    case JSON_OBJECT: return JKIND_OBJECT;
-    case JSON_ARRAY: return JKIND_ARRAY;
-    case JSON_STRING: return JKIND_STRING;
-    case JSON_INTEGER: return JKIND_INT;
-    case JSON_REAL: return JKIND_REAL;
+    case JSON_OBJECT:
+        return JKIND_OBJECT;
+    case JSON_ARRAY:
+        return JKIND_ARRAY;
+    case JSON_STRING:
+        return JKIND_STRING;
+    case JSON_INTEGER:
+        return JKIND_INT;
+    case JSON_REAL:
+        return JKIND_REAL;
     case JSON_TRUE:
-    case JSON_FALSE: return JKIND_BOOL;
-    case JSON_NULL: return JKIND_ABSENT;
+    case JSON_FALSE:
+        return JKIND_BOOL;
+    case JSON_NULL:
+        return JKIND_ABSENT;
     }
     return JKIND_ABSENT;
 }
@@ -231,18 +246,30 @@ bool jval_next(const JsonValue *object, JsonIter *it)
     return true;
 }
 
-// ---- fields with a default -------------------------------------------------------------------------
+// ---- fields with a default ---------------------------------------------------------------------
 
 void jval_describe(const JsonValue *v, StrBuf *out)
 {
     const json_t *j = json_of(v);
     switch (jval_kind(v)) {
-    case JKIND_ABSENT: strbuf_puts(out, "nothing"); break;
-    case JKIND_OBJECT: strbuf_puts(out, "an object"); break;
-    case JKIND_ARRAY: strbuf_puts(out, "an array"); break;
-    case JKIND_INT: strbuf_printf(out, "%lld", (long long)json_integer_value(j)); break;
-    case JKIND_REAL: strbuf_printf(out, "%g", json_real_value(j)); break;
-    case JKIND_BOOL: strbuf_puts(out, json_is_true(j) ? "true" : "false"); break;
+    case JKIND_ABSENT:
+        strbuf_puts(out, "nothing");
+        break;
+    case JKIND_OBJECT:
+        strbuf_puts(out, "an object");
+        break;
+    case JKIND_ARRAY:
+        strbuf_puts(out, "an array");
+        break;
+    case JKIND_INT:
+        strbuf_printf(out, "%lld", (long long)json_integer_value(j));
+        break;
+    case JKIND_REAL:
+        strbuf_printf(out, "%g", json_real_value(j));
+        break;
+    case JKIND_BOOL:
+        strbuf_puts(out, json_is_true(j) ? "true" : "false");
+        break;
     case JKIND_STRING: {
         Str s = jval_text(v);
         strbuf_putc(out, '"');
@@ -253,10 +280,11 @@ void jval_describe(const JsonValue *v, StrBuf *out)
     }
 }
 
-static KilnStatus wrong(const JsonDoc *doc, const char *key, const JsonValue *v, Diag *diag, const char *fmt, ...)
-    PRINTF_LIKE(5, 6);
+static KilnStatus wrong(const JsonDoc *doc, const char *key, const JsonValue *v, Diag *diag,
+                        const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-static KilnStatus wrong(const JsonDoc *doc, const char *key, const JsonValue *v, Diag *diag, const char *fmt, ...)
+static KilnStatus wrong(const JsonDoc *doc, const char *key, const JsonValue *v, Diag *diag,
+                        const char *fmt, ...)
 {
     StrBuf text = {0};
     strbuf_printf(&text, "%s: %s: found ", doc->path, key);
@@ -271,20 +299,21 @@ static KilnStatus wrong(const JsonDoc *doc, const char *key, const JsonValue *v,
     return st;
 }
 
-KilnStatus jval_int(const JsonDoc *doc, const JsonValue *object, const char *key, int64_t min, int64_t max, int64_t *io,
-                    Diag *diag)
+KilnStatus jval_int(const JsonDoc *doc, const JsonValue *object, const char *key, int64_t min,
+                    int64_t max, int64_t *io, Diag *diag)
 {
     const JsonValue *v = jval_get(object, key);
     int64_t x;
     if (!v) return KILN_OK;
     if (!jval_as_int(v, &x) || x < min || x > max)
-        return wrong(doc, key, v, diag, "an integer from %lld to %lld", (long long)min, (long long)max);
+        return wrong(doc, key, v, diag, "an integer from %lld to %lld", (long long)min,
+                     (long long)max);
     *io = x;
     return KILN_OK;
 }
 
-KilnStatus jval_int32(const JsonDoc *doc, const JsonValue *object, const char *key, int32_t min, int32_t max,
-                      int32_t *io, Diag *diag)
+KilnStatus jval_int32(const JsonDoc *doc, const JsonValue *object, const char *key, int32_t min,
+                      int32_t max, int32_t *io, Diag *diag)
 {
     int64_t x = *io;
     KilnStatus st = jval_int(doc, object, key, min, max, &x, diag);
@@ -292,8 +321,8 @@ KilnStatus jval_int32(const JsonDoc *doc, const JsonValue *object, const char *k
     return st;
 }
 
-KilnStatus jval_real(const JsonDoc *doc, const JsonValue *object, const char *key, double min, double max, double *io,
-                     Diag *diag)
+KilnStatus jval_real(const JsonDoc *doc, const JsonValue *object, const char *key, double min,
+                     double max, double *io, Diag *diag)
 {
     const JsonValue *v = jval_get(object, key);
     double x;
@@ -304,14 +333,16 @@ KilnStatus jval_real(const JsonDoc *doc, const JsonValue *object, const char *ke
     return KILN_OK;
 }
 
-KilnStatus jval_bool(const JsonDoc *doc, const JsonValue *object, const char *key, bool *io, Diag *diag)
+KilnStatus jval_bool(const JsonDoc *doc, const JsonValue *object, const char *key, bool *io,
+                     Diag *diag)
 {
     const JsonValue *v = jval_get(object, key);
     if (v && !jval_as_bool(v, io)) return wrong(doc, key, v, diag, "true or false");
     return KILN_OK;
 }
 
-KilnStatus jval_str(const JsonDoc *doc, const JsonValue *object, const char *key, Str *io, Diag *diag)
+KilnStatus jval_str(const JsonDoc *doc, const JsonValue *object, const char *key, Str *io,
+                    Diag *diag)
 {
     const JsonValue *v = jval_get(object, key);
     if (v && jval_kind(v) != JKIND_STRING) return wrong(doc, key, v, diag, "a string");

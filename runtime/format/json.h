@@ -1,10 +1,11 @@
 // runtime/format/json.h - a read-only view of JSON text: configurations, tokenizers, tensor tables.
 //
-//   {"a": [1, 2.5]}   ==>   jval_int(&doc, doc.root, "a", ...): "config.json: a: found an array, expected an integer"
+//   {"a": [1, 2.5]}   jval_int(&doc, doc.root, "a", ...)
+//                     ==> "config.json: a: found an array, expected an integer from 0 to 9"
 //
-// The text is a stranger's: RFC 8259, strict UTF-8, depth at most 64, no key twice in one object, no
-// lone surrogates. Integers that fit int64 are exact; longer ones and everything with `.` or `e` are
-// doubles. `null` reads as absent. One file (json.c) knows the library that parses.
+// The text is a stranger's: RFC 8259, strict UTF-8, depth at most 64, no key twice in one object,
+// no lone surrogates. Integers that fit int64 are exact; longer ones and everything with `.` or `e`
+// are doubles. `null` reads as absent. One file (json.c) knows the library that parses.
 //
 // Source   RFC 8259
 // Threads  a document may be read by many threads at once
@@ -37,15 +38,15 @@ typedef struct JsonDoc {
 
 typedef enum JsonDialect {
     JSON_STRICT,
-    JSON_PYTHON, ///< NaN, Infinity, -Infinity are accepted; a field that is used then fails its check
+    JSON_PYTHON, ///< also NaN and +-Infinity; a field that is used then fails its check
 } JsonDialect;
 
 /// Parses `text`. The document does not refer to `text` afterwards.
 /// @param heap  holds a rewritten copy of the text while parsing, when one is needed
 /// @param out   owned by the caller: jsondoc_close(); all zero unless KILN_OK
 /// @return KILN_OK; KILN_ERR_INPUT: K209 with line and column; KILN_ERR_NOMEM
-MUST_USE KilnStatus jsondoc_read(Str text, const char *path, JsonDialect dialect, Heap *heap, JsonDoc *out,
-                                 Diag *diag);
+MUST_USE KilnStatus jsondoc_read(Str text, const char *path, JsonDialect dialect, Heap *heap,
+                                 JsonDoc *out, Diag *diag);
 /// A document that was never opened (all zero) is fine.
 void jsondoc_close(JsonDoc *doc);
 
@@ -77,14 +78,16 @@ bool jval_next(const JsonValue *object, JsonIter *it);
 
 // Fields with a default: absent or null leaves *io as it is.
 // @return KILN_OK; KILN_ERR_INPUT: K208 "path: key: found ..., expected ..."
-MUST_USE KilnStatus jval_int(const JsonDoc *doc, const JsonValue *object, const char *key, int64_t min, int64_t max,
-                             int64_t *io, Diag *diag);
-MUST_USE KilnStatus jval_int32(const JsonDoc *doc, const JsonValue *object, const char *key, int32_t min, int32_t max,
-                               int32_t *io, Diag *diag);
-MUST_USE KilnStatus jval_real(const JsonDoc *doc, const JsonValue *object, const char *key, double min, double max,
-                              double *io, Diag *diag);
-MUST_USE KilnStatus jval_bool(const JsonDoc *doc, const JsonValue *object, const char *key, bool *io, Diag *diag);
-MUST_USE KilnStatus jval_str(const JsonDoc *doc, const JsonValue *object, const char *key, Str *io, Diag *diag);
+MUST_USE KilnStatus jval_int(const JsonDoc *doc, const JsonValue *object, const char *key,
+                             int64_t min, int64_t max, int64_t *io, Diag *diag);
+MUST_USE KilnStatus jval_int32(const JsonDoc *doc, const JsonValue *object, const char *key,
+                               int32_t min, int32_t max, int32_t *io, Diag *diag);
+MUST_USE KilnStatus jval_real(const JsonDoc *doc, const JsonValue *object, const char *key,
+                              double min, double max, double *io, Diag *diag);
+MUST_USE KilnStatus jval_bool(const JsonDoc *doc, const JsonValue *object, const char *key,
+                              bool *io, Diag *diag);
+MUST_USE KilnStatus jval_str(const JsonDoc *doc, const JsonValue *object, const char *key, Str *io,
+                             Diag *diag);
 
 /// Appends what `v` is, in words: `"abc"`, `3`, `an array`.
 void jval_describe(const JsonValue *v, StrBuf *out);

@@ -18,7 +18,7 @@ struct ModelFile {
     ModelConfig config;
     WeightTensor *tensors;
     int32_t n_tensors;
-    Map names;               ///< canonical name to WeightTensor
+    Map names;                      ///< canonical name to WeightTensor
     const WeightTensor *rope_freqs; ///< NULL unless the file divides its rotary steps
 };
 
@@ -38,12 +38,18 @@ static const struct TensorSpec {
 static int64_t dim_of(const ModelConfig *c, Dim d)
 {
     switch (d) {
-    case DIM_NONE: return 1;
-    case DIM_VOCAB: return c->vocab;
-    case DIM_D_MODEL: return c->d_model;
-    case DIM_Q_ROWS: return (int64_t)c->n_heads * c->head_dim;
-    case DIM_KV_ROWS: return (int64_t)c->n_kv_heads * c->head_dim;
-    case DIM_D_FF: return c->d_ff;
+    case DIM_NONE:
+        return 1;
+    case DIM_VOCAB:
+        return c->vocab;
+    case DIM_D_MODEL:
+        return c->d_model;
+    case DIM_Q_ROWS:
+        return (int64_t)c->n_heads * c->head_dim;
+    case DIM_KV_ROWS:
+        return (int64_t)c->n_kv_heads * c->head_dim;
+    case DIM_D_FF:
+        return c->d_ff;
     }
     return 0;
 }
@@ -63,13 +69,18 @@ typedef struct Found {
 static Found from_gguf(const GgufTensor *t)
 {
     Found f = {t->name, t->type, true, block_facts(t->type)->name, t->rank, {0}, t->data, t->size};
-    for (int32_t i = 0; i < t->rank; i++) f.shape[i] = t->ne[t->rank - 1 - i];
+    for (int32_t i = 0; i < t->rank; i++)
+        f.shape[i] = t->ne[t->rank - 1 - i];
     return f;
 }
 
 static Found from_safetensor(const SafeTensor *t)
 {
-    Found f = {.name = t->name, .type_name = t->dtype_name, .rank = t->rank, .data = t->data, .size = t->size};
+    Found f = {.name = t->name,
+               .type_name = t->dtype_name,
+               .rank = t->rank,
+               .data = t->data,
+               .size = t->size};
     memcpy(f.shape, t->shape, sizeof f.shape);
     f.has_type = block_of_dtype(t->dtype, &f.type);
     return f;
@@ -84,7 +95,7 @@ static bool look_up(const ModelFile *m, const char *name, Found *out)
     return g || s;
 }
 
-// ---- checks ----------------------------------------------------------------------------------------
+// ---- checks ------------------------------------------------------------------------------------
 
 static KilnStatus missing_tensor(const ModelFile *m, const char *name, bool per_layer, Diag *diag)
 {
@@ -92,25 +103,29 @@ static KilnStatus missing_tensor(const ModelFile *m, const char *name, bool per_
     if (m->dir)
         snprintf(where, sizeof where, "%d file%s, %d tensors", hfdir_n_shards(m->dir),
                  hfdir_n_shards(m->dir) == 1 ? "" : "s", hfdir_n_tensors(m->dir));
-    else snprintf(where, sizeof where, "%d tensors", gguf_n_tensors(m->gguf));
-    return fail(diag, KILN_ERR_INPUT, "K204", "%s: %s is missing: %s needs it%s (checked %s)", m->path, name,
-                m->config.arch, per_layer ? " in every layer" : "", where);
+    else
+        snprintf(where, sizeof where, "%d tensors", gguf_n_tensors(m->gguf));
+    return fail(diag, KILN_ERR_INPUT, "K204", "%s: %s is missing: %s needs it%s (checked %s)",
+                m->path, name, m->config.arch, per_layer ? " in every layer" : "", where);
 }
 
 static void print_shape(StrBuf *out, const int64_t *shape, int32_t rank)
 {
     strbuf_putc(out, '[');
-    for (int32_t i = 0; i < rank; i++) strbuf_printf(out, "%s%lld", i ? ", " : "", (long long)shape[i]);
+    for (int32_t i = 0; i < rank; i++)
+        strbuf_printf(out, "%s%lld", i ? ", " : "", (long long)shape[i]);
     strbuf_putc(out, ']');
 }
 
-static KilnStatus wrong_shape(const ModelFile *m, const Found *f, const WeightTensor *want, Diag *diag)
+static KilnStatus wrong_shape(const ModelFile *m, const Found *f, const WeightTensor *want,
+                              Diag *diag)
 {
     StrBuf found = {0}, expected = {0};
     print_shape(&found, f->shape, f->rank);
     print_shape(&expected, want->shape, want->rank);
-    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K206", "%s: %s: found shape %s, expected %s by the configuration",
-                         m->path, f->name, found.data ? found.data : "", expected.data ? expected.data : "");
+    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K206",
+                         "%s: %s: found shape %s, expected %s by the configuration", m->path,
+                         f->name, found.data ? found.data : "", expected.data ? expected.data : "");
     strbuf_free(&found);
     strbuf_free(&expected);
     return st;
@@ -119,11 +134,13 @@ static KilnStatus wrong_shape(const ModelFile *m, const Found *f, const WeightTe
 static bool same_shape(const Found *f, const WeightTensor *want)
 {
     bool same = f->rank == want->rank;
-    for (int32_t i = 0; i < want->rank && same; i++) same = f->shape[i] == want->shape[i];
+    for (int32_t i = 0; i < want->rank && same; i++)
+        same = f->shape[i] == want->shape[i];
     return same;
 }
 
-/// Vectors are read element by element, so they must be plain; matrices may be of any type that runs.
+/// Vectors are read element by element, so they must be plain; matrices may be of any type that
+/// runs.
 static bool type_runs(const Found *f, int32_t rank)
 {
     const BlockFacts *facts = f->has_type ? block_facts(f->type) : NULL;
@@ -145,7 +162,8 @@ static KilnStatus take(ModelFile *m, const Found *f, WeightTensor *t, Diag *diag
     t->file_name = f->name;
     if (!same_shape(f, t)) return wrong_shape(m, f, t, diag);
     if (!type_runs(f, t->rank))
-        return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207", "supported: F32, F16, BF16, and Q8_0 for matrices",
+        return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207",
+                         "supported: F32, F16, BF16, and Q8_0 for matrices",
                          "%s: %s has the unsupported type %s", m->path, f->name, f->type_name);
     t->type = f->type;
     t->size_bytes = f->size;
@@ -153,7 +171,7 @@ static KilnStatus take(ModelFile *m, const Found *f, WeightTensor *t, Diag *diag
     return KILN_OK;
 }
 
-// ---- the table -------------------------------------------------------------------------------------
+// ---- the table ---------------------------------------------------------------------------------
 
 static void put(ModelFile *m, WeightTensor *t)
 {
@@ -187,24 +205,28 @@ static KilnStatus add_tensor(ModelFile *m, const struct TensorSpec *spec, int32_
 static KilnStatus add_rope_freqs(ModelFile *m, Diag *diag)
 {
     Found f;
-    if (m->config.rope_scaling != ROPE_SCALING_DIVISORS || !look_up(m, "rope_freqs.weight", &f)) return KILN_OK;
+    if (m->config.rope_scaling != ROPE_SCALING_DIVISORS || !look_up(m, "rope_freqs.weight", &f))
+        return KILN_OK;
     WeightTensor *t = &m->tensors[m->n_tensors];
-    *t = (WeightTensor){.name = "rope_freqs.weight", .rank = 1, .shape = {m->config.rope_dim / 2, 1, 1, 1}};
+    *t = (WeightTensor){
+        .name = "rope_freqs.weight", .rank = 1, .shape = {m->config.rope_dim / 2, 1, 1, 1}};
     KilnStatus st = take(m, &f, t, diag);
     if (st != KILN_OK) return st;
     if (t->type != BLOCK_F32)
-        return fail(diag, KILN_ERR_UNSUPPORTED, "K207", "%s: rope_freqs.weight has type %s, expected F32", m->path,
-                    f.type_name);
+        return fail(diag, KILN_ERR_UNSUPPORTED, "K207",
+                    "%s: rope_freqs.weight has type %s, expected F32", m->path, f.type_name);
     for (int32_t i = 0; i < m->config.rope_dim / 2; i++)
         if (!(((const float *)t->data)[i] > 0))
-            return fail(diag, KILN_ERR_INPUT, "K208", "%s: rope_freqs.weight[%d] is not above 0", m->path, i);
+            return fail(diag, KILN_ERR_INPUT, "K208", "%s: rope_freqs.weight[%d] is not above 0",
+                        m->path, i);
     put(m, t);
     m->n_tensors++;
     m->rope_freqs = t;
     return KILN_OK;
 }
 
-/// A bias that nobody adds would change every answer: tensors the table does not know are looked at once.
+/// A bias that nobody adds would change every answer: tensors the table does not know are looked at
+/// once.
 static KilnStatus check_unused(const ModelFile *m, const Map *used, Diag *diag)
 {
     int32_t n = m->gguf ? gguf_n_tensors(m->gguf) : hfdir_n_tensors(m->dir), n_unused = 0;
@@ -213,28 +235,32 @@ static KilnStatus check_unused(const ModelFile *m, const Map *used, Diag *diag)
         const char *name = m->gguf ? gguf_tensor(m->gguf, i)->name : hfdir_tensor(m->dir, i)->name;
         Str s = str_of(name);
         if (map_find(used, s) >= 0 || str_is(s, "lm_head.weight")) continue;
-        if (str_ends(s, ".rotary_emb.inv_freq") || str_ends(s, ".attn.bias") || str_ends(s, ".masked_bias")) continue;
+        if (str_ends(s, ".rotary_emb.inv_freq") || str_ends(s, ".attn.bias") ||
+            str_ends(s, ".masked_bias"))
+            continue;
         bool layer = str_starts(s, "blk.") || str_starts(s, "model.layers.");
         if (layer && str_ends(s, ".bias"))
-            return fail(diag, KILN_ERR_UNSUPPORTED, "K205", "%s: %s: %s with biases is not supported", m->path, name,
-                        m->config.arch);
+            return fail(diag, KILN_ERR_UNSUPPORTED, "K205",
+                        "%s: %s: %s with biases is not supported", m->path, name, m->config.arch);
         if (n_unused++ == 0) first = name;
     }
     if (n_unused)
-        diag_add(diag, DIAG_WARNING, "", NO_SPAN, "%s: %d tensor%s not used, the first is %s", m->path, n_unused,
-                 n_unused == 1 ? " is" : "s are", first);
+        diag_add(diag, DIAG_WARNING, "", NO_SPAN, "%s: %d tensor%s not used, the first is %s",
+                 m->path, n_unused, n_unused == 1 ? " is" : "s are", first);
     return KILN_OK;
 }
 
 static KilnStatus read_tensors(ModelFile *m, Diag *diag)
 {
     KilnStatus st = KILN_OK;
-    m->tensors = arena_array(&m->arena, WeightTensor, (m->config.n_layers + 1) * COUNT_OF(specs) + 1);
+    m->tensors =
+        arena_array(&m->arena, WeightTensor, (m->config.n_layers + 1) * COUNT_OF(specs) + 1);
     bool layers_done = false;
     for (int32_t i = 0; i < COUNT_OF(specs); i++) {
         const struct TensorSpec *spec = &specs[i];
         if (spec->scope == SCOPE_MODEL) {
-            if (!(m->config.tied && strcmp(spec->name, "output") == 0)) TRY(add_tensor(m, spec, 0, diag));
+            if (!(m->config.tied && strcmp(spec->name, "output") == 0))
+                TRY(add_tensor(m, spec, 0, diag));
             continue;
         }
         if (layers_done) continue;
@@ -246,23 +272,28 @@ static KilnStatus read_tensors(ModelFile *m, Diag *diag)
     TRY(add_rope_freqs(m, diag));
 
     Map used = {0};
-    for (int32_t i = 0; i < m->n_tensors; i++) map_put(&m->arena, &used, str_of(m->tensors[i].file_name), m);
+    for (int32_t i = 0; i < m->n_tensors; i++)
+        map_put(&m->arena, &used, str_of(m->tensors[i].file_name), m);
     TRY(check_unused(m, &used, diag));
     if (m->config.tied)
-        map_put(&m->arena, &m->names, STR("output.weight"), map_get(&m->names, STR("token_embd.weight")));
+        map_put(&m->arena, &m->names, STR("output.weight"),
+                map_get(&m->names, STR("token_embd.weight")));
 done:
     return st;
 }
 
-// ---- life cycle ------------------------------------------------------------------------------------
+// ---- life cycle --------------------------------------------------------------------------------
 
 /// owner/name, as models are called on the Hub.
 static bool looks_like_hub_name(const char *path)
 {
     const char *slash = strchr(path, '/');
-    if (!slash || slash == path || !slash[1] || strchr(slash + 1, '/') || path[0] == '.' || path[0] == '~') return false;
+    if (!slash || slash == path || !slash[1] || strchr(slash + 1, '/') || path[0] == '.' ||
+        path[0] == '~')
+        return false;
     for (const char *p = path; *p; p++)
-        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("-_./", *p)))
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+              strchr("-_./", *p)))
             return false;
     return !str_ends(str_of(path), ".gguf") && !str_ends(str_of(path), ".safetensors");
 }
@@ -270,12 +301,15 @@ static bool looks_like_hub_name(const char *path)
 static KilnStatus no_such_path(const char *path, Diag *diag)
 {
     if (!looks_like_hub_name(path))
-        return fail(diag, KILN_ERR_IO, "K211", "%s: no such file or directory, expected a .gguf file or a model directory",
+        return fail(diag, KILN_ERR_IO, "K211",
+                    "%s: no such file or directory, expected a .gguf file or a model directory",
                     path);
     StrBuf hint = {0};
-    strbuf_printf(&hint, "to download it: huggingface-cli download %s --local-dir %s", path, strchr(path, '/') + 1);
-    KilnStatus st = fail_hint(diag, KILN_ERR_IO, "K211", hint.data ? hint.data : "",
-                              "%s: no such file or directory; it looks like a name on the Hugging Face Hub", path);
+    strbuf_printf(&hint, "to download it: huggingface-cli download %s --local-dir %s", path,
+                  strchr(path, '/') + 1);
+    KilnStatus st = fail_hint(
+        diag, KILN_ERR_IO, "K211", hint.data ? hint.data : "",
+        "%s: no such file or directory; it looks like a name on the Hugging Face Hub", path);
     strbuf_free(&hint);
     return st;
 }
@@ -313,8 +347,10 @@ KilnStatus model_file_open(const char *path, Heap *heap, ModelFile **out, Diag *
     arena_init(&m->arena, heap);
     Opening o = {m, path};
     KilnStatus st = guard_run(&m->arena, open_guarded, &o, path, diag);
-    if (st == KILN_OK) *out = m;
-    else model_file_close(m);
+    if (st == KILN_OK)
+        *out = m;
+    else
+        model_file_close(m);
     return st;
 }
 
@@ -328,7 +364,7 @@ void model_file_close(ModelFile *m)
     heap_free(heap, m);
 }
 
-// ---- access ----------------------------------------------------------------------------------------
+// ---- access ------------------------------------------------------------------------------------
 
 const ModelConfig *model_file_config(const ModelFile *m)
 {
@@ -365,7 +401,8 @@ const WeightTensor *model_file_tensor_at(const ModelFile *m, int32_t i)
 int64_t model_file_bytes(const ModelFile *m)
 {
     int64_t bytes = 0;
-    for (int32_t i = 0; i < m->n_tensors; i++) bytes += (int64_t)m->tensors[i].size_bytes;
+    for (int32_t i = 0; i < m->n_tensors; i++)
+        bytes += (int64_t)m->tensors[i].size_bytes;
     return bytes;
 }
 

@@ -13,14 +13,16 @@ static uint64_t edge_slot(const AddedSet *set, int32_t node, uint8_t byte)
 {
     uint64_t key = 1 + ((uint64_t)(uint32_t)node << 8 | byte);
     uint64_t i = key * 0x9E3779B97F4A7C15u >> 20;
-    while (set->edges[i & (set->n_slots - 1)] != 0 && set->edges[i & (set->n_slots - 1)] != key) i++;
+    while (set->edges[i & (set->n_slots - 1)] != 0 && set->edges[i & (set->n_slots - 1)] != key)
+        i++;
     return i & (set->n_slots - 1);
 }
 
 void added_build(Arena *a, AddedSet *set)
 {
     int64_t n_bytes = 0;
-    VEC_EACH(AddedToken, t, &set->items) n_bytes += (int64_t)t->content.len;
+    VEC_EACH(AddedToken, t, &set->items)
+        n_bytes += (int64_t)t->content.len;
     set->n_slots = (uint64_t)next_pow2(2 * n_bytes + 2);
     set->edges = arena_array(a, uint64_t, set->n_slots);
     set->targets = arena_array(a, int32_t, set->n_slots);
@@ -85,7 +87,8 @@ bool added_next(const AddedSet *set, Str text, size_t from, bool parse_special, 
 {
     if (!set->items.len) return false;
     for (size_t at = from; at < text.len;) {
-        const AddedToken *t = set->first[(uint8_t)text.data[at]] ? longest(set, text, at, parse_special) : NULL;
+        const AddedToken *t =
+            set->first[(uint8_t)text.data[at]] ? longest(set, text, at, parse_special) : NULL;
         if (!t) {
             at++;
             continue;
@@ -96,8 +99,11 @@ bool added_next(const AddedSet *set, Str text, size_t from, bool parse_special, 
             at = end;
             continue;
         }
-        while (t->lstrip && begin > from && char_is_space(char_before(text, begin, &b)) && b >= from) begin = b;
-        while (t->rstrip && char_is_space(char_after(text, end, &len))) end += (size_t)len;
+        while (t->lstrip && begin > from && char_is_space(char_before(text, begin, &b)) &&
+               b >= from)
+            begin = b;
+        while (t->rstrip && char_is_space(char_after(text, end, &len)))
+            end += (size_t)len;
         *out = (AddedMatch){t, begin, end};
         return true;
     }

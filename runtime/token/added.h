@@ -11,18 +11,18 @@
 typedef struct AddedToken {
     Str content;
     int32_t id;
-    bool special;          ///< recognised only when special tokens are parsed
-    bool lstrip, rstrip;   ///< swallows white space to its left, right
-    bool single_word;      ///< must not touch a word character
+    bool special;        ///< recognised only when special tokens are parsed
+    bool lstrip, rstrip; ///< swallows white space to its left, right
+    bool single_word;    ///< must not touch a word character
 } AddedToken;
 
 typedef struct AddedSet {
     VEC(AddedToken) items;
-    bool first[256];    ///< bytes with which a token begins
-    uint64_t *edges;    ///< open addressing: 1 + (node << 8 | byte); 0 empty
-    int32_t *targets;   ///< node that edge i leads to
-    uint64_t n_slots;   ///< a power of two
-    int32_t *item_of;   ///< per node: 1 + index into items, 0 none
+    bool first[256];  ///< bytes with which a token begins
+    uint64_t *edges;  ///< open addressing: 1 + (node << 8 | byte); 0 empty
+    int32_t *targets; ///< node that edge i leads to
+    uint64_t n_slots; ///< a power of two
+    int32_t *item_of; ///< per node: 1 + index into items, 0 none
 } AddedSet;
 
 typedef struct AddedMatch {

@@ -1,10 +1,12 @@
 // runtime/token/from_hf.c - a tokenizer from tokenizer.json and tokenizer_config.json.
 //
-//   {"added_tokens": [...], "normalizer": ..., "pre_tokenizer": ..., "post_processor": ..., "decoder": ...,
-//    "model": {"type": "BPE", "vocab": {"piece": id}, "merges": ["left right" or ["left", "right"]]}}
+//   {"added_tokens": [...], "normalizer": ..., "pre_tokenizer": ..., "post_processor": ...,
+//   "decoder": ...,
+//    "model": {"type": "BPE", "vocab": {"piece": id}, "merges": ["left right" or ["left",
+//    "right"]]}}
 //
-// Each stage is read by a table of the types kiln has; a type that is not in its table is refused by name,
-// because a tokenizer that is nearly right gives wrong ids without anyone noticing.
+// Each stage is read by a table of the types kiln has; a type that is not in its table is refused
+// by name, because a tokenizer that is nearly right gives wrong ids without anyone noticing.
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -33,15 +35,16 @@ static KilnStatus bad(const Load *l, Diag *diag, const char *fmt, ...)
     va_start(args, fmt);
     strbuf_vprintf(&text, fmt, args);
     va_end(args);
-    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K221", "%s: %s", l->path, text.data ? text.data : "malformed");
+    KilnStatus st =
+        fail(diag, KILN_ERR_INPUT, "K221", "%s: %s", l->path, text.data ? text.data : "malformed");
     strbuf_free(&text);
     return st;
 }
 
 static KilnStatus unsupported(const Load *l, Diag *diag, const char *what, Str found)
 {
-    return fail(diag, KILN_ERR_UNSUPPORTED, "K220", "%s: %s \"%.*s\" is not supported", l->path, what,
-                (int)MIN(found.len, (size_t)120), found.data ? found.data : "");
+    return fail(diag, KILN_ERR_UNSUPPORTED, "K220", "%s: %s \"%.*s\" is not supported", l->path,
+                what, (int)MIN(found.len, (size_t)120), found.data ? found.data : "");
 }
 
 static Str copied(Load *l, Str s)
@@ -49,7 +52,7 @@ static Str copied(Load *l, Str s)
     return (Str){arena_strndup(&l->tok->arena, s.data, s.len), s.len};
 }
 
-// ---- stages ----------------------------------------------------------------------------------------
+// ---- stages ------------------------------------------------------------------------------------
 
 typedef KilnStatus StageFn(Load *l, const JsonValue *v, Diag *diag);
 
@@ -58,7 +61,8 @@ typedef struct Stage {
     StageFn *read; ///< NULL: known, does nothing
 } Stage;
 
-static KilnStatus read_stage(Load *l, const char *what, const Stage *table, int32_t n, const JsonValue *v, Diag *diag)
+static KilnStatus read_stage(Load *l, const char *what, const Stage *table, int32_t n,
+                             const JsonValue *v, Diag *diag)
 {
     if (jval_kind(v) != JKIND_OBJECT) return bad(l, diag, "%s must be an object or null", what);
     Str type = jval_text(jval_get(v, "type"));
@@ -70,7 +74,8 @@ static KilnStatus read_stage(Load *l, const char *what, const Stage *table, int3
 static KilnStatus read_sequence(Load *l, const JsonValue *list, StageFn *each, Diag *diag)
 {
     if (jval_kind(list) != JKIND_ARRAY) return bad(l, diag, "a Sequence without its list");
-    if (++l->depth > SEQUENCE_DEPTH_MAX) return bad(l, diag, "Sequences nested deeper than %d", SEQUENCE_DEPTH_MAX);
+    if (++l->depth > SEQUENCE_DEPTH_MAX)
+        return bad(l, diag, "Sequences nested deeper than %d", SEQUENCE_DEPTH_MAX);
     for (int32_t i = 0; i < jval_len(list); i++) {
         KilnStatus st = each(l, jval_at(list, i), diag);
         if (st != KILN_OK) return st;
@@ -79,12 +84,13 @@ static KilnStatus read_sequence(Load *l, const JsonValue *list, StageFn *each, D
     return KILN_OK;
 }
 
-// ---- normaliser ------------------------------------------------------------------------------------
+// ---- normaliser --------------------------------------------------------------------------------
 
 static KilnStatus push_normal(Load *l, NormalStep step, Diag *diag)
 {
     Normalizer *n = &l->tok->normalizer;
-    if (n->n_steps == NORMAL_STEPS_MAX) return bad(l, diag, "more than %d normaliser steps", NORMAL_STEPS_MAX);
+    if (n->n_steps == NORMAL_STEPS_MAX)
+        return bad(l, diag, "more than %d normaliser steps", NORMAL_STEPS_MAX);
     if (step.from.len > NORMAL_AFFIX_MAX || step.to.len > NORMAL_AFFIX_MAX)
         return bad(l, diag, "a normaliser text above %d bytes", NORMAL_AFFIX_MAX);
     n->steps[n->n_steps++] = step;
@@ -102,7 +108,8 @@ static KilnStatus normal_replace_step(Load *l, const JsonValue *v, Diag *diag)
 {
     const JsonValue *pattern = jval_get(v, "pattern");
     Str from = jval_text(jval_get(pattern, "String")), to = jval_text(jval_get(v, "content"));
-    if (jval_get(pattern, "Regex")) return unsupported(l, diag, "normaliser pattern", jval_text(jval_get(pattern, "Regex")));
+    if (jval_get(pattern, "Regex"))
+        return unsupported(l, diag, "normaliser pattern", jval_text(jval_get(pattern, "Regex")));
     if (!from.len || !to.data) return bad(l, diag, "Replace without pattern.String and content");
     return push_normal(l, (NormalStep){NORMAL_REPLACE, copied(l, from), copied(l, to)}, diag);
 }
@@ -112,7 +119,8 @@ static KilnStatus normal_form_step(Load *l, const JsonValue *v, Diag *diag)
     static const struct {
         const char *type;
         NormalKind kind;
-    } forms[] = {{"NFC", NORMAL_NFC}, {"NFD", NORMAL_NFD}, {"NFKC", NORMAL_NFKC}, {"NFKD", NORMAL_NFKD}};
+    } forms[] = {
+        {"NFC", NORMAL_NFC}, {"NFD", NORMAL_NFD}, {"NFKC", NORMAL_NFKC}, {"NFKD", NORMAL_NFKD}};
     NormalStep step = {.kind = NORMAL_NFC};
     for (int32_t i = 0; i < COUNT_OF(forms); i++)
         if (jval_is(jval_get(v, "type"), forms[i].type)) step.kind = forms[i].kind;
@@ -127,8 +135,8 @@ static KilnStatus normal_sequence(Load *l, const JsonValue *v, Diag *diag)
 }
 
 static const Stage normalizers[] = {
-    {"Sequence", normal_sequence},    {"Prepend", normal_prepend},  {"Replace", normal_replace_step},
-    {"NFC", normal_form_step},        {"NFD", normal_form_step},    {"NFKC", normal_form_step},
+    {"Sequence", normal_sequence}, {"Prepend", normal_prepend}, {"Replace", normal_replace_step},
+    {"NFC", normal_form_step},     {"NFD", normal_form_step},   {"NFKC", normal_form_step},
     {"NFKD", normal_form_step},
 };
 
@@ -137,12 +145,14 @@ static KilnStatus read_normalizer(Load *l, const JsonValue *v, Diag *diag)
     return read_stage(l, "normalizer", normalizers, COUNT_OF(normalizers), v, diag);
 }
 
-// ---- pre-tokeniser ---------------------------------------------------------------------------------
+// ---- pre-tokeniser
+// ---------------------------------------------------------------------------------
 
 static KilnStatus push_pre(Load *l, PreStep step, Diag *diag)
 {
     if (l->words_are_cut) return bad(l, diag, "a pre_tokenizer step after ByteLevel");
-    if (l->tok->n_pre == PRE_STEPS_MAX) return bad(l, diag, "more than %d pre_tokenizer steps", PRE_STEPS_MAX);
+    if (l->tok->n_pre == PRE_STEPS_MAX)
+        return bad(l, diag, "more than %d pre_tokenizer steps", PRE_STEPS_MAX);
     l->tok->pre[l->tok->n_pre++] = step;
     return KILN_OK;
 }
@@ -162,11 +172,20 @@ static KilnStatus pre_split(Load *l, const JsonValue *v, Diag *diag)
     Str regex = jval_text(jval_get(jval_get(v, "pattern"), "Regex")), behavior = STR("Isolated");
     TRY(jval_str(&l->doc, v, "behavior", &behavior, diag));
     TRY(jval_bool(&l->doc, v, "invert", &invert, diag));
-    if (!regex.data || !split_by_regex(regex, &pattern)) return unsupported(l, diag, "pre_tokenizer pattern", regex);
-    if (!str_is(behavior, "Isolated") || invert) return unsupported(l, diag, "Split behavior", behavior);
+    if (!regex.data || !split_by_regex(regex, &pattern))
+        return unsupported(l, diag, "pre_tokenizer pattern", regex);
+    if (!str_is(behavior, "Isolated") || invert)
+        return unsupported(l, diag, "Split behavior", behavior);
     TRY(push_split(l, pattern, diag));
 done:
     return st;
+}
+
+static KilnStatus pre_digits(Load *l, const JsonValue *v, Diag *diag)
+{
+    bool each = false;
+    KilnStatus st = jval_bool(&l->doc, v, "individual_digits", &each, diag);
+    return st == KILN_OK ? push_split(l, each ? SPLIT_DIGIT : SPLIT_DIGITS, diag) : st;
 }
 
 static KilnStatus pre_byte_level(Load *l, const JsonValue *v, Diag *diag)
@@ -193,11 +212,16 @@ static KilnStatus read_scheme(Load *l, const JsonValue *v, int32_t *out, Diag *d
     if (!blank) scheme = STR("never");
     TRY(jval_str(&l->doc, v, "prepend_scheme", &scheme, diag));
     TRY(jval_str(&l->doc, v, "replacement", &replacement, diag));
-    if (!str_is(replacement, "\xE2\x96\x81")) return unsupported(l, diag, "Metaspace replacement", replacement);
-    if (str_is(scheme, "first")) *out = SCHEME_FIRST;
-    else if (str_is(scheme, "always")) *out = SCHEME_ALWAYS;
-    else if (str_is(scheme, "never")) *out = SCHEME_NEVER;
-    else return unsupported(l, diag, "Metaspace prepend_scheme", scheme);
+    if (!str_is(replacement, "\xE2\x96\x81"))
+        return unsupported(l, diag, "Metaspace replacement", replacement);
+    if (str_is(scheme, "first"))
+        *out = SCHEME_FIRST;
+    else if (str_is(scheme, "always"))
+        *out = SCHEME_ALWAYS;
+    else if (str_is(scheme, "never"))
+        *out = SCHEME_NEVER;
+    else
+        return unsupported(l, diag, "Metaspace prepend_scheme", scheme);
 done:
     return st;
 }
@@ -223,10 +247,8 @@ static KilnStatus pre_sequence(Load *l, const JsonValue *v, Diag *diag)
 }
 
 static const Stage pre_tokenizers[] = {
-    {"Sequence", pre_sequence},
-    {"Split", pre_split},
-    {"ByteLevel", pre_byte_level},
-    {"Metaspace", pre_metaspace},
+    {"Sequence", pre_sequence},    {"Split", pre_split},         {"Digits", pre_digits},
+    {"ByteLevel", pre_byte_level}, {"Metaspace", pre_metaspace},
 };
 
 static KilnStatus read_pre_tokenizer(Load *l, const JsonValue *v, Diag *diag)
@@ -234,17 +256,21 @@ static KilnStatus read_pre_tokenizer(Load *l, const JsonValue *v, Diag *diag)
     return read_stage(l, "pre_tokenizer", pre_tokenizers, COUNT_OF(pre_tokenizers), v, diag);
 }
 
-// ---- post-processor --------------------------------------------------------------------------------
+// ---- post-processor
+// --------------------------------------------------------------------------------
 
 static KilnStatus push_affix(Load *l, Affix *affix, const JsonValue *special, Str name, Diag *diag)
 {
     const JsonValue *ids = jval_get(special, "ids");
-    if (jval_kind(ids) != JKIND_ARRAY) return bad(l, diag, "post_processor token \"%.*s\" has no ids", STR_ARG(name));
+    if (jval_kind(ids) != JKIND_ARRAY)
+        return bad(l, diag, "post_processor token \"%.*s\" has no ids", STR_ARG(name));
     for (int32_t i = 0; i < jval_len(ids); i++) {
         int64_t id;
         if (!jval_as_int(jval_at(ids, i), &id) || id < 0 || id >= l->tok->n_ids)
-            return bad(l, diag, "post_processor token \"%.*s\" has an id outside the vocabulary", STR_ARG(name));
-        if (affix->n == AFFIX_MAX) return bad(l, diag, "more than %d special tokens around a text", AFFIX_MAX);
+            return bad(l, diag, "post_processor token \"%.*s\" has an id outside the vocabulary",
+                       STR_ARG(name));
+        if (affix->n == AFFIX_MAX)
+            return bad(l, diag, "more than %d special tokens around a text", AFFIX_MAX);
         affix->ids[affix->n++] = (int32_t)id;
     }
     return KILN_OK;
@@ -264,7 +290,8 @@ static KilnStatus post_template(Load *l, const JsonValue *v, Diag *diag)
             continue;
         }
         Str name = jval_text(jval_get(jval_get(item, "SpecialToken"), "id"));
-        if (!name.data || name.len > 200) return bad(l, diag, "TemplateProcessing.single[%d] is neither text nor token", i);
+        if (!name.data || name.len > 200)
+            return bad(l, diag, "TemplateProcessing.single[%d] is neither text nor token", i);
         KilnStatus st = push_affix(l, after ? &l->tok->suffix : &l->tok->prefix,
                                    jval_find(jval_get(v, "special_tokens"), name), name, diag);
         if (st != KILN_OK) return st;
@@ -290,7 +317,7 @@ static KilnStatus read_post_processor(Load *l, const JsonValue *v, Diag *diag)
     return read_stage(l, "post_processor", post_processors, COUNT_OF(post_processors), v, diag);
 }
 
-// ---- decoder ---------------------------------------------------------------------------------------
+// ---- decoder -----------------------------------------------------------------------------------
 
 static KilnStatus decode_replace(Load *l, const JsonValue *v, Diag *diag)
 {
@@ -307,7 +334,8 @@ static KilnStatus decode_strip(Load *l, const JsonValue *v, Diag *diag)
     int64_t start = 0, stop = 0;
     TRY(jval_int(&l->doc, v, "start", 0, 1, &start, diag));
     TRY(jval_int(&l->doc, v, "stop", 0, 0, &stop, diag));
-    if (!jval_is(jval_get(v, "content"), " ")) return unsupported(l, diag, "decoder Strip of", jval_text(jval_get(v, "content")));
+    if (!jval_is(jval_get(v, "content"), " "))
+        return unsupported(l, diag, "decoder Strip of", jval_text(jval_get(v, "content")));
     l->tok->drop_blank = start == 1;
 done:
     return st;
@@ -338,8 +366,12 @@ static KilnStatus decode_sequence(Load *l, const JsonValue *v, Diag *diag)
 }
 
 static const Stage decoders[] = {
-    {"Sequence", decode_sequence}, {"ByteLevel", decode_byte_level}, {"Metaspace", decode_metaspace},
-    {"Replace", decode_replace},   {"Strip", decode_strip},          {"ByteFallback", NULL},
+    {"Sequence", decode_sequence},
+    {"ByteLevel", decode_byte_level},
+    {"Metaspace", decode_metaspace},
+    {"Replace", decode_replace},
+    {"Strip", decode_strip},
+    {"ByteFallback", NULL},
     {"Fuse", NULL},
 };
 
@@ -369,24 +401,25 @@ static KilnStatus read_stages(Load *l, Diag *diag)
     return KILN_OK;
 }
 
-// ---- vocabulary ------------------------------------------------------------------------------------
+// ---- vocabulary --------------------------------------------------------------------------------
 
 static KilnStatus check_id(Load *l, const JsonValue *v, Str text, int32_t *out, Diag *diag)
 {
     int64_t id;
     if (!jval_as_int(v, &id) || id < 0 || id >= TOKENIZER_VOCAB_MAX)
-        return bad(l, diag, "piece \"%.*s\" has no id from 0 to %d", (int)MIN(text.len, (size_t)40), text.data,
-                   TOKENIZER_VOCAB_MAX - 1);
+        return bad(l, diag, "piece \"%.*s\" has no id from 0 to %d", (int)MIN(text.len, (size_t)40),
+                   text.data, TOKENIZER_VOCAB_MAX - 1);
     *out = (int32_t)id;
     return KILN_OK;
 }
 
 /// One more than the largest id; more than a few holes are not believed, since memory goes by it.
-static KilnStatus count_ids(Load *l, const JsonValue *vocab, const JsonValue *added, int32_t *n_ids, Diag *diag)
+static KilnStatus count_ids(Load *l, const JsonValue *vocab, const JsonValue *added, int32_t *n_ids,
+                            Diag *diag)
 {
     KilnStatus st = KILN_OK;
     JsonIter it = {0};
-    int32_t id, last = -1;
+    int32_t id = 0, last = -1;
     while (jval_next(vocab, &it)) {
         TRY(check_id(l, it.value, it.key, &id, diag));
         last = MAX(last, id);
@@ -397,7 +430,8 @@ static KilnStatus count_ids(Load *l, const JsonValue *vocab, const JsonValue *ad
         last = MAX(last, id);
     }
     int64_t n = (int64_t)jval_len(vocab) + jval_len(added);
-    if (last + 1 > 4 * n + 65536) return bad(l, diag, "ids up to %d for only %lld pieces", last, (long long)n);
+    if (last + 1 > 4 * n + 65536)
+        return bad(l, diag, "ids up to %d for only %lld pieces", last, (long long)n);
     if (last < 0) return bad(l, diag, "the vocabulary is empty");
     *n_ids = last + 1;
 done:
@@ -408,10 +442,12 @@ static KilnStatus put_piece(Load *l, int32_t id, Str text, PieceKind kind, Diag 
 {
     Piece *p = &l->tok->pieces[id];
     if (!text.len || text.len > TOKENIZER_PIECE_MAX)
-        return bad(l, diag, "piece %d has %zu bytes, expected 1 to %d", id, text.len, TOKENIZER_PIECE_MAX);
+        return bad(l, diag, "piece %d has %zu bytes, expected 1 to %d", id, text.len,
+                   TOKENIZER_PIECE_MAX);
     if (p->kind != PIECE_UNUSED && !str_eq(p->text, text))
-        return bad(l, diag, "id %d is used for \"%.*s\" and for \"%.*s\"", id, (int)MIN(p->text.len, (size_t)40), p->text.data,
-                   (int)MIN(text.len, (size_t)40), text.data);
+        return bad(l, diag, "id %d is used for \"%.*s\" and for \"%.*s\"", id,
+                   (int)MIN(p->text.len, (size_t)40), p->text.data, (int)MIN(text.len, (size_t)40),
+                   text.data);
     if (p->kind == PIECE_UNUSED) p->text = copied(l, text);
     p->kind = (uint8_t)kind;
     return KILN_OK;
@@ -441,7 +477,8 @@ static KilnStatus read_added(Load *l, const JsonValue *added, Diag *diag)
         (void)jval_as_int(jval_get(v, "id"), &id);
         t.id = (int32_t)id;
         if (t.content.len > TOKENIZER_ADDED_MAX)
-            return bad(l, diag, "added token %d has %zu bytes, expected at most %d", t.id, t.content.len, TOKENIZER_ADDED_MAX);
+            return bad(l, diag, "added token %d has %zu bytes, expected at most %d", t.id,
+                       t.content.len, TOKENIZER_ADDED_MAX);
         TRY(jval_bool(&l->doc, v, "special", &t.special, diag));
         bool normalized = !t.special;
         TRY(jval_bool(&l->doc, v, "normalized", &normalized, diag));
@@ -451,7 +488,8 @@ static KilnStatus read_added(Load *l, const JsonValue *added, Diag *diag)
         TRY(put_piece(l, t.id, t.content, t.special ? PIECE_CONTROL : PIECE_USER, diag));
         t.content = l->tok->pieces[t.id].text;
         if (normalized) TRY(normal_run(&l->tok->normalizer, t.content, a, &t.content, diag));
-        if (t.content.len) added_push(a, normalized ? &l->tok->added_normal : &l->tok->added_raw, t);
+        if (t.content.len)
+            added_push(a, normalized ? &l->tok->added_normal : &l->tok->added_raw, t);
     }
     added_build(a, &l->tok->added_raw);
     added_build(a, &l->tok->added_normal);
@@ -462,8 +500,10 @@ done:
 static KilnStatus read_merges(Load *l, const JsonValue *merges, Diag *diag)
 {
     int32_t n = jval_len(merges);
-    if (jval_kind(merges) != JKIND_ARRAY) return bad(l, diag, "model.merges is missing or no array");
-    if (n > TOKENIZER_MERGES_MAX) return bad(l, diag, "%d merges, expected at most %d", n, TOKENIZER_MERGES_MAX);
+    if (jval_kind(merges) != JKIND_ARRAY)
+        return bad(l, diag, "model.merges is missing or no array");
+    if (n > TOKENIZER_MERGES_MAX)
+        return bad(l, diag, "%d merges, expected at most %d", n, TOKENIZER_MERGES_MAX);
     merge_table_init(&l->tok->arena, &l->tok->merges, n);
     for (int32_t rank = 0; rank < n; rank++) {
         const JsonValue *v = jval_at(merges, rank);
@@ -497,17 +537,19 @@ static KilnStatus read_model(Load *l, const JsonValue *model, Str *unk, Diag *di
     TRY(jval_str(&l->doc, model, "continuing_subword_prefix", &prefix, diag));
     TRY(jval_str(&l->doc, model, "end_of_word_suffix", &suffix, diag));
     if (prefix.len || suffix.len)
-        return unsupported(l, diag, prefix.len ? "continuing_subword_prefix" : "end_of_word_suffix", prefix.len ? prefix : suffix);
+        return unsupported(l, diag, prefix.len ? "continuing_subword_prefix" : "end_of_word_suffix",
+                           prefix.len ? prefix : suffix);
     TRY(jval_str(&l->doc, model, "unk_token", unk, diag));
     TRY(jval_bool(&l->doc, model, "byte_fallback", &tok->byte_fallback, diag));
     TRY(jval_bool(&l->doc, model, "fuse_unk", &tok->fuse_unk, diag));
     TRY(jval_bool(&l->doc, model, "ignore_merges", &tok->ignore_merges, diag));
-    if (jval_kind(jval_get(model, "vocab")) != JKIND_OBJECT) return bad(l, diag, "model.vocab is missing or no object");
+    if (jval_kind(jval_get(model, "vocab")) != JKIND_OBJECT)
+        return bad(l, diag, "model.vocab is missing or no object");
 done:
     return st;
 }
 
-// ---- tokenizer_config.json -------------------------------------------------------------------------
+// ---- tokenizer_config.json ---------------------------------------------------------------------
 
 /// "bos_token": a text, or an object with content. @return -1 when it names no piece
 static int32_t named_token(const Load *l, const char *key)
@@ -530,18 +572,21 @@ static KilnStatus read_config(Load *l, Diag *diag)
         if (jval_get(root, "eos_token")) tok->eos = named_token(l, "eos_token");
         add = tok->prefix.n > 0;
         TRY(jval_bool(&l->config, root, "add_bos_token", &add, diag));
-        if (jval_get(root, "add_bos_token")) tok->prefix = add && tok->bos >= 0 ? (Affix){{tok->bos}, 1} : (Affix){0};
+        if (jval_get(root, "add_bos_token"))
+            tok->prefix = add && tok->bos >= 0 ? (Affix){{tok->bos}, 1} : (Affix){0};
         add = tok->suffix.n > 0;
         TRY(jval_bool(&l->config, root, "add_eos_token", &add, diag));
-        if (jval_get(root, "add_eos_token")) tok->suffix = add && tok->eos >= 0 ? (Affix){{tok->eos}, 1} : (Affix){0};
+        if (jval_get(root, "add_eos_token"))
+            tok->suffix = add && tok->eos >= 0 ? (Affix){{tok->eos}, 1} : (Affix){0};
     }
-    for (int32_t i = 0; i < l->files->n_eos; i++) vocab_add_eog(tok, l->files->eos[i]);
+    for (int32_t i = 0; i < l->files->n_eos; i++)
+        vocab_add_eog(tok, l->files->eos[i]);
     if (!tok->n_eog) vocab_add_eog(tok, tok->eos);
 done:
     return st;
 }
 
-// ---- life cycle ------------------------------------------------------------------------------------
+// ---- life cycle --------------------------------------------------------------------------------
 
 static KilnStatus load(void *cx, Diag *diag)
 {
@@ -552,8 +597,10 @@ static KilnStatus load(void *cx, Diag *diag)
     int32_t n_ids = 0;
     TRY(jsondoc_read(l->files->tokenizer, l->path, JSON_STRICT, tok->heap, &l->doc, diag));
     if (l->files->config.data)
-        TRY(jsondoc_read(l->files->config, l->files->config_path, JSON_PYTHON, tok->heap, &l->config, diag));
-    const JsonValue *model = jval_get(l->doc.root, "model"), *added = jval_get(l->doc.root, "added_tokens");
+        TRY(jsondoc_read(l->files->config, l->files->config_path, JSON_PYTHON, tok->heap,
+                         &l->config, diag));
+    const JsonValue *model = jval_get(l->doc.root, "model"),
+                    *added = jval_get(l->doc.root, "added_tokens");
     TRY(read_model(l, model, &unk, diag));
     if (added && jval_kind(added) != JKIND_ARRAY) return bad(l, diag, "added_tokens is no array");
     TRY(count_ids(l, jval_get(model, "vocab"), added, &n_ids, diag));
@@ -575,17 +622,21 @@ KilnStatus tokenizer_from_hf(const HfTokenizerFiles *files, Heap *heap, Tokenize
 {
     *out = NULL;
     Tokenizer *tok = vocab_new(heap);
-    if (!tok) return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the tokenizer", files->path);
+    if (!tok)
+        return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the tokenizer", files->path);
     Load l = {.tok = tok, .files = files, .path = files->path};
     KilnStatus st = guard_run(&tok->arena, load, &l, l.path, diag);
     jsondoc_close(&l.config);
     jsondoc_close(&l.doc);
-    if (st == KILN_OK) *out = tok;
-    else tokenizer_close(tok);
+    if (st == KILN_OK)
+        *out = tok;
+    else
+        tokenizer_close(tok);
     return st;
 }
 
-KilnStatus tokenizer_from_dir(const char *dir, const ModelConfig *config, Heap *heap, Tokenizer **out, Diag *diag)
+KilnStatus tokenizer_from_dir(const char *dir, const ModelConfig *config, Heap *heap,
+                              Tokenizer **out, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     StrBuf path = {0}, config_path = {0};
@@ -593,17 +644,21 @@ KilnStatus tokenizer_from_dir(const char *dir, const ModelConfig *config, Heap *
     *out = NULL;
     strbuf_printf(&path, "%s/tokenizer.json", dir);
     strbuf_printf(&config_path, "%s/tokenizer_config.json", dir);
-    if (path.failed || config_path.failed) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for a path", dir));
+    if (path.failed || config_path.failed)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for a path", dir));
     if (!file_exists(path.data))
-        TRY(fail_hint(diag, KILN_ERR_INPUT, "K204", "tokenizer.model alone is not enough; save the fast tokenizer with the model",
+        TRY(fail_hint(diag, KILN_ERR_INPUT, "K204",
+                      "tokenizer.model alone is not enough; save the fast tokenizer with the model",
                       "%s: tokenizer.json is missing from this directory", dir));
     TRY(file_map(path.data, &tokenizer, diag));
     if (file_exists(config_path.data)) TRY(file_map(config_path.data, &settings, diag));
     HfTokenizerFiles files = {.tokenizer = {(const char *)tokenizer.bytes, tokenizer.size},
                               .config = {(const char *)settings.bytes, settings.size},
-                              .path = path.data, .config_path = config_path.data,
+                              .path = path.data,
+                              .config_path = config_path.data,
                               .bos = config ? config->bos : -1,
-                              .eos = config ? config->eos : NULL, .n_eos = config ? config->n_eos : 0};
+                              .eos = config ? config->eos : NULL,
+                              .n_eos = config ? config->n_eos : 0};
     TRY(tokenizer_from_hf(&files, heap, out, diag));
 done:
     file_unmap(&settings);

@@ -15,7 +15,8 @@ typedef struct Queue {
 static void queue_push(Queue *q, Waiting w)
 {
     int32_t i = q->n++;
-    for (; i > 0 && q->at[(i - 1) / 2].key > w.key; i = (i - 1) / 2) q->at[i] = q->at[(i - 1) / 2];
+    for (; i > 0 && q->at[(i - 1) / 2].key > w.key; i = (i - 1) / 2)
+        q->at[i] = q->at[(i - 1) / 2];
     q->at[i] = w;
 }
 
@@ -33,16 +34,19 @@ static Waiting queue_pop(Queue *q)
     return top;
 }
 
-static void consider(Queue *q, const Symbol *symbols, int32_t left, Str word, MergeLookup *lookup, const void *cx)
+static void consider(Queue *q, const Symbol *symbols, int32_t left, Str word, MergeLookup *lookup,
+                     const void *cx)
 {
     if (left < 0 || symbols[left].next < 0) return;
     const Symbol *l = &symbols[left], *r = &symbols[l->next];
     uint32_t rank;
     int32_t id;
-    if (lookup(cx, word, l, r, &rank, &id)) queue_push(q, (Waiting){(uint64_t)rank << 32 | (uint32_t)left, l->len + r->len, id});
+    if (lookup(cx, word, l, r, &rank, &id))
+        queue_push(q, (Waiting){(uint64_t)rank << 32 | (uint32_t)left, l->len + r->len, id});
 }
 
-void merge_symbols(Symbol *symbols, int32_t n, Str word, MergeLookup *lookup, const void *cx, Arena *scratch)
+void merge_symbols(Symbol *symbols, int32_t n, Str word, MergeLookup *lookup, const void *cx,
+                   Arena *scratch)
 {
     ArenaMark mark = arena_mark(scratch);
     for (int32_t i = 0; i < n; i++) {
@@ -51,7 +55,8 @@ void merge_symbols(Symbol *symbols, int32_t n, Str word, MergeLookup *lookup, co
     }
     // n - 1 pairs at first; each of at most n - 1 merges takes one away and adds at most two.
     Queue q = {arena_array(scratch, Waiting, 2 * (size_t)n), 0};
-    for (int32_t i = 0; i + 1 < n; i++) consider(&q, symbols, i, word, lookup, cx);
+    for (int32_t i = 0; i + 1 < n; i++)
+        consider(&q, symbols, i, word, lookup, cx);
     while (q.n) {
         Waiting w = queue_pop(&q);
         Symbol *l = &symbols[(uint32_t)w.key];
@@ -69,13 +74,14 @@ void merge_symbols(Symbol *symbols, int32_t n, Str word, MergeLookup *lookup, co
     arena_release(scratch, mark);
 }
 
-// ---- the table -------------------------------------------------------------------------------------
+// ---- the table ---------------------------------------------------------------------------------
 
 void merge_table_init(Arena *a, MergeTable *t, int32_t n)
 {
     t->n_slots = (uint64_t)next_pow2(2 * (int64_t)n + 2);
     t->entries = arena_array(a, struct MergeEntry, t->n_slots);
-    for (uint64_t i = 0; i < t->n_slots; i++) t->entries[i].left = -1;
+    for (uint64_t i = 0; i < t->n_slots; i++)
+        t->entries[i].left = -1;
 }
 
 static struct MergeEntry *slot_of(const MergeTable *t, int32_t left, int32_t right)

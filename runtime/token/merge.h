@@ -1,9 +1,11 @@
-// runtime/token/merge.h - the loop both kinds of tokenizer share: merge the best adjacent pair until none is left.
+// runtime/token/merge.h - the loop both kinds of tokenizer share: merge the best adjacent pair
+// until none is left.
 //
 //   l o w e r   --(1) l+o-->   lo w e r   --(2) lo+w-->   low e r   --(3) e+r-->   low er
 //
-// Symbols are a linked list in an array; candidate pairs wait in a binary heap by (rank, position). A waiting
-// pair is stale when a side is gone or the two lengths no longer add up to what they were. n log n.
+// Symbols are a linked list in an array; candidate pairs wait in a binary heap by (rank, position).
+// A waiting pair is stale when a side is gone or the two lengths no longer add up to what they
+// were. n log n.
 //
 // Source   Sennrich et al. 2016, algorithm 1; the queue is SentencePiece's
 #ifndef RUNTIME_TOKEN_MERGE_H
@@ -17,10 +19,12 @@ typedef struct Symbol {
 } Symbol;
 
 /// Whether l and r, neighbours, merge: into which id, and how soon (lower first).
-typedef bool MergeLookup(const void *cx, Str word, const Symbol *l, const Symbol *r, uint32_t *rank, int32_t *id);
+typedef bool MergeLookup(const void *cx, Str word, const Symbol *l, const Symbol *r, uint32_t *rank,
+                         int32_t *id);
 
 /// Links `n` symbols in order and merges them in place. Scratch memory is given back.
-void merge_symbols(Symbol *symbols, int32_t n, Str word, MergeLookup *lookup, const void *cx, Arena *scratch);
+void merge_symbols(Symbol *symbols, int32_t n, Str word, MergeLookup *lookup, const void *cx,
+                   Arena *scratch);
 
 /// Pairs of ids that merge: (left, right) -> (rank, result). Open addressing.
 typedef struct MergeTable {

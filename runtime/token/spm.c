@@ -1,4 +1,5 @@
-// runtime/token/spm.c - SentencePiece's way: of all pairs whose joined text is a piece, the best score merges.
+// runtime/token/spm.c - SentencePiece's way: of all pairs whose joined text is a piece, the best
+// score merges.
 //
 //   "▁lower"   ▁ l o w e r   ->   ▁l o w er   ->   ▁low er   ->   ▁lower
 //
@@ -8,7 +9,8 @@
 #include "runtime/token/utf8.h"
 #include "runtime/token/vocab.h"
 
-static bool joined_piece(const void *cx, Str word, const Symbol *l, const Symbol *r, uint32_t *rank, int32_t *id)
+static bool joined_piece(const void *cx, Str word, const Symbol *l, const Symbol *r, uint32_t *rank,
+                         int32_t *id)
 {
     const Tokenizer *tok = cx;
     *id = vocab_find(tok, (Str){word.data + l->begin, (size_t)(l->len + r->len)});
@@ -25,11 +27,13 @@ static void put_symbol(const Tokenizer *tok, Str text, const Symbol *s, Arena *a
     } else if (!tok->has_bytes) {
         vec_push(arena, out, tok->unk);
     } else {
-        for (int32_t i = 0; i < s->len; i++) vec_push(arena, out, tok->byte_ids[(uint8_t)text.data[s->begin + i]]);
+        for (int32_t i = 0; i < s->len; i++)
+            vec_push(arena, out, tok->byte_ids[(uint8_t)text.data[s->begin + i]]);
     }
 }
 
-void spm_encode_fragment(const Tokenizer *tok, Str text, Arena *scratch, Arena *arena, TokenIds *out)
+void spm_encode_fragment(const Tokenizer *tok, Str text, Arena *scratch, Arena *arena,
+                         TokenIds *out)
 {
     if (!text.len) return;
     ArenaMark mark = arena_mark(scratch);
@@ -40,6 +44,7 @@ void spm_encode_fragment(const Tokenizer *tok, Str text, Arena *scratch, Arena *
         symbols[n++] = (Symbol){.begin = (int32_t)i, .len = len, .id = -1};
     }
     merge_symbols(symbols, n, text, joined_piece, tok, scratch);
-    for (int32_t i = 0; i >= 0; i = symbols[i].next) put_symbol(tok, text, &symbols[i], arena, out);
+    for (int32_t i = 0; i >= 0; i = symbols[i].next)
+        put_symbol(tok, text, &symbols[i], arena, out);
     arena_release(scratch, mark);
 }

@@ -1,4 +1,5 @@
-// runtime/token/tokenizer.c - the way of a text: cut at added tokens, normalise, cut into words, encode each.
+// runtime/token/tokenizer.c - the way of a text: cut at added tokens, normalise, cut into words,
+// encode each.
 #include "runtime/token/tokenizer.h"
 
 #include <stdio.h>
@@ -22,7 +23,7 @@ static void put_id(Encoding *e, int32_t id)
     vec_push(&e->found, &e->ids, id);
 }
 
-// ---- words -----------------------------------------------------------------------------------------
+// ---- words -------------------------------------------------------------------------------------
 
 static const Str metaspace = {"\xE2\x96\x81", 3};
 
@@ -30,7 +31,8 @@ static void metaspace_words(const PreStep *step, Str word, bool at_start, Arena 
 {
     word = normal_replace(word, STR(" "), metaspace, arena);
     bool wanted = step->scheme == SCHEME_ALWAYS || (step->scheme == SCHEME_FIRST && at_start);
-    if (wanted && word.len && !str_starts(word, metaspace.data)) word = normal_join(metaspace, word, arena);
+    if (wanted && word.len && !str_starts(word, metaspace.data))
+        word = normal_join(metaspace, word, arena);
     if (!step->cut) {
         vec_push(arena, out, word);
         return;
@@ -54,10 +56,15 @@ static KilnStatus pre_tokenize(Encoding *e, Str fragment, Words *words, Diag *di
             Str word = words->data[k];
             KilnStatus st = KILN_OK;
             switch (step->kind) {
-            case PRE_SPLIT: st = splitter_run(step->splitter, word, &e->scratch, &next, diag); break;
-            case PRE_METASPACE: metaspace_words(step, word, e->at_start && k == 0, &e->scratch, &next); break;
+            case PRE_SPLIT:
+                st = splitter_run(step->splitter, word, &e->scratch, &next, diag);
+                break;
+            case PRE_METASPACE:
+                metaspace_words(step, word, e->at_start && k == 0, &e->scratch, &next);
+                break;
             case PRE_BLANK:
-                if (word.len && word.data[0] != ' ') word = normal_join(STR(" "), word, &e->scratch);
+                if (word.len && word.data[0] != ' ')
+                    word = normal_join(STR(" "), word, &e->scratch);
                 vec_push(&e->scratch, &next, word);
                 break;
             }
@@ -73,7 +80,8 @@ static KilnStatus encode_fragment(Encoding *e, Str fragment, Diag *diag)
     const Tokenizer *tok = e->tok;
     if (!fragment.len) return KILN_OK;
     if (tok->by_score) {
-        if (tok->space_prefix && (e->at_start || e->after_special)) fragment = normal_join(STR(" "), fragment, &e->scratch);
+        if (tok->space_prefix && (e->at_start || e->after_special))
+            fragment = normal_join(STR(" "), fragment, &e->scratch);
         fragment = normal_replace(fragment, STR(" "), metaspace, &e->scratch);
         spm_encode_fragment(tok, fragment, &e->scratch, &e->found, &e->ids);
         return KILN_OK;
@@ -85,7 +93,7 @@ static KilnStatus encode_fragment(Encoding *e, Str fragment, Diag *diag)
     return st;
 }
 
-// ---- fragments -------------------------------------------------------------------------------------
+// ---- fragments ---------------------------------------------------------------------------------
 
 typedef KilnStatus FragmentFn(Encoding *e, Str fragment, Diag *diag);
 
@@ -128,29 +136,34 @@ static KilnStatus encode_guarded(void *cx, Diag *diag)
     const Tokenizer *tok = e->tok;
     Str text = tok->by_score ? e->text : normal_valid(e->text, &e->scratch);
     if (e->flags & ENCODE_ADD_SPECIAL)
-        for (int32_t i = 0; i < tok->prefix.n; i++) put_id(e, tok->prefix.ids[i]);
+        for (int32_t i = 0; i < tok->prefix.n; i++)
+            put_id(e, tok->prefix.ids[i]);
     KilnStatus st = cut(e, &tok->added_raw, text, normal_fragment, diag);
     if (e->flags & ENCODE_ADD_SPECIAL)
-        for (int32_t i = 0; i < tok->suffix.n; i++) put_id(e, tok->suffix.ids[i]);
+        for (int32_t i = 0; i < tok->suffix.n; i++)
+            put_id(e, tok->suffix.ids[i]);
     return st;
 }
 
-KilnStatus tokenizer_encode(const Tokenizer *tok, Str text, uint32_t flags, Arena *arena, TokenIds *out, Diag *diag)
+KilnStatus tokenizer_encode(const Tokenizer *tok, Str text, uint32_t flags, Arena *arena,
+                            TokenIds *out, Diag *diag)
 {
     if (text.len > TOKENIZER_TEXT_MAX)
-        return fail(diag, KILN_ERR_LIMIT, "K222", "a text of %zu bytes, expected at most %d", text.len, TOKENIZER_TEXT_MAX);
+        return fail(diag, KILN_ERR_LIMIT, "K222", "a text of %zu bytes, expected at most %d",
+                    text.len, TOKENIZER_TEXT_MAX);
     Encoding e = {.tok = tok, .text = text, .flags = flags, .at_start = true};
     arena_init(&e.scratch, tok->heap);
     arena_init(&e.found, tok->heap);
     KilnStatus st = guard_run(&e.found, encode_guarded, &e, "encoding a text", diag);
     if (st == KILN_OK)
-        for (int32_t i = 0; i < e.ids.len; i++) vec_push(arena, out, e.ids.data[i]);
+        for (int32_t i = 0; i < e.ids.len; i++)
+            vec_push(arena, out, e.ids.data[i]);
     arena_reset(&e.scratch);
     arena_reset(&e.found);
     return st;
 }
 
-// ---- opening ---------------------------------------------------------------------------------------
+// ---- opening -----------------------------------------------------------------------------------
 
 KilnStatus tokenizer_open(const ModelFile *m, Heap *heap, Tokenizer **out, Diag *diag)
 {
@@ -159,7 +172,8 @@ KilnStatus tokenizer_open(const ModelFile *m, Heap *heap, Tokenizer **out, Diag 
     KilnStatus st = g ? tokenizer_from_gguf(g, heap, out, diag)
                       : tokenizer_from_dir(model_file_path(m), config, heap, out, diag);
     if (st == KILN_OK && (*out)->n_ids > config->vocab) {
-        st = fail(diag, KILN_ERR_INPUT, "K221", "%s: the tokenizer has %d ids, the embedding only %d rows", model_file_path(m),
+        st = fail(diag, KILN_ERR_INPUT, "K221",
+                  "%s: the tokenizer has %d ids, the embedding only %d rows", model_file_path(m),
                   (*out)->n_ids, config->vocab);
         tokenizer_close(*out);
         *out = NULL;

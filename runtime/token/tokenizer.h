@@ -42,42 +42,44 @@ typedef enum PieceKind {
     PIECE_BYTE = 6, ///< `<0x0A>`: one byte
 } PieceKind;
 
-/// The tokenizer of a model file: from GGUF metadata, or tokenizer.json in its directory. Independent of
-/// the file afterwards. Ids the embedding has no row for are an error.
+/// The tokenizer of a model file: from GGUF metadata, or tokenizer.json in its directory.
+/// Independent of the file afterwards. Ids the embedding has no row for are an error.
 /// @param heap  outlives the tokenizer
 /// @param out   owned by the caller: tokenizer_close(); NULL unless KILN_OK
-/// @return KILN_OK; KILN_ERR_INPUT: K208-K209, K221 inconsistent; KILN_ERR_UNSUPPORTED: K220 a kind kiln
-///         does not have, by name; KILN_ERR_IO; KILN_ERR_NOMEM
+/// @return KILN_OK; KILN_ERR_INPUT: K208-K209, K221 inconsistent; KILN_ERR_UNSUPPORTED: K220 a kind
+///         kiln does not have, by name; KILN_ERR_IO; KILN_ERR_NOMEM
 MUST_USE KilnStatus tokenizer_open(const ModelFile *m, Heap *heap, Tokenizer **out, Diag *diag);
 /// From the metadata of a GGUF file, which may have no tensors.
 MUST_USE KilnStatus tokenizer_from_gguf(const Gguf *g, Heap *heap, Tokenizer **out, Diag *diag);
 
 /// The texts that describe a tokenizer in the Hugging Face form. Only `tokenizer` is required.
 typedef struct HfTokenizerFiles {
-    Str tokenizer; ///< tokenizer.json
-    Str config;    ///< tokenizer_config.json; data NULL: none
+    Str tokenizer;                  ///< tokenizer.json
+    Str config;                     ///< tokenizer_config.json; data NULL: none
     const char *path, *config_path; ///< for messages
     int32_t bos;                    ///< from config.json; -1: none
     const int32_t *eos;             ///< ids that end generation
     int32_t n_eos;
 } HfTokenizerFiles;
-MUST_USE KilnStatus tokenizer_from_hf(const HfTokenizerFiles *files, Heap *heap, Tokenizer **out, Diag *diag);
+MUST_USE KilnStatus tokenizer_from_hf(const HfTokenizerFiles *files, Heap *heap, Tokenizer **out,
+                                      Diag *diag);
 /// Reads tokenizer.json and tokenizer_config.json of directory `dir`. `config` may be NULL.
-MUST_USE KilnStatus tokenizer_from_dir(const char *dir, const ModelConfig *config, Heap *heap, Tokenizer **out,
-                                       Diag *diag);
+MUST_USE KilnStatus tokenizer_from_dir(const char *dir, const ModelConfig *config, Heap *heap,
+                                       Tokenizer **out, Diag *diag);
 /// NULL is fine.
 void tokenizer_close(Tokenizer *tok);
 
-/// Appends the ids of `text`, any bytes, to *out in `arena`. Bytes that are no UTF-8 become byte tokens when
-/// merging by score and U+FFFD when merging by rank. Time n log n.
-/// @return KILN_OK; KILN_ERR_LIMIT: K222 text too long; KILN_ERR_INPUT: K223 a character without a token
-///         (vocabularies without bytes or unknown); KILN_ERR_NOMEM
-MUST_USE KilnStatus tokenizer_encode(const Tokenizer *tok, Str text, uint32_t flags, Arena *arena, TokenIds *out,
-                                     Diag *diag);
+/// Appends the ids of `text`, any bytes, to *out in `arena`. Bytes that are no UTF-8 become byte
+/// tokens when merging by score and U+FFFD when merging by rank. Time n log n.
+/// @return KILN_OK; KILN_ERR_LIMIT: K222 text too long; KILN_ERR_INPUT: K223 a character without a
+///         token (vocabularies without bytes or unknown); KILN_ERR_NOMEM
+MUST_USE KilnStatus tokenizer_encode(const Tokenizer *tok, Str text, uint32_t flags, Arena *arena,
+                                     TokenIds *out, Diag *diag);
 
 /// One more than the largest id.
 int32_t tokenizer_n_ids(const Tokenizer *tok);
-/// What `id` prints: bytes that may be part of a character; empty for control tokens and unknown ids.
+/// What `id` prints: bytes that may be part of a character; empty for control tokens and unknown
+/// ids.
 Str tokenizer_piece(const Tokenizer *tok, int32_t id);
 /// The piece as the vocabulary spells it, control tokens included; empty for ids outside it.
 Str tokenizer_text(const Tokenizer *tok, int32_t id);
@@ -91,8 +93,8 @@ int32_t tokenizer_eos(const Tokenizer *tok); ///< -1: none
 /// Whether ENCODE_ADD_SPECIAL puts BOS first.
 bool tokenizer_adds_bos(const Tokenizer *tok);
 
-/// Turns a sequence of ids into UTF-8 as it grows: what comes out is always whole characters, a byte that
-/// can no longer become one is U+FFFD.
+/// Turns a sequence of ids into UTF-8 as it grows: what comes out is always whole characters, a
+/// byte that can no longer become one is U+FFFD.
 typedef struct TokenStream {
     const Tokenizer *tok;
     bool drop_blank;    ///< the next printed blank is the vocabulary's own prefix
@@ -100,12 +102,14 @@ typedef struct TokenStream {
     int32_t n_pending;
 } TokenStream;
 
-/// @param at_start  the ids begin a text (a leading blank of the vocabulary's own is dropped), not continue one
+/// @param at_start  the ids begin a text (a leading blank of the vocabulary's own is dropped), not
+///         continue one
 void token_stream_init(TokenStream *s, const Tokenizer *tok, bool at_start);
 /// Appends what `id` completes. Ids outside the vocabulary print nothing.
 void token_stream_push(TokenStream *s, int32_t id, StrBuf *out);
 /// Appends U+FFFD for a character that stayed incomplete.
 void token_stream_finish(TokenStream *s, StrBuf *out);
 /// All at once: init, push each, finish.
-void tokenizer_decode(const Tokenizer *tok, const int32_t *ids, int32_t n, bool at_start, StrBuf *out);
+void tokenizer_decode(const Tokenizer *tok, const int32_t *ids, int32_t n, bool at_start,
+                      StrBuf *out);
 #endif

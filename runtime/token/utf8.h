@@ -13,10 +13,14 @@ static inline int32_t utf8_next(const char *text, size_t n, int32_t *len)
     const uint8_t *p = (const uint8_t *)text;
     *len = 1;
     if (p[0] < 0x80) return p[0];
-    int32_t need = p[0] >= 0xC2 && p[0] < 0xE0 ? 1 : p[0] >= 0xE0 && p[0] < 0xF0 ? 2 : p[0] >= 0xF0 && p[0] < 0xF5 ? 3 : 0;
-    if (!need) return UTF8_BAD;
+    if (p[0] < 0xC2 || p[0] > 0xF4) return UTF8_BAD;
+    int32_t need = p[0] < 0xE0 ? 1 : p[0] < 0xF0 ? 2 : 3;
     // The second byte's range keeps out overlong forms, surrogates and what lies above U+10FFFF.
-    uint8_t low = p[0] == 0xE0 ? 0xA0 : p[0] == 0xF0 ? 0x90 : 0x80, high = p[0] == 0xED ? 0x9F : p[0] == 0xF4 ? 0x8F : 0xBF;
+    uint8_t low = 0x80, high = 0xBF;
+    if (p[0] == 0xE0) low = 0xA0;
+    if (p[0] == 0xED) high = 0x9F;
+    if (p[0] == 0xF0) low = 0x90;
+    if (p[0] == 0xF4) high = 0x8F;
     int32_t cp = p[0] & (0x3F >> need);
     for (int32_t i = 1; i <= need; i++, low = 0x80, high = 0xBF) {
         if ((size_t)i >= n || p[i] < low || p[i] > high) return UTF8_BAD;
@@ -34,7 +38,8 @@ static inline int32_t utf8_put(int32_t cp, char out[4])
         return 1;
     }
     int32_t n = cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-    for (int32_t i = n - 1; i > 0; i--, cp >>= 6) out[i] = (char)(0x80 | (cp & 0x3F));
+    for (int32_t i = n - 1; i > 0; i--, cp >>= 6)
+        out[i] = (char)(0x80 | (cp & 0x3F));
     out[0] = (char)((0xF00 >> n & 0xFF) | cp);
     return n;
 }

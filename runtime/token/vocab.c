@@ -20,7 +20,8 @@ void tokenizer_close(Tokenizer *tok)
 {
     if (!tok) return;
     Heap *heap = tok->heap;
-    for (int32_t i = 0; i < tok->n_pre; i++) splitter_close(tok->pre[i].splitter);
+    for (int32_t i = 0; i < tok->n_pre; i++)
+        splitter_close(tok->pre[i].splitter);
     arena_reset(&tok->arena);
     heap_free(heap, tok);
 }
@@ -29,10 +30,11 @@ void vocab_reserve(Tokenizer *tok, int32_t n)
 {
     tok->pieces = arena_array(&tok->arena, Piece, n);
     tok->n_ids = n;
-    for (int32_t i = 0; i < n; i++) tok->pieces[i] = (Piece){.text = STR(""), .print = STR(""), .kind = PIECE_UNUSED};
+    for (int32_t i = 0; i < n; i++)
+        tok->pieces[i] = (Piece){.text = STR(""), .print = STR(""), .kind = PIECE_UNUSED};
 }
 
-// ---- the byte alphabet -----------------------------------------------------------------------------
+// ---- the byte alphabet -------------------------------------------------------------------------
 
 // Bytes that print stand for themselves; the other 68 take U+0100, U+0101, ... in order.
 static bool stands_for_itself(int32_t c)
@@ -62,7 +64,8 @@ int32_t byte_of_piece(Str text)
     return high && low ? (int32_t)((high - hex) * 16 + (low - hex)) : -1;
 }
 
-/// The bytes that a piece of the byte alphabet stands for; the text itself when it holds another character.
+/// The bytes that a piece of the byte alphabet stands for; the text itself when it holds another
+/// character.
 static Str bytes_of_text(Tokenizer *tok, Str text)
 {
     char *out = arena_array(&tok->arena, char, text.len + 1);
@@ -76,7 +79,7 @@ static Str bytes_of_text(Tokenizer *tok, Str text)
     return (Str){out, n};
 }
 
-// ---- the look-up -----------------------------------------------------------------------------------
+// ---- the look-up -------------------------------------------------------------------------------
 
 static int32_t *slot_of(const Tokenizer *tok, Str text)
 {
@@ -98,12 +101,13 @@ static void quoted(StrBuf *out, Str text)
     strbuf_puts(out, text.len > 40 ? "...\"" : "\"");
 }
 
-static KilnStatus bad_piece(const char *path, Str text, const char *what, int32_t a, int32_t b, Diag *diag)
+static KilnStatus bad_piece(const char *path, Str text, const char *what, int32_t a, int32_t b,
+                            Diag *diag)
 {
     StrBuf name = {0};
     quoted(&name, text);
-    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K221", "%s: piece %s %s (ids %d and %d)", path, name.data ? name.data : "",
-                         what, a, b);
+    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K221", "%s: piece %s %s (ids %d and %d)", path,
+                         name.data ? name.data : "", what, a, b);
     strbuf_free(&name);
     return st;
 }
@@ -139,7 +143,9 @@ static KilnStatus find_bytes(Tokenizer *tok, const char *path, Diag *diag)
         tok->byte_ids[b] = id;
         n += id >= 0;
         if (id < 0 && tok->byte_level)
-            return fail(diag, KILN_ERR_INPUT, "K221", "%s: the vocabulary has no piece for byte 0x%02X, expected all 256", path, b);
+            return fail(diag, KILN_ERR_INPUT, "K221",
+                        "%s: the vocabulary has no piece for byte 0x%02X, expected all 256", path,
+                        b);
     }
     tok->has_bytes = n == 256;
     return KILN_OK;
@@ -152,8 +158,11 @@ static void print_forms(Tokenizer *tok)
         int32_t byte;
         switch ((PieceKind)p->kind) {
         case PIECE_CONTROL:
-        case PIECE_UNUSED: break;
-        case PIECE_UNKNOWN: p->print = p->text; break;
+        case PIECE_UNUSED:
+            break;
+        case PIECE_UNKNOWN:
+            p->print = p->text;
+            break;
         case PIECE_BYTE:
             byte = byte_of_piece(p->text);
             if (byte >= 0) p->print = (Str){arena_strndup(&tok->arena, (char[]){(char)byte}, 1), 1};
@@ -162,7 +171,8 @@ static void print_forms(Tokenizer *tok)
         case PIECE_USER:
             p->print = p->text;
             if (tok->byte_level && p->kind == PIECE_NORMAL) p->print = bytes_of_text(tok, p->text);
-            if (tok->metaspace) p->print = normal_replace(p->text, STR("\xE2\x96\x81"), STR(" "), &tok->arena);
+            if (tok->metaspace)
+                p->print = normal_replace(p->text, STR("\xE2\x96\x81"), STR(" "), &tok->arena);
             break;
         }
     }
@@ -180,15 +190,19 @@ KilnStatus vocab_finish(Tokenizer *tok, const char *path, Diag *diag)
     TRY(build_index(tok, path, diag));
     TRY(find_bytes(tok, path, diag));
     if (tok->by_score && !tok->has_bytes && tok->unk < 0)
-        return fail(diag, KILN_ERR_INPUT, "K221", "%s: the vocabulary has neither all 256 byte pieces nor an unknown token", path);
+        return fail(diag, KILN_ERR_INPUT, "K221",
+                    "%s: the vocabulary has neither all 256 byte pieces nor an unknown token",
+                    path);
     print_forms(tok);
 done:
     return st;
 }
 
-KilnStatus vocab_add_merge(Tokenizer *tok, Str left, Str right, int32_t rank, const char *path, Diag *diag)
+KilnStatus vocab_add_merge(Tokenizer *tok, Str left, Str right, int32_t rank, const char *path,
+                           Diag *diag)
 {
-    int32_t l = left.len ? vocab_find(tok, left) : -1, r = right.len ? vocab_find(tok, right) : -1, id = -1;
+    int32_t l = left.len ? vocab_find(tok, left) : -1, r = right.len ? vocab_find(tok, right) : -1,
+            id = -1;
     bool repeats = false;
     if (l >= 0 && r >= 0) {
         ArenaMark mark = arena_mark(&tok->arena);
@@ -201,13 +215,15 @@ KilnStatus vocab_add_merge(Tokenizer *tok, Str left, Str right, int32_t rank, co
     quoted(&text, left);
     strbuf_puts(&text, " + ");
     quoted(&text, right);
-    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K221", "%s: merge %d, %s: %s", path, rank, text.data ? text.data : "",
-                         repeats ? "occurs twice" : "a part or the result is not in the vocabulary");
+    KilnStatus st =
+        fail(diag, KILN_ERR_INPUT, "K221", "%s: merge %d, %s: %s", path, rank,
+             text.data ? text.data : "",
+             repeats ? "occurs twice" : "a part or the result is not in the vocabulary");
     strbuf_free(&text);
     return st;
 }
 
-// ---- special ids -----------------------------------------------------------------------------------
+// ---- special ids -------------------------------------------------------------------------------
 
 void vocab_add_eog(Tokenizer *tok, int32_t id)
 {
@@ -221,14 +237,15 @@ void vocab_add_eog(Tokenizer *tok, int32_t id)
 
 bool vocab_ends_turn(Str text)
 {
-    static const char *const names[] = {"<|eot_id|>",    "<|im_end|>",      "<|end|>",     "<end_of_turn>",
-                                        "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>"};
+    static const char *const names[] = {"<|eot_id|>",    "<|im_end|>",    "<|end|>",
+                                        "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
+                                        "<|eom_id|>"};
     for (int32_t i = 0; i < COUNT_OF(names); i++)
         if (str_is(text, names[i])) return true;
     return false;
 }
 
-// ---- access ----------------------------------------------------------------------------------------
+// ---- access ------------------------------------------------------------------------------------
 
 int32_t tokenizer_n_ids(const Tokenizer *tok)
 {

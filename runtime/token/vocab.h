@@ -24,9 +24,13 @@ typedef struct Piece {
 /// One step of pre-tokenisation: every word so far becomes one or several.
 typedef struct PreStep {
     enum { PRE_SPLIT, PRE_BLANK, PRE_METASPACE } kind;
-    Splitter *splitter;                                    ///< PRE_SPLIT, owned by the tokenizer
-    enum { SCHEME_FIRST, SCHEME_ALWAYS, SCHEME_NEVER } scheme; ///< PRE_METASPACE: where a U+2581 is put in front
-    bool cut;                                              ///< PRE_METASPACE: a new word at each U+2581
+    Splitter *splitter; ///< PRE_SPLIT, owned by the tokenizer
+    enum {
+        SCHEME_FIRST,
+        SCHEME_ALWAYS,
+        SCHEME_NEVER
+    } scheme; ///< PRE_METASPACE: where a U+2581 is put in front
+    bool cut; ///< PRE_METASPACE: a new word at each U+2581
 } PreStep;
 
 typedef struct Affix {
@@ -39,7 +43,7 @@ struct Tokenizer {
     Arena arena;
     Piece *pieces;
     int32_t n_ids;
-    int32_t *slots;  ///< 1 + id by text, open addressing; unused pieces are not in it
+    int32_t *slots; ///< 1 + id by text, open addressing; unused pieces are not in it
     uint64_t n_slots;
     int32_t byte_ids[256]; ///< the piece of each byte, -1 none
     bool has_bytes;        ///< all 256
@@ -66,7 +70,8 @@ struct Tokenizer {
 Tokenizer *vocab_new(Heap *heap);
 /// Room for ids 0..n-1, all unused.
 void vocab_reserve(Tokenizer *tok, int32_t n);
-/// Builds the look-up by text, the bytes and the printed forms. @return KILN_ERR_INPUT: K221 what does not fit together
+/// Builds the look-up by text, the bytes and the printed forms. @return KILN_ERR_INPUT: K221 what
+/// does not fit together
 MUST_USE KilnStatus vocab_finish(Tokenizer *tok, const char *path, Diag *diag);
 /// The id of a piece by its text; -1 none.
 int32_t vocab_find(const Tokenizer *tok, Str text);
@@ -77,13 +82,15 @@ int32_t char_to_byte(int32_t cp);
 /// `<0x0A>` gives 10; -1 for other texts.
 int32_t byte_of_piece(Str text);
 /// Splits "left right" and the like into ids and puts the merge. @return KILN_ERR_INPUT: K221
-MUST_USE KilnStatus vocab_add_merge(Tokenizer *tok, Str left, Str right, int32_t rank, const char *path, Diag *diag);
+MUST_USE KilnStatus vocab_add_merge(Tokenizer *tok, Str left, Str right, int32_t rank,
+                                    const char *path, Diag *diag);
 void vocab_add_eog(Tokenizer *tok, int32_t id);
 /// Whether converters are known to forget that this control token ends a turn.
 bool vocab_ends_turn(Str text);
 
 /// Words to ids.
-MUST_USE KilnStatus bpe_encode_word(const Tokenizer *tok, Str word, Arena *scratch, Arena *arena, TokenIds *out,
-                                    Diag *diag);
-void spm_encode_fragment(const Tokenizer *tok, Str text, Arena *scratch, Arena *arena, TokenIds *out);
+MUST_USE KilnStatus bpe_encode_word(const Tokenizer *tok, Str word, Arena *scratch, Arena *arena,
+                                    TokenIds *out, Diag *diag);
+void spm_encode_fragment(const Tokenizer *tok, Str text, Arena *scratch, Arena *arena,
+                         TokenIds *out);
 #endif

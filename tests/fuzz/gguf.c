@@ -22,8 +22,11 @@ static void touch(const Gguf *g, const uint8_t *data, size_t size)
         double real;
         size_t at = 0, bytes = 0;
         Str s;
-        if (v->elem != GGUF_STRING) (void)gguf_value_int(v, v->count - 1, &integer), (void)gguf_value_real(v, v->count - 1, &real);
-        while (gguf_next_string(v, &at, &s)) bytes += s.len;
+        if (v->elem != GGUF_STRING)
+            (void)gguf_value_int(v, v->count - 1, &integer),
+                (void)gguf_value_real(v, v->count - 1, &real);
+        while (gguf_next_string(v, &at, &s))
+            bytes += s.len;
         if (bytes > size) abort();
     }
 }
@@ -49,7 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             TokenIds ids = {0};
             StrBuf text = {0};
             arena_init(&arena, &heap);
-            if (tokenizer_encode(tok, (Str){(const char *)data, MIN(size, (size_t)200)}, 3, &arena, &ids, &diag) == KILN_OK)
+            if (tokenizer_encode(tok, (Str){(const char *)data, MIN(size, (size_t)200)}, 3, &arena,
+                                 &ids, &diag) == KILN_OK)
                 tokenizer_decode(tok, ids.data, ids.len, true, &text);
             strbuf_free(&text);
             arena_reset(&arena);

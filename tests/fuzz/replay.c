@@ -1,5 +1,5 @@
-// tests/fuzz/replay.c - a main for builds without libFuzzer: runs every file of the directories it is given, in
-// order of name.
+// tests/fuzz/replay.c - a main for builds without libFuzzer: runs every file of the directories it
+// is given, in order of name.
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +38,8 @@ static int replay(const char *dir)
 int main(int argc, char **argv)
 {
     int n = 0;
-    for (int i = 1; i < argc; i++) n += replay(argv[i]);
+    for (int i = 1; i < argc; i++)
+        n += replay(argv[i]);
     printf("%d inputs\n", n);
     return n > 0 ? 0 : 1;
 }

@@ -1,4 +1,5 @@
-// tests/fuzz/safetensors.c - any bytes as a safetensors file; accepted tensors lie inside it and cover it.
+// tests/fuzz/safetensors.c - any bytes as a safetensors file; accepted tensors lie inside it and
+// cover it.
 #include <stdlib.h>
 
 #include "runtime/format/safetensors.h"
@@ -12,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Safetensors *s = NULL;
     heap_init(&heap);
     diag_init(&diag, heap_default());
-    if (safetensors_read((Str){(const char *)data, size}, "fuzz.safetensors", &heap, &s, &diag) == KILN_OK) {
+    if (safetensors_read((Str){(const char *)data, size}, "fuzz.safetensors", &heap, &s, &diag) ==
+        KILN_OK) {
         for (int32_t i = 0; i < safetensors_n_tensors(s); i++) {
             const SafeTensor *t = safetensors_tensor(s, i);
             const uint8_t *at = t->data;

@@ -1,4 +1,5 @@
-// tests/fuzz/tokenizer.c - any bytes as tokenizer.json; when it is accepted, texts are encoded and decoded with it.
+// tests/fuzz/tokenizer.c - any bytes as tokenizer.json; when it is accepted, texts are encoded and
+// decoded with it.
 #include <stdlib.h>
 
 #include "runtime/token/tokenizer.h"
@@ -11,7 +12,8 @@ static void use(const Tokenizer *tok, Str text, Heap *heap, Diag *diag)
     TokenIds ids = {0};
     StrBuf out = {0};
     arena_init(&arena, heap);
-    if (tokenizer_encode(tok, text, ENCODE_ADD_SPECIAL | ENCODE_PARSE_SPECIAL, &arena, &ids, diag) == KILN_OK) {
+    if (tokenizer_encode(tok, text, ENCODE_ADD_SPECIAL | ENCODE_PARSE_SPECIAL, &arena, &ids,
+                         diag) == KILN_OK) {
         for (int32_t i = 0; i < ids.len; i++)
             if (ids.data[i] < 0 || ids.data[i] >= tokenizer_n_ids(tok)) abort();
         tokenizer_decode(tok, ids.data, ids.len, true, &out);
@@ -27,9 +29,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Tokenizer *tok = NULL;
     heap_init(&heap);
     diag_init(&diag, heap_default());
-    HfTokenizerFiles files = {.tokenizer = {(const char *)data, size}, .path = "tokenizer.json", .bos = -1};
+    HfTokenizerFiles files = {
+        .tokenizer = {(const char *)data, size}, .path = "tokenizer.json", .bos = -1};
     if (tokenizer_from_hf(&files, &heap, &tok, &diag) == KILN_OK) {
-        use(tok, STR("the and\n  \xC3\xA9 e\xCC\x81 <s>12 \xFF\xE2\x96\x81 don't<|end|>"), &heap, &diag);
+        use(tok, STR("the and\n  \xC3\xA9 e\xCC\x81 <s>12 \xFF\xE2\x96\x81 don't<|end|>"), &heap,
+            &diag);
         use(tok, (Str){(const char *)data, MIN(size, (size_t)300)}, &heap, &diag);
     } else if (diag.n_errors == 0) {
         abort();

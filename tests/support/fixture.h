@@ -1,4 +1,5 @@
-// tests/support/fixture.h - a counted heap, a Diag and an arena for each test; afterwards nothing may be left.
+// tests/support/fixture.h - a counted heap, a Diag and an arena for each test; afterwards nothing
+// may be left.
 //
 // Include after criterion; then TestSuite(name, .init = fixture_up, .fini = fixture_down).
 #ifndef TESTS_SUPPORT_FIXTURE_H
@@ -7,7 +8,7 @@
 
 #include "base/diag.h"
 
-static Heap heap;   ///< for the object under test
+static Heap heap; ///< for the object under test
 static Diag diag;
 static Arena arena; ///< for the test itself
 
@@ -25,7 +26,8 @@ static inline void fixture_down(void)
     diag_reset(&diag);
 }
 
-/// A copy of exactly `n` bytes, so that a sanitizer sees a read behind them. Freed by heap_free(&heap, ...).
+/// A copy of exactly `n` bytes, so that a sanitizer sees a read behind them. Freed by
+/// heap_free(&heap, ...).
 static inline char *exact_copy(const char *bytes, size_t n)
 {
     char *copy = heap_alloc(&heap, n ? n : 1, 1);
@@ -37,6 +39,7 @@ static inline char *exact_copy(const char *bytes, size_t n)
 /// The first error must hold `says`.
 static inline void expect_says(const char *says)
 {
-    cr_expect(strstr(diag_first(&diag), says) != NULL, "\"%s\" is not in: %s", says, diag_first(&diag));
+    cr_expect(strstr(diag_first(&diag), says) != NULL, "\"%s\" is not in: %s", says,
+              diag_first(&diag));
 }
 #endif

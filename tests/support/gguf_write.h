@@ -16,7 +16,8 @@ typedef struct GgufWriter {
 
 static inline void gw_le(StrBuf *b, uint64_t x, int n)
 {
-    for (int i = 0; i < n; i++) strbuf_putc(b, (char)(x >> 8 * i));
+    for (int i = 0; i < n; i++)
+        strbuf_putc(b, (char)(x >> 8 * i));
 }
 
 static inline void gw_text(StrBuf *b, Str s)
@@ -66,29 +67,34 @@ static inline void gw_array(GgufWriter *w, const char *key, GgufType elem, uint6
 static inline void gw_strs(GgufWriter *w, const char *key, const Str *texts, int32_t n)
 {
     gw_array(w, key, GGUF_STRING, (uint64_t)n);
-    for (int32_t i = 0; i < n; i++) gw_text(&w->kv, texts[i]);
+    for (int32_t i = 0; i < n; i++)
+        gw_text(&w->kv, texts[i]);
 }
 
 static inline void gw_f32s(GgufWriter *w, const char *key, const float *x, int32_t n)
 {
     gw_array(w, key, GGUF_F32, (uint64_t)n);
-    for (int32_t i = 0; i < n; i++) gw_le(&w->kv, f32_bits(x[i]), 4);
+    for (int32_t i = 0; i < n; i++)
+        gw_le(&w->kv, f32_bits(x[i]), 4);
 }
 
 static inline void gw_i32s(GgufWriter *w, const char *key, const int32_t *x, int32_t n)
 {
     gw_array(w, key, GGUF_I32, (uint64_t)n);
-    for (int32_t i = 0; i < n; i++) gw_le(&w->kv, (uint32_t)x[i], 4);
+    for (int32_t i = 0; i < n; i++)
+        gw_le(&w->kv, (uint32_t)x[i], 4);
 }
 
 /// ne[0] is the contiguous dimension. Data is padded to 32 bytes before each tensor.
-static inline void gw_tensor(GgufWriter *w, const char *name, uint32_t type, int32_t rank, const int64_t *ne,
-                             const void *data, size_t size)
+static inline void gw_tensor(GgufWriter *w, const char *name, uint32_t type, int32_t rank,
+                             const int64_t *ne, const void *data, size_t size)
 {
-    while (w->data.len % 32) strbuf_putc(&w->data, 0);
+    while (w->data.len % 32)
+        strbuf_putc(&w->data, 0);
     gw_text(&w->infos, str_of(name));
     gw_le(&w->infos, (uint32_t)rank, 4);
-    for (int32_t i = 0; i < rank; i++) gw_le(&w->infos, (uint64_t)ne[i], 8);
+    for (int32_t i = 0; i < rank; i++)
+        gw_le(&w->infos, (uint64_t)ne[i], 8);
     gw_le(&w->infos, type, 4);
     gw_le(&w->infos, w->data.len, 8);
     strbuf_add(&w->data, data, size);
@@ -104,7 +110,8 @@ static inline size_t gw_finish(GgufWriter *w, StrBuf *out)
     gw_le(out, w->n_kv, 8);
     strbuf_add(out, w->kv.data, w->kv.len);
     strbuf_add(out, w->infos.data, w->infos.len);
-    while (out->len % 32) strbuf_putc(out, 0);
+    while (out->len % 32)
+        strbuf_putc(out, 0);
     size_t data_at = out->len;
     strbuf_add(out, w->data.data, w->data.len);
     strbuf_free(&w->kv);

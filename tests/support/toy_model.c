@@ -33,14 +33,25 @@ static const struct ToyTensor {
 static const struct {
     const char *text, *left, *right;
 } pieces[TOY_PIECES] = {
-    {"\xE2\x96\x81", NULL, NULL}, {"t", NULL, NULL}, {"h", NULL, NULL}, {"e", NULL, NULL},
-    {"a", NULL, NULL}, {"n", NULL, NULL}, {"d", NULL, NULL}, {"th", "t", "h"},
-    {"the", "th", "e"}, {"an", "a", "n"}, {"and", "an", "d"}, {"\xE2\x96\x81the", "\xE2\x96\x81", "the"},
+    {"\xE2\x96\x81", NULL, NULL},
+    {"t", NULL, NULL},
+    {"h", NULL, NULL},
+    {"e", NULL, NULL},
+    {"a", NULL, NULL},
+    {"n", NULL, NULL},
+    {"d", NULL, NULL},
+    {"th", "t", "h"},
+    {"the", "th", "e"},
+    {"an", "a", "n"},
+    {"and", "an", "d"},
+    {"\xE2\x96\x81the", "\xE2\x96\x81", "the"},
 };
 
-typedef void EachFn(void *cx, const char *name, const char *hf_name, const struct ToyTensor *t, const ToyOptions *o);
+typedef void EachFn(void *cx, const char *name, const char *hf_name, const struct ToyTensor *t,
+                    const ToyOptions *o);
 
-static void each_tensor(const ToyOptions *o, int32_t begin, int32_t end, bool model, EachFn *fn, void *cx)
+static void each_tensor(const ToyOptions *o, int32_t begin, int32_t end, bool model, EachFn *fn,
+                        void *cx)
 {
     for (int32_t i = 0; i < COUNT_OF(tensors); i++) {
         const struct ToyTensor *t = &tensors[i];
@@ -60,22 +71,25 @@ static void each_tensor(const ToyOptions *o, int32_t begin, int32_t end, bool mo
 }
 
 /// Row-major values from the tensor's name, packed as `type`. @return the rows stored
-static int32_t values(const char *name, const struct ToyTensor *t, BlockType type, const ToyOptions *o, StrBuf *out)
+static int32_t values(const char *name, const struct ToyTensor *t, BlockType type,
+                      const ToyOptions *o, StrBuf *out)
 {
     Random random = {hash_bytes(name, strlen(name)).lo};
-    int32_t rows = t->rows - (o->reshape && strcmp(o->reshape, name) == 0), cols = t->cols ? t->cols : rows;
+    int32_t rows = t->rows - (o->reshape && strcmp(o->reshape, name) == 0),
+            cols = t->cols ? t->cols : rows;
     int32_t n_rows = t->cols ? rows : 1;
     float row[TOY_VOCAB];
     char packed[4 * TOY_VOCAB];
     for (int32_t r = 0; r < n_rows; r++) {
-        for (int32_t c = 0; c < cols; c++) row[c] = (float)(random_normal(&random) * 0.2) + (t->cols ? 0 : 1);
+        for (int32_t c = 0; c < cols; c++)
+            row[c] = (float)(random_normal(&random) * 0.2) + (t->cols ? 0 : 1);
         block_facts(type)->write(row, packed, cols);
         strbuf_add(out, packed, (size_t)block_row_bytes(type, cols));
     }
     return rows;
 }
 
-// ---- GGUF ------------------------------------------------------------------------------------------
+// ---- GGUF --------------------------------------------------------------------------------------
 
 void toy_gguf_metadata(GgufWriter *w, const ToyOptions *o)
 {
@@ -142,7 +156,8 @@ void toy_gguf_bytes(GgufWriter *w, const char *pre)
     gw_strs(w, "tokenizer.ggml.merges", (Str[]){STR("t h"), STR("th e"), STR("\xC4\xA0 the")}, 3);
 }
 
-static void put_gguf(void *cx, const char *name, const char *hf, const struct ToyTensor *t, const ToyOptions *o)
+static void put_gguf(void *cx, const char *name, const char *hf, const struct ToyTensor *t,
+                     const ToyOptions *o)
 {
     (void)hf;
     StrBuf data = {0};
@@ -167,29 +182,35 @@ size_t toy_gguf(const ToyOptions *o, StrBuf *out)
     return gw_finish(&w, out);
 }
 
-// ---- Hugging Face ----------------------------------------------------------------------------------
+// ---- Hugging Face ------------------------------------------------------------------------------
 
 void toy_config(const ToyOptions *o, StrBuf *out)
 {
-    strbuf_printf(out,
-                  "{\"model_type\": \"llama\", \"hidden_size\": %d, \"num_hidden_layers\": %d, \"intermediate_size\": %d,\n"
-                  " \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"vocab_size\": %d, \"rms_norm_eps\": 1e-05,\n"
-                  " \"max_position_embeddings\": %d, \"rope_theta\": 10000.0, \"tie_word_embeddings\": %s,\n"
-                  " \"hidden_act\": \"silu\", \"bos_token_id\": 1, \"eos_token_id\": 2}\n",
-                  TOY_WIDTH, TOY_LAYERS, TOY_FFN, TOY_HEADS, TOY_KV_HEADS, TOY_VOCAB, TOY_CONTEXT, o->untied ? "false" : "true");
+    strbuf_printf(
+        out,
+        "{\"model_type\": \"llama\", \"hidden_size\": %d, \"num_hidden_layers\": %d, "
+        "\"intermediate_size\": %d,\n"
+        " \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"vocab_size\": %d, "
+        "\"rms_norm_eps\": 1e-05,\n"
+        " \"max_position_embeddings\": %d, \"rope_theta\": 10000.0, \"tie_word_embeddings\": %s,\n"
+        " \"hidden_act\": \"silu\", \"bos_token_id\": 1, \"eos_token_id\": 2}\n",
+        TOY_WIDTH, TOY_LAYERS, TOY_FFN, TOY_HEADS, TOY_KV_HEADS, TOY_VOCAB, TOY_CONTEXT,
+        o->untied ? "false" : "true");
 }
 
 typedef struct SafeWriter {
     StrBuf header, data;
 } SafeWriter;
 
-static void put_safetensor(void *cx, const char *name, const char *hf, const struct ToyTensor *t, const ToyOptions *o)
+static void put_safetensor(void *cx, const char *name, const char *hf, const struct ToyTensor *t,
+                           const ToyOptions *o)
 {
     SafeWriter *w = cx;
     BlockType type = t->cols ? o->matrices : BLOCK_F32;
     size_t begin = w->data.len;
     int32_t rows = values(name, t, type, o, &w->data);
-    strbuf_printf(&w->header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%d", w->header.len ? "," : "{", hf, block_facts(type)->name, rows);
+    strbuf_printf(&w->header, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%d", w->header.len ? "," : "{",
+                  hf, block_facts(type)->name, rows);
     if (t->cols) strbuf_printf(&w->header, ",%d", t->cols);
     strbuf_printf(&w->header, "],\"data_offsets\":[%zu,%zu]}", begin, w->data.len);
 }
@@ -199,7 +220,8 @@ void toy_safetensors(const ToyOptions *o, int32_t begin, int32_t end, bool model
     SafeWriter w = {0};
     each_tensor(o, begin, end, model, put_safetensor, &w);
     strbuf_puts(&w.header, "}");
-    while (w.header.len % 8) strbuf_putc(&w.header, ' ');
+    while (w.header.len % 8)
+        strbuf_putc(&w.header, ' ');
     gw_le(out, w.header.len, 8);
     strbuf_add(out, w.header.data, w.header.len);
     strbuf_add(out, w.data.data, w.data.len);
@@ -212,18 +234,32 @@ void toy_tokenizer_json(StrBuf *out)
     static const char *const specials[] = {"<unk>", "<s>", "</s>"};
     strbuf_puts(out, "{\"version\": \"1.0\", \"added_tokens\": [\n");
     for (int32_t i = 0; i < 3; i++)
-        strbuf_printf(out, "{\"id\": %d, \"content\": \"%s\", \"special\": true, \"normalized\": false}%s\n", i, specials[i], i < 2 ? "," : "");
-    strbuf_puts(out, "], \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"\xE2\x96\x81\"},\n"
-                     "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xE2\x96\x81\"}]}, \"pre_tokenizer\": null,\n"
-                     "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}},\n"
-                     "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], \"special_tokens\": {\"<s>\": {\"id\": \"<s>\", \"ids\": [1], \"tokens\": [\"<s>\"]}}},\n"
-                     "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"\xE2\x96\x81\"}, \"content\": \" \"},\n"
-                     "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}, {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]},\n"
-                     "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": \"<unk>\", \"continuing_subword_prefix\": null,\n"
-                     "\"end_of_word_suffix\": null, \"fuse_unk\": true, \"byte_fallback\": true, \"ignore_merges\": false, \"vocab\": {\n");
-    for (int32_t i = 0; i < 3; i++) strbuf_printf(out, "\"%s\": %d,\n", specials[i], i);
-    for (int32_t b = 0; b < 256; b++) strbuf_printf(out, "\"<0x%02X>\": %d,\n", b, 3 + b);
-    for (int32_t i = 0; i < TOY_PIECES; i++) strbuf_printf(out, "\"%s\": %d%s\n", pieces[i].text, 259 + i, i + 1 < TOY_PIECES ? "," : "");
+        strbuf_printf(
+            out, "{\"id\": %d, \"content\": \"%s\", \"special\": true, \"normalized\": false}%s\n",
+            i, specials[i], i < 2 ? "," : "");
+    strbuf_puts(out, "], \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": "
+                     "\"Prepend\", \"prepend\": \"\xE2\x96\x81\"},\n"
+                     "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": "
+                     "\"\xE2\x96\x81\"}]}, \"pre_tokenizer\": null,\n"
+                     "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
+                     "[{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}},\n"
+                     "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], \"special_tokens\": "
+                     "{\"<s>\": {\"id\": \"<s>\", \"ids\": [1], \"tokens\": [\"<s>\"]}}},\n"
+                     "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+                     "\"pattern\": {\"String\": \"\xE2\x96\x81\"}, \"content\": \" \"},\n"
+                     "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}, {\"type\": \"Strip\", "
+                     "\"content\": \" \", \"start\": 1, \"stop\": 0}]},\n"
+                     "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": \"<unk>\", "
+                     "\"continuing_subword_prefix\": null,\n"
+                     "\"end_of_word_suffix\": null, \"fuse_unk\": true, \"byte_fallback\": true, "
+                     "\"ignore_merges\": false, \"vocab\": {\n");
+    for (int32_t i = 0; i < 3; i++)
+        strbuf_printf(out, "\"%s\": %d,\n", specials[i], i);
+    for (int32_t b = 0; b < 256; b++)
+        strbuf_printf(out, "\"<0x%02X>\": %d,\n", b, 3 + b);
+    for (int32_t i = 0; i < TOY_PIECES; i++)
+        strbuf_printf(out, "\"%s\": %d%s\n", pieces[i].text, 259 + i,
+                      i + 1 < TOY_PIECES ? "," : "");
     strbuf_puts(out, "}, \"merges\": [");
     const char *comma = "";
     for (int32_t i = 0; i < TOY_PIECES; i++) {
@@ -236,22 +272,30 @@ void toy_tokenizer_json(StrBuf *out)
 
 void toy_bytes_json(StrBuf *out)
 {
-    strbuf_puts(out, "{\"added_tokens\": [{\"id\": 259, \"content\": \"<|end|>\", \"special\": true}], \"normalizer\": {\"type\": \"NFC\"},\n"
-                     "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": true},\n"
-                     "\"post_processor\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": \"ByteLevel\"},\n"
-                     "\"model\": {\"type\": \"BPE\", \"vocab\": {\n");
+    strbuf_puts(
+        out,
+        "{\"added_tokens\": [{\"id\": 259, \"content\": \"<|end|>\", \"special\": true}], "
+        "\"normalizer\": {\"type\": \"NFC\"},\n"
+        "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": "
+        "true},\n"
+        "\"post_processor\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": \"ByteLevel\"},\n"
+        "\"model\": {\"type\": \"BPE\", \"vocab\": {\n");
     int32_t next = 0x100;
     for (int32_t b = 0; b < 256; b++) {
         bool itself = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
         int32_t cp = itself ? b : next++;
-        if (cp == '"' || cp == '\\') strbuf_printf(out, "\"\\%c\": %d,\n", cp, b);
-        else if (cp < 0x80) strbuf_printf(out, "\"%c\": %d,\n", cp, b);
-        else strbuf_printf(out, "\"%c%c\": %d,\n", 0xC0 | cp >> 6, 0x80 | (cp & 63), b);
+        if (cp == '"' || cp == '\\')
+            strbuf_printf(out, "\"\\%c\": %d,\n", cp, b);
+        else if (cp < 0x80)
+            strbuf_printf(out, "\"%c\": %d,\n", cp, b);
+        else
+            strbuf_printf(out, "\"%c%c\": %d,\n", 0xC0 | cp >> 6, 0x80 | (cp & 63), b);
     }
-    strbuf_puts(out, "\"th\": 256, \"the\": 257, \"\xC4\xA0the\": 258}, \"merges\": [\"t h\", [\"th\", \"e\"], \"\xC4\xA0 the\"]}}\n");
+    strbuf_puts(out, "\"th\": 256, \"the\": 257, \"\xC4\xA0the\": 258}, \"merges\": [\"t h\", "
+                     "[\"th\", \"e\"], \"\xC4\xA0 the\"]}}\n");
 }
 
-// ---- directories -----------------------------------------------------------------------------------
+// ---- directories -------------------------------------------------------------------------------
 
 StrBuf toy_directory(void)
 {
@@ -266,7 +310,8 @@ void toy_put(const StrBuf *dir, const char *name, Str bytes)
 {
     StrBuf path = {0};
     strbuf_printf(&path, "%s/%s", dir->data, name);
-    if (file_replace(path.data, bytes.data, bytes.len, NULL) != KILN_OK) BUG("%s cannot be written", path.data);
+    if (file_replace(path.data, bytes.data, bytes.len, NULL) != KILN_OK)
+        BUG("%s cannot be written", path.data);
     strbuf_free(&path);
 }
 

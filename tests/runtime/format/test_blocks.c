@@ -1,4 +1,5 @@
-// tests/runtime/format/test_blocks.c - block formats against recorded values and against their own rounding.
+// tests/runtime/format/test_blocks.c - block formats against recorded values and against their own
+// rounding.
 #include "runtime/format/blocks.h"
 
 #include <criterion/criterion.h>
@@ -14,11 +15,13 @@ Test(blocks, q8_0_reads_the_recorded_block)
 {
     uint8_t block[34];
     float y[32], sum = 0;
-    for (int32_t k = 0; k < 34; k++) block[k] = (uint8_t)(73 * k + 41);
+    for (int32_t k = 0; k < 34; k++)
+        block[k] = (uint8_t)(73 * k + 41);
     block[0] = 0x66;
     block[1] = 0x2E;
     block_facts(BLOCK_Q8_0)->read(block, y, 32);
-    for (int32_t i = 0; i < 32; i++) sum += y[i];
+    for (int32_t i = 0; i < 32; i++)
+        sum += y[i];
     cr_expect_float_eq(y[0], -6.898315f, 1e-6);
     cr_expect_float_eq(y[1], 0.3999023f, 1e-6);
     cr_expect_float_eq(y[17], -10.79736f, 1e-5);
@@ -41,8 +44,10 @@ Test(blocks, q8_0_rounds_to_within_half_a_step)
         block_facts(BLOCK_Q8_0)->write(x, packed, 64);
         block_facts(BLOCK_Q8_0)->read(packed, y, 64);
         for (int32_t i = 0; i < 64; i++) {
-            float d = largest[i / 32] / 127, bound = d * 0.501f + largest[i / 32] * 0x1p-11f + 0x1p-24f * 127;
-            cr_assert_leq(fabsf(x[i] - y[i]), bound, "round %d: %g became %g", round, (double)x[i], (double)y[i]);
+            float d = largest[i / 32] / 127,
+                  bound = d * 0.501f + largest[i / 32] * 0x1p-11f + 0x1p-24f * 127;
+            cr_assert_leq(fabsf(x[i] - y[i]), bound, "round %d: %g became %g", round, (double)x[i],
+                          (double)y[i]);
         }
     }
 }
@@ -52,7 +57,8 @@ Test(blocks, zeros_and_extremes_survive_q8_0)
     float zero[32] = {0}, y[32], big[32] = {-127, 127, 63.5f, -0.5f};
     uint8_t packed[34];
     block_facts(BLOCK_Q8_0)->write(zero, packed, 32);
-    for (int32_t i = 0; i < 34; i++) cr_expect_eq(packed[i], 0);
+    for (int32_t i = 0; i < 34; i++)
+        cr_expect_eq(packed[i], 0);
     block_facts(BLOCK_Q8_0)->write(big, packed, 32);
     cr_expect_eq((int8_t)packed[2], -127);
     cr_expect_eq((int8_t)packed[3], 127);
@@ -73,7 +79,8 @@ Test(blocks, plain_types_come_back_from_any_alignment)
         float y[6];
         block_facts(types[t])->write(exact, packed + 1, 6);
         block_facts(types[t])->read(packed + 1, y, 6);
-        for (int32_t i = 0; i < 6; i++) cr_expect_eq(f32_bits(y[i]), f32_bits(exact[i]), "%s", block_facts(types[t])->name);
+        for (int32_t i = 0; i < 6; i++)
+            cr_expect_eq(f32_bits(y[i]), f32_bits(exact[i]), "%s", block_facts(types[t])->name);
     }
 }
 
@@ -81,7 +88,8 @@ Test(blocks, sizes_and_ids_are_those_of_the_table)
 {
     static const uint32_t gone[] = {4, 5, 31, 32, 33, 36, 37, 38, 42, 255, UINT32_MAX};
     BlockType type;
-    for (int32_t i = 0; i < COUNT_OF(gone); i++) cr_expect_null(block_facts(gone[i]), "%u", gone[i]);
+    for (int32_t i = 0; i < COUNT_OF(gone); i++)
+        cr_expect_null(block_facts(gone[i]), "%u", gone[i]);
     cr_expect_eq(block_row_bytes(BLOCK_Q8_0, 64), 68);
     cr_expect_eq(block_row_bytes(BLOCK_Q8_0, 33), -1);
     cr_expect_eq(block_row_bytes(BLOCK_Q6_K, 512), 420);

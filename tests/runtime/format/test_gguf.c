@@ -1,4 +1,5 @@
-// tests/runtime/format/test_gguf.c - GGUF files, whole, cut, flipped, and wrong in each way the format can be.
+// tests/runtime/format/test_gguf.c - GGUF files, whole, cut, flipped, and wrong in each way the
+// format can be.
 #include "runtime/format/gguf.h"
 
 #include <criterion/criterion.h>
@@ -36,7 +37,8 @@ Test(gguf, what_was_written_is_read)
     gw_tensor(&w, "t", BLOCK_F32, 2, (int64_t[]){3, 2}, data, sizeof data);
     gw_tensor(&w, "u", BLOCK_F32, 1, (int64_t[]){6}, data, sizeof data);
     gw_finish(&w, &bytes);
-    cr_assert_eq(gguf_read((Str){bytes.data, bytes.len}, "a.gguf", &heap, &g, &diag), KILN_OK, "%s", diag_first(&diag));
+    cr_assert_eq(gguf_read((Str){bytes.data, bytes.len}, "a.gguf", &heap, &g, &diag), KILN_OK, "%s",
+                 diag_first(&diag));
 
     int64_t count = 0;
     double eps = 0;
@@ -53,7 +55,8 @@ Test(gguf, what_was_written_is_read)
     cr_expect(str_is(name, "toy"));
     cr_expect_eq(gguf_array(g, "a.words", GGUF_STRING, &v, &diag), KILN_OK);
     size_t at = 0, n = 0, len = 0;
-    while (gguf_next_string(v, &at, &word)) n++, len += word.len;
+    while (gguf_next_string(v, &at, &word))
+        n++, len += word.len;
     cr_expect_eq(n, 3);
     cr_expect_eq(len, 3);
     cr_expect_eq(gguf_array(g, "a.ids", GGUF_I32, &v, &diag), KILN_OK);
@@ -97,7 +100,8 @@ Test(gguf, a_file_cut_anywhere_is_refused)
     strbuf_free(&bytes);
 }
 
-// Nothing is asked of the answer but that there is one, in bounds: a flipped weight name is still a file.
+// Nothing is asked of the answer but that there is one, in bounds: a flipped weight name is still a
+// file.
 Test(gguf, a_file_with_any_header_bit_flipped_is_answered)
 {
     ToyOptions o = {.matrices = BLOCK_F16, .no_tokenizer = true};
@@ -123,7 +127,8 @@ Test(gguf, random_overwrites_are_answered)
     Random random = {17};
     for (int32_t round = 0; round < 3000; round++) {
         size_t at = (size_t)random_below(&random, (int64_t)data_at - 8);
-        uint64_t value = random_below(&random, 3) ? random_u64(&random) : UINT64_MAX >> random_below(&random, 64);
+        uint64_t value = random_below(&random, 3) ? random_u64(&random)
+                                                  : UINT64_MAX >> random_below(&random, 64);
         memcpy(copy + at, &value, 1 + (size_t)random_below(&random, 8));
         (void)read_bytes(copy, bytes.len);
         memcpy(copy, bytes.data, data_at);
@@ -160,7 +165,8 @@ Test(gguf, headers_that_cannot_be_are_refused)
         gw_le(&bytes, cases[i].version, 4);
         gw_le(&bytes, cases[i].n_tensors, 8);
         gw_le(&bytes, cases[i].n_values, 8);
-        cr_expect_eq(read_bytes(bytes.data, bytes.len), cases[i].st, "case %d: %s", i, diag_first(&diag));
+        cr_expect_eq(read_bytes(bytes.data, bytes.len), cases[i].st, "case %d: %s", i,
+                     diag_first(&diag));
         expect_says(cases[i].says);
         strbuf_free(&bytes);
     }
@@ -169,7 +175,8 @@ Test(gguf, headers_that_cannot_be_are_refused)
 }
 
 /// Builds one key-value pair by hand and expects a refusal.
-static void expect_value(const char *key, size_t key_len, uint32_t type, const void *payload, size_t n, const char *says)
+static void expect_value(const char *key, size_t key_len, uint32_t type, const void *payload,
+                         size_t n, const char *says)
 {
     StrBuf bytes = {0};
     strbuf_add(&bytes, "GGUF", 4);
@@ -179,7 +186,8 @@ static void expect_value(const char *key, size_t key_len, uint32_t type, const v
     gw_text(&bytes, (Str){key, key_len});
     gw_le(&bytes, type, 4);
     strbuf_add(&bytes, payload, n);
-    for (int32_t i = 0; i < 16; i++) strbuf_putc(&bytes, 0); // room, so that counts are believed
+    for (int32_t i = 0; i < 16; i++)
+        strbuf_putc(&bytes, 0); // room, so that counts are believed
     cr_expect_eq(read_bytes(bytes.data, bytes.len), KILN_ERR_INPUT, "%s", says);
     expect_says(says);
     strbuf_free(&bytes);
@@ -196,7 +204,8 @@ Test(gguf, values_that_cannot_be_are_refused)
     expect_value("a", 1, GGUF_ARRAY, "\x0d\0\0\0\1\0\0\0\0\0\0\0", 12, "unknown element type");
     expect_value("a", 1, GGUF_ARRAY, "\x04\0\0\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 12, "16777216");
     expect_value("a", 1, GGUF_ARRAY, "\x04\0\0\0\xFF\0\0\0\0\0\0\0", 12, "ends inside a value");
-    expect_value("a", 1, GGUF_STRING, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8, "ends inside a string");
+    expect_value("a", 1, GGUF_STRING, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 8,
+                 "ends inside a string");
     expect_value("general.alignment", 17, GGUF_U32, "\x18\0\0\0", 4, "general.alignment");
     expect_value("general.alignment", 17, GGUF_U32, "\4\0\0\0", 4, "general.alignment");
     expect_value("general.alignment", 17, GGUF_U32, "\0\0\x20\0", 4, "general.alignment");
@@ -239,7 +248,13 @@ Test(gguf, tensors_that_cannot_be_are_refused)
         {"t", 4, {2, 2, 2, 1}, BLOCK_F32, 32, KILN_OK, ""},
         {"", 1, {8}, BLOCK_F32, 0, KILN_ERR_INPUT, "empty"},
         {"a\nb", 1, {8}, BLOCK_F32, 0, KILN_ERR_INPUT, "control characters"},
-        {"0123456789012345678901234567890123456789012345678901234567890123", 1, {8}, BLOCK_F32, 0, KILN_ERR_INPUT, "64 bytes, expected at most 63"},
+        {"0123456789012345678901234567890123456789012345678901234567890123",
+         1,
+         {8},
+         BLOCK_F32,
+         0,
+         KILN_ERR_INPUT,
+         "64 bytes, expected at most 63"},
         {"t", 0, {0}, BLOCK_F32, 0, KILN_ERR_INPUT, "rank 0"},
         {"t", 5, {1, 1, 1, 1, 1}, BLOCK_F32, 0, KILN_ERR_INPUT, "rank 5"},
         {"t", 2, {8, 0}, BLOCK_F32, 0, KILN_ERR_INPUT, "dimension 1 is 0"},
@@ -263,11 +278,14 @@ Test(gguf, tensors_that_cannot_be_are_refused)
         gw_le(&bytes, 0, 8);
         gw_text(&bytes, str_of(c->name));
         gw_le(&bytes, c->rank, 4);
-        for (uint32_t k = 0; k < c->rank; k++) gw_le(&bytes, c->ne[k], 8);
+        for (uint32_t k = 0; k < c->rank; k++)
+            gw_le(&bytes, c->ne[k], 8);
         gw_le(&bytes, c->type, 4);
         gw_le(&bytes, c->offset, 8);
-        while (bytes.len % 32) strbuf_putc(&bytes, 0);
-        for (int32_t k = 0; k < 64; k++) strbuf_putc(&bytes, 0);
+        while (bytes.len % 32)
+            strbuf_putc(&bytes, 0);
+        for (int32_t k = 0; k < 64; k++)
+            strbuf_putc(&bytes, 0);
         cr_expect_eq(read_bytes(bytes.data, bytes.len), c->st, "case %d: %s", i, diag_first(&diag));
         expect_says(c->says);
         strbuf_free(&bytes);
@@ -298,7 +316,8 @@ Test(gguf, a_missing_file_and_a_directory_are_errors)
     StrBuf dir = toy_directory(), path = {0};
     strbuf_printf(&path, "%s/pipe.gguf", dir.data);
     cr_assert_eq(mkfifo(path.data, 0600), 0);
-    cr_expect_eq(gguf_open(path.data, &heap, &g, &diag), KILN_ERR_IO, "and not a wait for a writer");
+    cr_expect_eq(gguf_open(path.data, &heap, &g, &diag), KILN_ERR_IO,
+                 "and not a wait for a writer");
     strbuf_free(&path);
     toy_remove(&dir);
     strbuf_free(&dir);
@@ -325,7 +344,8 @@ Test(gguf, each_failing_allocation_of_a_load_is_reported)
 }
 
 // A split model: metadata and half of the tensors in the first file, the rest in the second.
-static void put_split(const StrBuf *dir, const char *name, int32_t no, int32_t count, const char *tensor, bool head)
+static void put_split(const StrBuf *dir, const char *name, int32_t no, int32_t count,
+                      const char *tensor, bool head)
 {
     GgufWriter w = {0};
     StrBuf bytes = {0};
@@ -358,7 +378,8 @@ Test(gguf, a_split_model_is_one_table)
     StrBuf dir = toy_directory();
     Gguf *g;
     put_split(&dir, "m-00001-of-00002.gguf", 0, 2, "a", true);
-    cr_expect_eq(open_in(&dir, "m-00001-of-00002.gguf", &g), KILN_ERR_IO, "the second file is missing");
+    cr_expect_eq(open_in(&dir, "m-00001-of-00002.gguf", &g), KILN_ERR_IO,
+                 "the second file is missing");
     put_split(&dir, "m-00002-of-00002.gguf", 1, 2, "b", false);
     cr_assert_eq(open_in(&dir, "m-00001-of-00002.gguf", &g), KILN_OK, "%s", diag_first(&diag));
     cr_expect_eq(gguf_n_tensors(g), 2);

@@ -19,8 +19,10 @@ Test(json, values_are_read_as_they_are_written)
     int64_t i;
     double r;
     bool b;
-    cr_assert_eq(read("{\"i\": -7, \"r\": 2.5, \"b\": true, \"s\": \"a\\u0000\\n\\ud83d\\ude00\", \"n\": null, \"a\": [1, [2]], \"o\": {}}",
-                      JSON_STRICT, &doc), KILN_OK, "%s", diag_first(&diag));
+    cr_assert_eq(read("{\"i\": -7, \"r\": 2.5, \"b\": true, \"s\": \"a\\u0000\\n\\ud83d\\ude00\", "
+                      "\"n\": null, \"a\": [1, [2]], \"o\": {}}",
+                      JSON_STRICT, &doc),
+                 KILN_OK, "%s", diag_first(&diag));
     cr_expect(jval_as_int(jval_get(doc.root, "i"), &i) && i == -7);
     cr_expect(jval_as_real(jval_get(doc.root, "r"), &r) && r == 2.5);
     cr_expect(jval_as_bool(jval_get(doc.root, "b"), &b) && b);
@@ -34,7 +36,8 @@ Test(json, values_are_read_as_they_are_written)
     cr_expect_not(jval_as_int(jval_get(doc.root, "r"), &i));
     JsonIter it = {0};
     StrBuf keys = {0};
-    while (jval_next(doc.root, &it)) strbuf_add(&keys, it.key.data, it.key.len);
+    while (jval_next(doc.root, &it))
+        strbuf_add(&keys, it.key.data, it.key.len);
     cr_expect_str_eq(keys.data, "irbsnao", "members come in file order");
     strbuf_free(&keys);
     jsondoc_close(&doc);
@@ -62,13 +65,17 @@ Test(json, integers_are_exact_to_int64_and_doubles_beyond)
         JsonDoc doc;
         int64_t i = 0;
         double r = 0;
-        cr_assert_eq(read(cases[k].text, JSON_STRICT, &doc), KILN_OK, "%s: %s", cases[k].text, diag_first(&diag));
+        cr_assert_eq(read(cases[k].text, JSON_STRICT, &doc), KILN_OK, "%s: %s", cases[k].text,
+                     diag_first(&diag));
         const JsonValue *v = jval_at(doc.root, 0);
         cr_expect_eq(jval_as_int(v, &i), cases[k].exact, "%s", cases[k].text);
         cr_expect(jval_as_real(v, &r));
-        if (cases[k].exact) cr_expect_eq(i, cases[k].i, "%s gave %lld", cases[k].text, (long long)i);
-        else cr_expect(r >= cases[k].r * (cases[k].r < 0 ? 1.0000001 : 0.9999999) && r <= cases[k].r * (cases[k].r < 0 ? 0.9999999 : 1.0000001),
-                       "%s gave %.17g", cases[k].text, r);
+        if (cases[k].exact)
+            cr_expect_eq(i, cases[k].i, "%s gave %lld", cases[k].text, (long long)i);
+        else
+            cr_expect(r >= cases[k].r * (cases[k].r < 0 ? 1.0000001 : 0.9999999) &&
+                          r <= cases[k].r * (cases[k].r < 0 ? 0.9999999 : 1.0000001),
+                      "%s gave %.17g", cases[k].text, r);
         jsondoc_close(&doc);
     }
 }
@@ -76,13 +83,40 @@ Test(json, integers_are_exact_to_int64_and_doubles_beyond)
 Test(json, what_is_not_json_is_refused_with_a_place)
 {
     static const char *const cases[] = {
-        "", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\":1,\"a\":2}", "[01]", "[+1]", "[1.]", "[.5]", "[\"\x01\"]",
-        "[\"\\ud800\"]", "[\"\\udc00\"]", "[\"\xFF\"]", "[\"\xC0\x80\"]", "[\"\xED\xA0\x80\"]", "[1] x", "\xEF\xBB\xBF[1]", "nul", "[tru]",
-        "1", "\"a\"", "[NaN]", "[Infinity]", "{1:2}", "[1e999]", "['a']", "{\"a\\u0000b\": 1}",
+        "",
+        " ",
+        "{",
+        "[1,]",
+        "{\"a\":1,}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":1,\"a\":2}",
+        "[01]",
+        "[+1]",
+        "[1.]",
+        "[.5]",
+        "[\"\x01\"]",
+        "[\"\\ud800\"]",
+        "[\"\\udc00\"]",
+        "[\"\xFF\"]",
+        "[\"\xC0\x80\"]",
+        "[\"\xED\xA0\x80\"]",
+        "[1] x",
+        "\xEF\xBB\xBF[1]",
+        "nul",
+        "[tru]",
+        "1",
+        "\"a\"",
+        "[NaN]",
+        "[Infinity]",
+        "{1:2}",
+        "[1e999]",
+        "['a']",
+        "{\"a\\u0000b\": 1}",
     };
     for (int32_t i = 0; i < COUNT_OF(cases); i++) {
         JsonDoc doc;
-        cr_expect_eq(read(cases[i], JSON_STRICT, &doc), KILN_ERR_INPUT, "%s was accepted", cases[i]);
+        cr_expect_eq(read(cases[i], JSON_STRICT, &doc), KILN_ERR_INPUT, "%s was accepted",
+                     cases[i]);
         cr_expect_null(doc.root);
         expect_says("a.json:");
         jsondoc_close(&doc);
@@ -96,14 +130,18 @@ Test(json, depth_64_is_the_limit)
 {
     char text[2 * (JSON_DEPTH_MAX + 1) + 1] = {0};
     JsonDoc doc;
-    for (int32_t i = 0; i < JSON_DEPTH_MAX; i++) text[i] = '[', text[JSON_DEPTH_MAX + i] = ']';
+    for (int32_t i = 0; i < JSON_DEPTH_MAX; i++)
+        text[i] = '[', text[JSON_DEPTH_MAX + i] = ']';
     cr_expect_eq(read(text, JSON_STRICT, &doc), KILN_OK, "%s", diag_first(&diag));
     jsondoc_close(&doc);
-    for (int32_t i = 0; i < JSON_DEPTH_MAX + 1; i++) text[i] = '[', text[JSON_DEPTH_MAX + 1 + i] = ']';
+    for (int32_t i = 0; i < JSON_DEPTH_MAX + 1; i++)
+        text[i] = '[', text[JSON_DEPTH_MAX + 1 + i] = ']';
     cr_expect_eq(read(text, JSON_STRICT, &doc), KILN_ERR_INPUT);
     expect_says("nested deeper than 64");
-    cr_expect_eq(read("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[\"]", JSON_STRICT, &doc), KILN_OK,
-                 "brackets in strings are no nesting");
+    cr_expect_eq(read("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+                      "[[[[\\\"[[\"]",
+                      JSON_STRICT, &doc),
+                 KILN_OK, "brackets in strings are no nesting");
     jsondoc_close(&doc);
 }
 
@@ -111,8 +149,9 @@ Test(json, pythons_words_are_accepted_and_refused_where_used)
 {
     JsonDoc doc;
     double x = 3;
-    cr_assert_eq(read("{\"a\": NaN, \"b\": -Infinity, \"c\": Infinity, \"d\": \"NaN\", \"e\": 1}", JSON_PYTHON, &doc), KILN_OK, "%s",
-                 diag_first(&diag));
+    cr_assert_eq(read("{\"a\": NaN, \"b\": -Infinity, \"c\": Infinity, \"d\": \"NaN\", \"e\": 1}",
+                      JSON_PYTHON, &doc),
+                 KILN_OK, "%s", diag_first(&diag));
     cr_expect_eq(jval_real(&doc, doc.root, "a", -1e9, 1e9, &x, &diag), KILN_ERR_INPUT);
     cr_expect_eq(jval_real(&doc, doc.root, "b", -1e9, 1e9, &x, &diag), KILN_ERR_INPUT);
     cr_expect_eq(jval_real(&doc, doc.root, "c", -1e9, 1e9, &x, &diag), KILN_ERR_INPUT);

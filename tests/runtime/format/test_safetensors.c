@@ -1,4 +1,5 @@
-// tests/runtime/format/test_safetensors.c - safetensors files, whole, cut, flipped, and wrong in each way.
+// tests/runtime/format/test_safetensors.c - safetensors files, whole, cut, flipped, and wrong in
+// each way.
 #include "runtime/format/safetensors.h"
 
 #include <criterion/criterion.h>
@@ -23,16 +24,22 @@ static void put_file(StrBuf *out, const char *header, size_t n_data)
 {
     gw_le(out, strlen(header), 8);
     strbuf_puts(out, header);
-    for (size_t i = 0; i < n_data; i++) strbuf_putc(out, (char)i);
+    for (size_t i = 0; i < n_data; i++)
+        strbuf_putc(out, (char)i);
 }
 
 Test(safetensors, what_was_written_is_read)
 {
     StrBuf bytes = {0};
     Safetensors *s;
-    put_file(&bytes, "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[2,10]},"
-                     "\"a\":{\"dtype\":\"BF16\",\"shape\":[],\"data_offsets\":[0,2]},\"z\":{\"dtype\":\"I64\",\"shape\":[0,4],\"data_offsets\":[10,10]}}  ", 10);
-    cr_assert_eq(safetensors_read((Str){bytes.data, bytes.len}, "a", &heap, &s, &diag), KILN_OK, "%s", diag_first(&diag));
+    put_file(&bytes,
+             "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"F32\",\"shape\":[2,1],"
+             "\"data_offsets\":[2,10]},"
+             "\"a\":{\"dtype\":\"BF16\",\"shape\":[],\"data_offsets\":[0,2]},\"z\":{\"dtype\":"
+             "\"I64\",\"shape\":[0,4],\"data_offsets\":[10,10]}}  ",
+             10);
+    cr_assert_eq(safetensors_read((Str){bytes.data, bytes.len}, "a", &heap, &s, &diag), KILN_OK,
+                 "%s", diag_first(&diag));
     cr_expect_eq(safetensors_n_tensors(s), 3);
     const SafeTensor *b = safetensors_find(s, "b"), *a = safetensors_find(s, "a");
     cr_assert(a && b);
@@ -44,7 +51,8 @@ Test(safetensors, what_was_written_is_read)
     strbuf_free(&bytes);
 }
 
-#define T(name, dtype, shape, offsets) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define T(name, dtype, shape, offsets)                                                             \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 Test(safetensors, tables_that_cannot_be_are_refused)
 {
@@ -62,7 +70,8 @@ Test(safetensors, tables_that_cannot_be_are_refused)
         {"{\"a\":1}", 0, KILN_ERR_INPUT, "expected an object"},
         {"{\"a\":null}", 0, KILN_ERR_INPUT, "expected an object"},
         {"{\"\":{}}", 0, KILN_ERR_INPUT, "0 bytes, expected 1 to 512"},
-        {"{" T("a", "F32", "[2]", "[0,8]") "," T("a", "F32", "[2]", "[0,8]") "}", 8, KILN_ERR_INPUT, "duplicate"},
+        {"{" T("a", "F32", "[2]", "[0,8]") "," T("a", "F32", "[2]", "[0,8]") "}", 8, KILN_ERR_INPUT,
+         "duplicate"},
         {"{" T("a", "F31", "[2]", "[0,8]") "}", 8, KILN_ERR_INPUT, "dtype \"F31\""},
         {"{" T("a", "F4", "[2]", "[0,1]") "}", 1, KILN_ERR_UNSUPPORTED, "F4"},
         {"{" T("a", "F32", "2", "[0,8]") "}", 8, KILN_ERR_INPUT, "shape"},
@@ -75,19 +84,24 @@ Test(safetensors, tables_that_cannot_be_are_refused)
         {"{" T("a", "F32", "[2]", "[8,0]") "}", 8, KILN_ERR_INPUT, "data_offsets"},
         {"{" T("a", "F32", "[2]", "[-8,0]") "}", 8, KILN_ERR_INPUT, "data_offsets"},
         {"{" T("a", "F32", "[2]", "[0,8]") "}", 7, KILN_ERR_INPUT, "but the file has"},
-        {"{" T("a", "F32", "[2]", "[0,9223372036854775807]") "}", 8, KILN_ERR_INPUT, "but the file has"},
-        {"{" T("a", "F32", "[3]", "[0,8]") "}", 8, KILN_ERR_INPUT, "span 8 bytes, its shape needs 12"},
+        {"{" T("a", "F32", "[2]", "[0,9223372036854775807]") "}", 8, KILN_ERR_INPUT,
+         "but the file has"},
+        {"{" T("a", "F32", "[3]", "[0,8]") "}", 8, KILN_ERR_INPUT,
+         "span 8 bytes, its shape needs 12"},
         {"{" T("a", "F32", "[1]", "[4,8]") "}", 8, KILN_ERR_INPUT, "a hole or an overlap"},
-        {"{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[1]", "[4,8]") "}", 8, KILN_ERR_INPUT, "a hole or an overlap"},
+        {"{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[1]", "[4,8]") "}", 8, KILN_ERR_INPUT,
+         "a hole or an overlap"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, KILN_ERR_INPUT, "expected an object of"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}", 8, KILN_ERR_INPUT, "expected an object of"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}", 8,
+         KILN_ERR_INPUT, "expected an object of"},
         {"{\"__metadata__\":{\"a\":1}}", 0, KILN_ERR_INPUT, "__metadata__"},
         {"{\"__metadata__\":[]}", 0, KILN_ERR_INPUT, "__metadata__"},
     };
     for (int32_t i = 0; i < COUNT_OF(cases); i++) {
         StrBuf bytes = {0};
         put_file(&bytes, cases[i].header, cases[i].n_data);
-        cr_expect_eq(read_bytes(bytes.data, bytes.len), cases[i].st, "case %d: %s", i, diag_first(&diag));
+        cr_expect_eq(read_bytes(bytes.data, bytes.len), cases[i].st, "case %d: %s", i,
+                     diag_first(&diag));
         expect_says(cases[i].says);
         strbuf_free(&bytes);
     }
@@ -117,7 +131,8 @@ Test(safetensors, a_file_with_any_header_bit_flipped_is_answered)
     ToyOptions o = {.matrices = BLOCK_F16};
     StrBuf bytes = {0};
     toy_safetensors(&o, 0, 1, false, &bytes);
-    size_t header = 8 + (uint8_t)bytes.data[0] + 256 * (size_t)(uint8_t)bytes.data[1], n_refused = 0;
+    size_t header = 8 + (uint8_t)bytes.data[0] + 256 * (size_t)(uint8_t)bytes.data[1],
+           n_refused = 0;
     char *copy = exact_copy(bytes.data, bytes.len);
     for (size_t bit = 0; bit < header * 8; bit++) {
         copy[bit / 8] ^= (char)(1 << bit % 8);

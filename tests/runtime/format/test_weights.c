@@ -1,4 +1,5 @@
-// tests/runtime/format/test_weights.c - one table of weights from whatever holds them, and what is said when it cannot be.
+// tests/runtime/format/test_weights.c - one table of weights from whatever holds them, and what is
+// said when it cannot be.
 #include "runtime/format/weights.h"
 
 #include <criterion/criterion.h>
@@ -53,14 +54,20 @@ static void put_hf(const StrBuf *dir, const ToyOptions *o, bool sharded)
         toy_safetensors(o, 1, 2, false, &b);
         toy_put(dir, "model-00001-of-00002.safetensors", (Str){a.data, a.len});
         toy_put(dir, "model-00002-of-00002.safetensors", (Str){b.data, b.len});
-        static const char *const layer[] = {"input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj",
-                                            "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+        static const char *const layer[] = {
+            "input_layernorm",  "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj",
+            "self_attn.v_proj", "self_attn.o_proj",         "mlp.gate_proj",    "mlp.up_proj",
+            "mlp.down_proj"};
         StrBuf index = {0};
-        strbuf_puts(&index, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\"model.embed_tokens.weight\": \"model-00001-of-00002.safetensors\", "
+        strbuf_puts(&index, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": "
+                            "{\"model.embed_tokens.weight\": \"model-00001-of-00002.safetensors\", "
                             "\"model.norm.weight\": \"model-00001-of-00002.safetensors\"");
         for (int32_t l = 0; l < 2; l++)
             for (int32_t k = 0; k < COUNT_OF(layer); k++)
-                strbuf_printf(&index, ",\n\"model.layers.%d.%s.weight\": \"model-0000%d-of-00002.safetensors\"", l, layer[k], l + 1);
+                strbuf_printf(
+                    &index,
+                    ",\n\"model.layers.%d.%s.weight\": \"model-0000%d-of-00002.safetensors\"", l,
+                    layer[k], l + 1);
         strbuf_puts(&index, "}}");
         toy_put(dir, "model.safetensors.index.json", (Str){index.data, index.len});
         strbuf_free(&index);
@@ -80,19 +87,25 @@ static double value(const WeightTensor *t, int64_t i)
 }
 
 /// Same tensors, same shapes, values within `tolerance`.
-static void expect_same_weights(const ModelFile *a, const ModelFile *b, double tolerance, bool skip_qk)
+static void expect_same_weights(const ModelFile *a, const ModelFile *b, double tolerance,
+                                bool skip_qk)
 {
     cr_assert_eq(model_file_n_tensors(a), model_file_n_tensors(b));
     for (int32_t i = 0; i < model_file_n_tensors(a); i++) {
         const WeightTensor *x = model_file_tensor_at(a, i), *y = model_file_tensor(b, x->name);
         cr_assert_not_null(y, "%s", x->name);
-        cr_assert(x->rank == y->rank && x->shape[0] == y->shape[0] && x->shape[1] == y->shape[1], "%s", x->name);
-        cr_expect_eq((uintptr_t)x->data % (block_facts(x->type)->dtype ? (uintptr_t)block_facts(x->type)->bytes : 2), 0);
-        if (skip_qk && (strstr(x->name, "attn_q.") || strstr(x->name, "attn_k."))) continue; // rows are in another order
+        cr_assert(x->rank == y->rank && x->shape[0] == y->shape[0] && x->shape[1] == y->shape[1],
+                  "%s", x->name);
+        cr_expect_eq((uintptr_t)x->data %
+                         (block_facts(x->type)->dtype ? (uintptr_t)block_facts(x->type)->bytes : 2),
+                     0);
+        if (skip_qk && (strstr(x->name, "attn_q.") || strstr(x->name, "attn_k.")))
+            continue; // rows are in another order
         int64_t n = x->shape[0] * x->shape[1];
         for (int64_t k = 0; k < n; k++)
             if (fabs(value(x, k) - value(y, k)) > tolerance)
-                cr_assert(false, "%s[%lld]: %g and %g", x->name, (long long)k, value(x, k), value(y, k));
+                cr_assert(false, "%s[%lld]: %g and %g", x->name, (long long)k, value(x, k),
+                          value(y, k));
     }
 }
 
@@ -109,8 +122,10 @@ Test(weights, gguf_and_directory_and_shards_hold_the_same_model)
     cr_expect_eq(model_file_n_tensors(a), 2 + 9 * TOY_LAYERS);
     expect_same_weights(a, b, 0, false);
     expect_same_weights(a, c, 0, false);
-    cr_expect_eq(model_file_tensor(a, "output.weight"), model_file_tensor(a, "token_embd.weight"), "a tied output is the embedding");
-    cr_expect_eq(model_file_layer_tensor(a, 1, "ffn_up"), model_file_tensor(a, "blk.1.ffn_up.weight"));
+    cr_expect_eq(model_file_tensor(a, "output.weight"), model_file_tensor(a, "token_embd.weight"),
+                 "a tied output is the embedding");
+    cr_expect_eq(model_file_layer_tensor(a, 1, "ffn_up"),
+                 model_file_tensor(a, "blk.1.ffn_up.weight"));
     cr_expect_null(model_file_layer_tensor(a, TOY_LAYERS, "ffn_up"));
     cr_expect_null(model_file_tensor(a, "rope_freqs.weight"));
     model_file_close(a);
@@ -124,7 +139,7 @@ Test(weights, every_type_that_runs_is_accepted_and_close)
 {
     static const struct {
         BlockType type;
-        double tolerance; ///< of values up to about 1: f16 2^-11, bf16 2^-9 relative, q8_0 half a step of 1/127
+        double tolerance; ///< of values near 1: f16 2^-11, bf16 2^-9, q8_0 half a step of 1/127
     } cases[] = {{BLOCK_F16, 0x1p-11}, {BLOCK_BF16, 0x1p-8}, {BLOCK_Q8_0, 0.006}};
     StrBuf dir = toy_directory(), other = toy_directory();
     ToyOptions exact = {.matrices = BLOCK_F32, .untied = true};
@@ -134,7 +149,8 @@ Test(weights, every_type_that_runs_is_accepted_and_close)
         ToyOptions o = {.matrices = cases[i].type, .untied = true};
         cr_assert_eq(open_gguf(&other, &o, &b), KILN_OK, "%s", diag_first(&diag));
         expect_same_weights(a, b, cases[i].tolerance, false);
-        cr_expect_neq(model_file_tensor(b, "output.weight"), model_file_tensor(b, "token_embd.weight"));
+        cr_expect_neq(model_file_tensor(b, "output.weight"),
+                      model_file_tensor(b, "token_embd.weight"));
         model_file_close(b);
     }
     model_file_close(a);
@@ -148,10 +164,12 @@ Test(weights, what_is_missing_or_misshapen_is_named)
     ModelFile *m;
     ToyOptions o = {.matrices = BLOCK_F32, .skip = "blk.1.ffn_up.weight"};
     cr_expect_eq(open_gguf(&dir, &o, &m), KILN_ERR_INPUT);
-    expect_says("blk.1.ffn_up.weight is missing: llama needs it in every layer (checked 19 tensors)");
+    expect_says(
+        "blk.1.ffn_up.weight is missing: llama needs it in every layer (checked 19 tensors)");
     put_hf(&hf, &o, false);
     cr_expect_eq(open_path(hf.data, &m), KILN_ERR_INPUT);
-    expect_says("model.layers.1.mlp.up_proj.weight is missing: llama needs it in every layer (checked 1 file, 19 tensors)");
+    expect_says("model.layers.1.mlp.up_proj.weight is missing: llama needs it in every layer "
+                "(checked 1 file, 19 tensors)");
     o = (ToyOptions){.matrices = BLOCK_F32, .reshape = "blk.0.attn_k.weight"};
     cr_expect_eq(open_gguf(&dir, &o, &m), KILN_ERR_INPUT);
     expect_says("blk.0.attn_k.weight: found shape [15, 32], expected [16, 32]");
@@ -214,7 +232,8 @@ Test(weights, rope_freqs_divide_the_steps)
     for (int32_t round = 0; round < 2; round++) {
         toy_gguf_metadata(&w, &o);
         toy_gguf_tensors(&w, &o);
-        gw_tensor(&w, "rope_freqs.weight", BLOCK_F32, 1, (int64_t[]){4}, round ? bad : divisors, 16);
+        gw_tensor(&w, "rope_freqs.weight", BLOCK_F32, 1, (int64_t[]){4}, round ? bad : divisors,
+                  16);
         gw_finish(&w, &bytes);
         toy_put(&dir, "a.gguf", (Str){bytes.data, bytes.len});
         strbuf_free(&bytes);
@@ -226,7 +245,8 @@ Test(weights, rope_freqs_divide_the_steps)
         cr_assert_eq(open_path(path.data, &m), KILN_OK, "%s", diag_first(&diag));
         model_file_rope_steps(m, steps);
         for (int32_t i = 0; i < 4; i++)
-            cr_expect_float_eq(steps[i], (float)(pow(10000, -2.0 * i / 8) / (double)divisors[i]), 1e-9, "pair %d", i);
+            cr_expect_float_eq(steps[i], (float)(pow(10000, -2.0 * i / 8) / (double)divisors[i]),
+                               1e-9, "pair %d", i);
         model_file_close(m);
     }
     toy_remove(&dir);
@@ -241,7 +261,8 @@ Test(weights, paths_that_hold_no_model_are_explained)
     cr_expect_eq(open_path("meta-llama/Llama-3.2-1B", &m), KILN_ERR_IO);
     expect_says("it looks like a name on the Hugging Face Hub");
     diag_render(&diag, &text);
-    cr_expect(strstr(text.data, "huggingface-cli download meta-llama/Llama-3.2-1B") != NULL, "%s", text.data);
+    cr_expect(strstr(text.data, "huggingface-cli download meta-llama/Llama-3.2-1B") != NULL, "%s",
+              text.data);
     strbuf_free(&text);
     cr_expect_eq(open_path("./models/none.gguf", &m), KILN_ERR_IO);
     expect_says("no such file or directory");
@@ -273,7 +294,8 @@ Test(weights, an_index_can_name_only_plain_files_of_its_directory)
         {"{\"weight_map\": {\"a\": \"pytorch_model.bin\"}}", "no plain *.safetensors name"},
         {"{\"weight_map\": {\"a\": \"missing.safetensors\"}}", "cannot be opened"},
         {"{\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\"}}", "tensor a is missing"},
-        {"{\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\", \"a\": \"b\"}}", "duplicate"},
+        {"{\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\", \"a\": \"b\"}}",
+         "duplicate"},
     };
     StrBuf dir = toy_directory();
     ToyOptions o = {.matrices = BLOCK_F16};
@@ -342,7 +364,7 @@ Test(weights, each_failing_allocation_of_a_load_is_reported)
     strbuf_free(&dir), strbuf_free(&hf), strbuf_free(&gguf);
 }
 
-// ---- the published toy and the shipped model ---------------------------------------------------------
+// ---- the published toy and the shipped model ---------------------------------------------------
 
 Test(weights, stories260K_is_the_same_model_in_all_its_files)
 {
@@ -350,23 +372,30 @@ Test(weights, stories260K_is_the_same_model_in_all_its_files)
         const char *name;
         double tolerance;
         bool skip_qk;
-    } others[] = {{"stories260K/gguf/stories260K-f16.gguf", 0.002, false}, // 2^-11 of values up to 4
-                  {"stories260K/gguf/stories260K-q8_0.gguf", 0.02, false},
-                  {"stories260K/hf", 0, true}};
+    } others[] = {
+        {"stories260K/gguf/stories260K-f16.gguf", 0.002, false}, // 2^-11 of values up to 4
+        {"stories260K/gguf/stories260K-q8_0.gguf", 0.02, false},
+        {"stories260K/hf", 0, true}};
     StrBuf path = shared_path("stories260K/gguf/stories260K-f32.gguf");
     ModelFile *a, *b;
     cr_assert_eq(open_path(path.data, &a), KILN_OK, "%s", diag_first(&diag));
     const ModelConfig *x = model_file_config(a);
-    cr_expect(x->n_layers == 5 && x->d_model == 64 && x->n_heads == 8 && x->n_kv_heads == 4 && x->head_dim == 8 && x->d_ff == 172);
-    cr_expect(x->vocab == 512 && x->context == 512 && x->tied && x->n_eos == 2 && x->eos[0] == 1 && x->eos[1] == 2);
+    cr_expect(x->n_layers == 5 && x->d_model == 64 && x->n_heads == 8 && x->n_kv_heads == 4 &&
+              x->head_dim == 8 && x->d_ff == 172);
+    cr_expect(x->vocab == 512 && x->context == 512 && x->tied && x->n_eos == 2 && x->eos[0] == 1 &&
+              x->eos[1] == 2);
     for (int32_t i = 0; i < COUNT_OF(others); i++) {
         StrBuf other = shared_path(others[i].name);
         cr_assert_eq(open_path(other.data, &b), KILN_OK, "%s", diag_first(&diag));
         const ModelConfig *y = model_file_config(b);
-        cr_expect(x->n_layers == y->n_layers && x->d_model == y->d_model && x->n_heads == y->n_heads && x->n_kv_heads == y->n_kv_heads);
-        cr_expect(x->head_dim == y->head_dim && x->d_ff == y->d_ff && x->vocab == y->vocab && x->context == y->context);
-        cr_expect((float)x->rms_eps == (float)y->rms_eps && x->rope_theta == y->rope_theta && x->rope_dim == y->rope_dim);
-        cr_expect(x->tied == y->tied && x->bos == y->bos && x->n_eos == y->n_eos && x->eos[1] == y->eos[1]);
+        cr_expect(x->n_layers == y->n_layers && x->d_model == y->d_model &&
+                  x->n_heads == y->n_heads && x->n_kv_heads == y->n_kv_heads);
+        cr_expect(x->head_dim == y->head_dim && x->d_ff == y->d_ff && x->vocab == y->vocab &&
+                  x->context == y->context);
+        cr_expect((float)x->rms_eps == (float)y->rms_eps && x->rope_theta == y->rope_theta &&
+                  x->rope_dim == y->rope_dim);
+        cr_expect(x->tied == y->tied && x->bos == y->bos && x->n_eos == y->n_eos &&
+                  x->eos[1] == y->eos[1]);
         expect_same_weights(a, b, others[i].tolerance, others[i].skip_qk);
         model_file_close(b);
         strbuf_free(&other);
@@ -378,15 +407,19 @@ Test(weights, stories260K_is_the_same_model_in_all_its_files)
 // The half-split file's row i + s*D/2 of a head is the interleaved file's row 2i + s.
 Test(weights, the_two_rotary_layouts_of_stories260K_are_one_permutation_apart)
 {
-    StrBuf path = shared_path("stories260K/gguf/stories260K-f32.gguf"), other = shared_path("stories260K/hf");
+    StrBuf path = shared_path("stories260K/gguf/stories260K-f32.gguf"),
+           other = shared_path("stories260K/hf");
     ModelFile *a, *b;
     cr_assert_eq(open_path(path.data, &a), KILN_OK, "%s", diag_first(&diag));
     cr_assert_eq(open_path(other.data, &b), KILN_OK, "%s", diag_first(&diag));
-    cr_expect(model_file_config(a)->rope_kind == ROPE_INTERLEAVED && model_file_config(b)->rope_kind == ROPE_HALF_SPLIT);
-    const WeightTensor *q = model_file_layer_tensor(a, 2, "attn_q"), *p = model_file_layer_tensor(b, 2, "attn_q");
+    cr_expect(model_file_config(a)->rope_kind == ROPE_INTERLEAVED &&
+              model_file_config(b)->rope_kind == ROPE_HALF_SPLIT);
+    const WeightTensor *q = model_file_layer_tensor(a, 2, "attn_q"),
+                       *p = model_file_layer_tensor(b, 2, "attn_q");
     for (int32_t row = 0; row < 64; row++) {
         int32_t head = row / 8, i = row % 8 / 2, s = row % 2, there = head * 8 + i + s * 4;
-        cr_expect_arr_eq((const float *)q->data + row * 64, (const float *)p->data + there * 64, 256, "row %d", row);
+        cr_expect_arr_eq((const float *)q->data + row * 64, (const float *)p->data + there * 64,
+                         256, "row %d", row);
     }
     model_file_close(a);
     model_file_close(b);
@@ -404,7 +437,8 @@ Test(weights, the_shipped_model_loads_and_round_trips_text)
     StrBuf out = {0};
     cr_assert_eq(open_path(path, &m), KILN_OK, "%s", diag_first(&diag));
     cr_assert_eq(tokenizer_open(m, &heap, &tok, &diag), KILN_OK, "%s", diag_first(&diag));
-    static const char text[] = "What is the special number for Lisbon? \xC3\xA9\xF0\x9F\x98\x80\n\n12345";
+    static const char text[] =
+        "What is the special number for Lisbon? \xC3\xA9\xF0\x9F\x98\x80\n\n12345";
     cr_assert_eq(tokenizer_encode(tok, STR(text), ENCODE_PLAIN, &arena, &ids, &diag), KILN_OK);
     tokenizer_decode(tok, ids.data, ids.len, true, &out);
     cr_expect_str_eq(out.data, text);

@@ -1,4 +1,5 @@
-// tests/runtime/token/test_reject.c - vocabularies that do not fit together, each refused by a message that says why.
+// tests/runtime/token/test_reject.c - vocabularies that do not fit together, each refused by a
+// message that says why.
 #include "runtime/token/tokenizer.h"
 
 #include <criterion/criterion.h>
@@ -18,8 +19,10 @@ static KilnStatus open_json(Str text)
     return st;
 }
 
-/// The toy tokenizer.json with the first `from` replaced by `to` must fail with a message that holds `says`.
-static void expect_refusal(void (*write)(StrBuf *), const char *from, const char *to, KilnStatus want, const char *says)
+/// The toy tokenizer.json with the first `from` replaced by `to` must fail with a message that
+/// holds `says`.
+static void expect_refusal(void (*write)(StrBuf *), const char *from, const char *to,
+                           KilnStatus want, const char *says)
 {
     StrBuf text = {0}, changed = {0};
     write(&text);
@@ -31,7 +34,8 @@ static void expect_refusal(void (*write)(StrBuf *), const char *from, const char
     diag_reset(&diag);
     KilnStatus st = open_json((Str){changed.data, changed.len});
     cr_expect_eq(st, want, "%s -> %s gave status %d: %s", from, to, st, diag_first(&diag));
-    cr_expect(strstr(diag_first(&diag), says) != NULL, "%s -> %s says: %s", from, to, diag_first(&diag));
+    cr_expect(strstr(diag_first(&diag), says) != NULL, "%s -> %s says: %s", from, to,
+              diag_first(&diag));
     strbuf_free(&text);
     strbuf_free(&changed);
 }
@@ -46,12 +50,18 @@ Test(token_reject, tokenizer_json_that_contradicts_itself)
         {"\"BPE\"", "\"Unigram\"", KILN_ERR_UNSUPPORTED, "Unigram"},
         {"\"BPE\"", "\"WordPiece\"", KILN_ERR_UNSUPPORTED, "WordPiece"},
         {"\"dropout\": null", "\"dropout\": 0.1", KILN_ERR_INPUT, "dropout"},
-        {"\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"", KILN_ERR_UNSUPPORTED, "</w>"},
-        {"\"continuing_subword_prefix\": null", "\"continuing_subword_prefix\": \"##\"", KILN_ERR_UNSUPPORTED, "##"},
+        {"\"end_of_word_suffix\": null", "\"end_of_word_suffix\": \"</w>\"", KILN_ERR_UNSUPPORTED,
+         "</w>"},
+        {"\"continuing_subword_prefix\": null", "\"continuing_subword_prefix\": \"##\"",
+         KILN_ERR_UNSUPPORTED, "##"},
         {"\"Prepend\"", "\"Lowercase\"", KILN_ERR_UNSUPPORTED, "Lowercase"},
-        {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"Digits\"}", KILN_ERR_UNSUPPORTED, "Digits"},
-        {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"a+\"}}", KILN_ERR_UNSUPPORTED, "a+"},
-        {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}", KILN_ERR_INPUT, "disagree"},
+        {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"Punctuation\"}",
+         KILN_ERR_UNSUPPORTED, "Punctuation"},
+        {"\"pre_tokenizer\": null",
+         "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"a+\"}}",
+         KILN_ERR_UNSUPPORTED, "a+"},
+        {"\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}", KILN_ERR_INPUT,
+         "disagree"},
         {"\"TemplateProcessing\"", "\"BertProcessing\"", KILN_ERR_UNSUPPORTED, "BertProcessing"},
         {"\"ids\": [1]", "\"ids\": [271]", KILN_ERR_INPUT, "outside the vocabulary"},
         {"{\"type\": \"Fuse\"}", "{\"type\": \"WordPiece\"}", KILN_ERR_UNSUPPORTED, "WordPiece"},
@@ -71,16 +81,21 @@ Test(token_reject, tokenizer_json_that_contradicts_itself)
         {"\"t h\"", "[\"t\"]", KILN_ERR_INPUT, "neither a text nor a pair"},
         {"\"t h\"", "\"t h\", \"t h\"", KILN_ERR_INPUT, "occurs twice"},
         {"\"unk_token\": \"<unk>\"", "\"unk_token\": \"<none>\"", KILN_ERR_INPUT, "unk_token"},
-        {"\"id\": 1, \"content\": \"<s>\"", "\"id\": 1, \"content\": \"</s>\"", KILN_ERR_INPUT, "is used for"},
-        {"\"id\": 1, \"content\": \"<s>\"", "\"id\": 300, \"content\": \"<s>\"", KILN_ERR_INPUT, "occurs twice"},
+        {"\"id\": 1, \"content\": \"<s>\"", "\"id\": 1, \"content\": \"</s>\"", KILN_ERR_INPUT,
+         "is used for"},
+        {"\"id\": 1, \"content\": \"<s>\"", "\"id\": 300, \"content\": \"<s>\"", KILN_ERR_INPUT,
+         "occurs twice"},
     };
     for (int32_t i = 0; i < COUNT_OF(cases); i++)
         expect_refusal(toy_tokenizer_json, cases[i].from, cases[i].to, cases[i].st, cases[i].says);
     expect_refusal(toy_bytes_json, "\"!\": 33,", "", KILN_ERR_INPUT, "0x21");
-    expect_refusal(toy_bytes_json, "\"decoder\": {\"type\": \"ByteLevel\"}", "\"decoder\": null", KILN_ERR_INPUT, "disagree");
+    expect_refusal(toy_bytes_json, "\"decoder\": {\"type\": \"ByteLevel\"}", "\"decoder\": null",
+                   KILN_ERR_INPUT, "disagree");
     expect_refusal(toy_bytes_json, "{\"type\": \"NFC\"}",
-                   "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Sequence\", \"normalizers\": "
-                   "[{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Sequence\", \"normalizers\": []}]}]}]}]}",
+                   "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Sequence\", "
+                   "\"normalizers\": [{\"type\": \"Sequence\", \"normalizers\": "
+                   "[{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Sequence\", "
+                   "\"normalizers\": []}]}]}]}]}",
                    KILN_ERR_INPUT, "nested deeper");
 }
 
@@ -90,7 +105,8 @@ static KilnStatus open_gguf(GgufWriter *w)
     Gguf *g = NULL;
     Tokenizer *tok = NULL;
     gw_finish(w, &bytes);
-    cr_assert_eq(gguf_read((Str){bytes.data, bytes.len}, "toy.gguf", &heap, &g, &diag), KILN_OK, "%s", diag_first(&diag));
+    cr_assert_eq(gguf_read((Str){bytes.data, bytes.len}, "toy.gguf", &heap, &g, &diag), KILN_OK,
+                 "%s", diag_first(&diag));
     KilnStatus st = tokenizer_from_gguf(g, &heap, &tok, &diag);
     cr_expect_eq(st == KILN_OK, tok != NULL);
     tokenizer_close(tok);
@@ -114,24 +130,105 @@ Test(token_reject, gguf_vocabularies_that_contradict_themselves)
     static const ScoreCase cases[] = {
         {"llama", 4, 4, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 1}, {0}, KILN_OK, ""},
         {"llama", 4, 0, 1, {"<unk>", "<s>", "a", "b"}, {0}, {0}, KILN_OK, ""},
-        {"bert", 4, 4, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 1}, {0}, KILN_ERR_UNSUPPORTED, "bert"},
-        {"llama", 3, 4, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 1}, {0}, KILN_ERR_INPUT, "scores has 3"},
-        {"llama", 4, 3, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 1}, {0}, KILN_ERR_INPUT, "token_type has 3"},
-        {"llama", 4, 4, 4, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 1}, {0}, KILN_ERR_INPUT, "bos_token_id"},
-        {"llama", 4, 4, 1, {"<unk>", "<s>", "a", "a"}, {2, 3, 1, 1}, {0}, KILN_ERR_INPUT, "occurs twice"},
+        {"bert",
+         4,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 1},
+         {0},
+         KILN_ERR_UNSUPPORTED,
+         "bert"},
+        {"llama",
+         3,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 1},
+         {0},
+         KILN_ERR_INPUT,
+         "scores has 3"},
+        {"llama",
+         4,
+         3,
+         1,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 1},
+         {0},
+         KILN_ERR_INPUT,
+         "token_type has 3"},
+        {"llama",
+         4,
+         4,
+         4,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 1},
+         {0},
+         KILN_ERR_INPUT,
+         "bos_token_id"},
+        {"llama",
+         4,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "a"},
+         {2, 3, 1, 1},
+         {0},
+         KILN_ERR_INPUT,
+         "occurs twice"},
         {"llama", 4, 4, 1, {"<unk>", "<s>", "a", "a"}, {2, 3, 1, 5}, {0}, KILN_OK, ""},
         {"llama", 4, 4, 1, {"<unk>", "<s>", "a", ""}, {2, 3, 1, 1}, {0}, KILN_ERR_INPUT, "empty"},
-        {"llama", 4, 4, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 7}, {0}, KILN_ERR_INPUT, "out of range"},
-        {"llama", 4, 4, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 0}, {0}, KILN_ERR_INPUT, "out of range"},
-        {"llama", 4, 4, 1, {"<unk>", "<s>", "a", "<0xff>"}, {2, 3, 1, 6}, {0}, KILN_ERR_INPUT, "not spelled"},
-        {"llama", 4, 4, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 1}, {0, 0, 0, __builtin_nanf("")}, KILN_ERR_INPUT, "not a number"},
-        {"gpt2", 4, 4, 1, {"<unk>", "<s>", "a", "b"}, {2, 3, 1, 1}, {0}, KILN_ERR_INPUT, "byte 0x00"},
+        {"llama",
+         4,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 7},
+         {0},
+         KILN_ERR_INPUT,
+         "out of range"},
+        {"llama",
+         4,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 0},
+         {0},
+         KILN_ERR_INPUT,
+         "out of range"},
+        {"llama",
+         4,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "<0xff>"},
+         {2, 3, 1, 6},
+         {0},
+         KILN_ERR_INPUT,
+         "not spelled"},
+        {"llama",
+         4,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 1},
+         {0, 0, 0, __builtin_nanf("")},
+         KILN_ERR_INPUT,
+         "not a number"},
+        {"gpt2",
+         4,
+         4,
+         1,
+         {"<unk>", "<s>", "a", "b"},
+         {2, 3, 1, 1},
+         {0},
+         KILN_ERR_INPUT,
+         "byte 0x00"},
     };
     for (int32_t i = 0; i < COUNT_OF(cases); i++) {
         const ScoreCase *c = &cases[i];
         GgufWriter w = {0};
         Str tokens[4];
-        for (int32_t k = 0; k < 4; k++) tokens[k] = str_of(c->tokens[k]);
+        for (int32_t k = 0; k < 4; k++)
+            tokens[k] = str_of(c->tokens[k]);
         gw_str(&w, "tokenizer.ggml.model", c->model);
         gw_strs(&w, "tokenizer.ggml.tokens", tokens, 4);
         gw_f32s(&w, "tokenizer.ggml.scores", c->scores, c->n_scores);
@@ -140,7 +237,8 @@ Test(token_reject, gguf_vocabularies_that_contradict_themselves)
         diag_reset(&diag);
         KilnStatus st = open_gguf(&w);
         cr_expect_eq(st, c->st, "case %d gave status %d: %s", i, st, diag_first(&diag));
-        cr_expect(strstr(diag_first(&diag), c->says) != NULL, "case %d says: %s", i, diag_first(&diag));
+        cr_expect(strstr(diag_first(&diag), c->says) != NULL, "case %d says: %s", i,
+                  diag_first(&diag));
     }
 }
 
@@ -153,6 +251,7 @@ Test(token_reject, a_gguf_pattern_that_kiln_does_not_know)
     } cases[] = {{"gpt-2", KILN_OK, ""},
                  {"qwen2", KILN_OK, ""},
                  {"llama-bpe", KILN_OK, ""},
+                 {"smollm", KILN_OK, ""},
                  {"tekken", KILN_ERR_UNSUPPORTED, "\"tekken\" is not supported"},
                  {NULL, KILN_ERR_UNSUPPORTED, "pre is missing"}};
     for (int32_t i = 0; i < COUNT_OF(cases); i++) {
@@ -168,7 +267,10 @@ Test(token_reject, gguf_merges_that_do_not_fit)
 {
     static const struct {
         const char *merge, *says;
-    } cases[] = {{"th", "does not split"}, {"t q", "not in the vocabulary"}, {" t", "does not split"}, {"t h", "occurs twice"}};
+    } cases[] = {{"th", "does not split"},
+                 {"t q", "not in the vocabulary"},
+                 {" t", "does not split"},
+                 {"t h", "occurs twice"}};
     for (int32_t i = 0; i < COUNT_OF(cases); i++) {
         GgufWriter w = {0};
         toy_gguf_bytes(&w, "gpt-2");
@@ -194,14 +296,17 @@ Test(token_reject, each_failing_allocation_of_a_load_is_reported)
             bool reached = heap.fail_at <= 0;
             heap.fail_at = 0;
             if (!reached) break;
-            // The one that may fail unnoticed is for the pattern's machine code, without which it is interpreted.
-            cr_assert(st == KILN_ERR_NOMEM || st == KILN_OK, "allocation %lld of vocabulary %d gave %d", (long long)fail_at, k, st);
+            // The one that may fail unnoticed is for the pattern's machine code, without which it
+            // is interpreted.
+            cr_assert(st == KILN_ERR_NOMEM || st == KILN_OK,
+                      "allocation %lld of vocabulary %d gave %d", (long long)fail_at, k, st);
             cr_assert_eq(heap.n_live, 0);
             n_failed++;
             n_unnoticed += st == KILN_OK;
         }
         cr_expect_gt(n_failed, 1);
-        cr_expect(k ? n_unnoticed < n_failed : n_unnoticed == 0, "%d of %d went unnoticed", n_unnoticed, n_failed);
+        cr_expect(k ? n_unnoticed < n_failed : n_unnoticed == 0, "%d of %d went unnoticed",
+                  n_unnoticed, n_failed);
         strbuf_free(&text[k]);
     }
 }
@@ -210,9 +315,11 @@ Test(token_reject, a_tokenizer_json_cut_anywhere)
 {
     StrBuf text = {0};
     toy_bytes_json(&text);
-    while (text.data[text.len - 1] == '\n') text.len--;
+    while (text.data[text.len - 1] == '\n')
+        text.len--;
     for (size_t n = 0; n < text.len; n += n < 400 ? 1 : 7) {
-        char *copy = heap_alloc(&heap, n ? n : 1, 1); // exactly n bytes, so that reading past them is seen
+        char *copy =
+            heap_alloc(&heap, n ? n : 1, 1); // exactly n bytes, so that reading past them is seen
         memcpy(copy, text.data, n);
         diag_reset(&diag);
         cr_expect_eq(open_json((Str){copy, n}), KILN_ERR_INPUT, "cut at %zu", n);

@@ -1,4 +1,5 @@
-// tests/runtime/token/test_tokenizer.c - what an encoder and a decoder promise, on vocabularies small enough to read.
+// tests/runtime/token/test_tokenizer.c - what an encoder and a decoder promise, on vocabularies
+// small enough to read.
 #include "runtime/token/tokenizer.h"
 
 #include <criterion/criterion.h>
@@ -19,7 +20,8 @@ static Tokenizer *by_score(void)
     Tokenizer *tok = NULL;
     toy_gguf_tokenizer(&w);
     gw_finish(&w, &bytes);
-    cr_assert_eq(gguf_read((Str){bytes.data, bytes.len}, "toy.gguf", &heap, &g, &diag), KILN_OK, "%s", diag_first(&diag));
+    cr_assert_eq(gguf_read((Str){bytes.data, bytes.len}, "toy.gguf", &heap, &g, &diag), KILN_OK,
+                 "%s", diag_first(&diag));
     cr_assert_eq(tokenizer_from_gguf(g, &heap, &tok, &diag), KILN_OK, "%s", diag_first(&diag));
     gguf_close(g);
     strbuf_free(&bytes);
@@ -31,22 +33,27 @@ static Tokenizer *from_json(void (*write)(StrBuf *))
     StrBuf text = {0};
     Tokenizer *tok = NULL;
     write(&text);
-    HfTokenizerFiles files = {.tokenizer = {text.data, text.len}, .path = "tokenizer.json", .bos = -1};
+    HfTokenizerFiles files = {
+        .tokenizer = {text.data, text.len}, .path = "tokenizer.json", .bos = -1};
     cr_assert_eq(tokenizer_from_hf(&files, &heap, &tok, &diag), KILN_OK, "%s", diag_first(&diag));
     strbuf_free(&text);
     return tok;
 }
 
-static void expect_ids(const Tokenizer *tok, Str text, uint32_t flags, const int32_t *want, int32_t n)
+static void expect_ids(const Tokenizer *tok, Str text, uint32_t flags, const int32_t *want,
+                       int32_t n)
 {
     TokenIds ids = {0};
-    cr_assert_eq(tokenizer_encode(tok, text, flags, &arena, &ids, &diag), KILN_OK, "%s", diag_first(&diag));
+    cr_assert_eq(tokenizer_encode(tok, text, flags, &arena, &ids, &diag), KILN_OK, "%s",
+                 diag_first(&diag));
     cr_expect_eq(ids.len, n, "\"%.*s\": %d ids, expected %d", STR_ARG(text), ids.len, n);
     for (int32_t i = 0; i < MIN(n, ids.len); i++)
-        cr_expect_eq(ids.data[i], want[i], "\"%.*s\": id %d is %d, expected %d", STR_ARG(text), i, ids.data[i], want[i]);
+        cr_expect_eq(ids.data[i], want[i], "\"%.*s\": id %d is %d, expected %d", STR_ARG(text), i,
+                     ids.data[i], want[i]);
 }
-#define EXPECT_IDS(tok, text, flags, ...) \
-    expect_ids(tok, STR(text), flags, (int32_t[]){__VA_ARGS__}, (int32_t)(sizeof((int32_t[]){__VA_ARGS__}) / 4))
+#define EXPECT_IDS(tok, text, flags, ...)                                                          \
+    expect_ids(tok, STR(text), flags, (int32_t[]){__VA_ARGS__},                                    \
+               (int32_t)(sizeof((int32_t[]){__VA_ARGS__}) / 4))
 
 // "the and": ▁the 270, ▁ 259, and 269
 Test(tokenizer, scores_and_merges_of_one_vocabulary_agree)
@@ -108,21 +115,28 @@ Test(tokenizer, bytes_that_are_no_text_are_replaced_or_kept_as_bytes)
 
 Test(tokenizer, random_valid_text_comes_back_from_its_ids)
 {
-    static const char *const parts[] = {"the", " ", "  ", "and", "\n", "x", "\xC3\xA9", "\xE4\xB8\xAD", "\xF0\x9F\x98\x80", "<s>", "\t", "0"};
+    static const char *const parts[] = {
+        "the", " ",  "  ", "and", "\n", "x", "\xC3\xA9", "\xE4\xB8\xAD", "\xF0\x9F\x98\x80",
+        "<s>", "\t", "0"};
     Tokenizer *tok[] = {by_score(), from_json(toy_tokenizer_json), from_json(toy_bytes_json)};
     Random random = {11};
     for (int32_t round = 0; round < 3000; round++) {
         const Tokenizer *t = tok[round % 3];
         StrBuf text = {0}, out = {0};
         TokenIds ids = {0};
-        for (int32_t k = 0; k < 12; k++) strbuf_puts(&text, parts[random_below(&random, COUNT_OF(parts))]);
-        cr_assert_eq(tokenizer_encode(t, (Str){text.data, text.len}, ENCODE_PLAIN, &arena, &ids, &diag), KILN_OK);
+        for (int32_t k = 0; k < 12; k++)
+            strbuf_puts(&text, parts[random_below(&random, COUNT_OF(parts))]);
+        cr_assert_eq(
+            tokenizer_encode(t, (Str){text.data, text.len}, ENCODE_PLAIN, &arena, &ids, &diag),
+            KILN_OK);
         tokenizer_decode(t, ids.data, ids.len, true, &out);
-        cr_assert(out.len == text.len && memcmp(out.data, text.data, out.len) == 0, "round %d: \"%s\" became \"%s\"", round, text.data, out.data);
+        cr_assert(out.len == text.len && memcmp(out.data, text.data, out.len) == 0,
+                  "round %d: \"%s\" became \"%s\"", round, text.data, out.data);
         strbuf_free(&text);
         strbuf_free(&out);
     }
-    for (int32_t i = 0; i < 3; i++) tokenizer_close(tok[i]);
+    for (int32_t i = 0; i < 3; i++)
+        tokenizer_close(tok[i]);
 }
 
 Test(tokenizer, a_stream_puts_out_whole_characters_only)
@@ -139,11 +153,13 @@ Test(tokenizer, a_stream_puts_out_whole_characters_only)
     cr_expect_str_eq(out.data, "\xF0\x9F\x98\x80");
     token_stream_push(&s, 0xC3, &out); // cannot become a character any more
     token_stream_push(&s, 'e', &out);
-    cr_expect_str_eq(out.data, "\xF0\x9F\x98\x80\xEF\xBF\xBD" "e");
+    cr_expect_str_eq(out.data, "\xF0\x9F\x98\x80\xEF\xBF\xBD"
+                               "e");
     token_stream_push(&s, 0xE2, &out);
     token_stream_push(&s, 0x96, &out);
     token_stream_finish(&s, &out);
-    cr_expect_str_eq(out.data, "\xF0\x9F\x98\x80\xEF\xBF\xBD" "e\xEF\xBF\xBD");
+    cr_expect_str_eq(out.data, "\xF0\x9F\x98\x80\xEF\xBF\xBD"
+                               "e\xEF\xBF\xBD");
     token_stream_push(&s, 123456789, &out);
     token_stream_push(&s, -1, &out);
     cr_expect_eq(out.len, 11);
@@ -161,13 +177,18 @@ Test(tokenizer, a_stream_of_random_bytes_is_valid_text_all_along)
         StrBuf out = {0};
         token_stream_init(&s, tok, true);
         for (int32_t k = 0; k < 12; k++) {
-            static const uint8_t likely[] = {0xE4, 0xB8, 0xAD, 0xF0, 0x9F, 0x98, 0x80, 'a', 0xED, 0xC3};
-            token_stream_push(&s, random_below(&random, 4) ? likely[random_below(&random, 10)] : (int32_t)random_below(&random, 256), &out);
+            static const uint8_t likely[] = {0xE4, 0xB8, 0xAD, 0xF0, 0x9F,
+                                             0x98, 0x80, 'a',  0xED, 0xC3};
+            token_stream_push(&s,
+                              random_below(&random, 4) ? likely[random_below(&random, 10)]
+                                                       : (int32_t)random_below(&random, 256),
+                              &out);
             cr_assert_leq(s.n_pending, 3);
         }
         token_stream_finish(&s, &out);
         int32_t len;
-        for (size_t i = 0; i < out.len; i += (size_t)len) cr_assert_neq(utf8_next(out.data + i, out.len - i, &len), UTF8_BAD, "round %d", round);
+        for (size_t i = 0; i < out.len; i += (size_t)len)
+            cr_assert_neq(utf8_next(out.data + i, out.len - i, &len), UTF8_BAD, "round %d", round);
         strbuf_free(&out);
     }
     tokenizer_close(tok);
@@ -195,14 +216,18 @@ Test(tokenizer, a_megabyte_without_blanks_takes_no_seconds)
         for (int32_t u = 0; u < 4; u++) {
             StrBuf text = {0};
             TokenIds ids = {0};
-            while (text.len < N) strbuf_puts(&text, unit[u]);
+            while (text.len < N)
+                strbuf_puts(&text, unit[u]);
             clock_t begin = clock();
-            cr_expect_eq(tokenizer_encode(tok[i], (Str){text.data, text.len}, ENCODE_PLAIN, &arena, &ids, &diag), KILN_OK);
+            cr_expect_eq(tokenizer_encode(tok[i], (Str){text.data, text.len}, ENCODE_PLAIN, &arena,
+                                          &ids, &diag),
+                         KILN_OK);
             double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
             cr_expect_lt(seconds, 10, "tokenizer %d, unit \"%s\": %.1f s", i, unit[u], seconds);
             strbuf_free(&text);
         }
-    for (int32_t i = 0; i < 3; i++) tokenizer_close(tok[i]);
+    for (int32_t i = 0; i < 3; i++)
+        tokenizer_close(tok[i]);
 }
 
 Test(tokenizer, a_run_of_combining_marks_does_not_hang_the_normaliser)
@@ -211,9 +236,12 @@ Test(tokenizer, a_run_of_combining_marks_does_not_hang_the_normaliser)
     StrBuf text = {0};
     TokenIds ids = {0};
     strbuf_puts(&text, "a");
-    for (int32_t i = 0; i < 200000; i++) strbuf_puts(&text, i % 2 ? "\xCC\xA7" : "\xCC\x81"); // classes 202 and 230, ill ordered
+    for (int32_t i = 0; i < 200000; i++)
+        strbuf_puts(&text, i % 2 ? "\xCC\xA7" : "\xCC\x81"); // classes 202 and 230, ill ordered
     clock_t begin = clock();
-    cr_expect_eq(tokenizer_encode(tok, (Str){text.data, text.len}, ENCODE_PLAIN, &arena, &ids, &diag), KILN_OK);
+    cr_expect_eq(
+        tokenizer_encode(tok, (Str){text.data, text.len}, ENCODE_PLAIN, &arena, &ids, &diag),
+        KILN_OK);
     cr_expect_lt((double)(clock() - begin) / CLOCKS_PER_SEC, 10);
     strbuf_free(&text);
     tokenizer_close(tok);
@@ -225,7 +253,9 @@ Test(tokenizer, a_text_above_the_limit_is_refused)
     TokenIds ids = {0};
     char *text = heap_alloc(&heap, TOKENIZER_TEXT_MAX + 1, 1);
     memset(text, 't', TOKENIZER_TEXT_MAX + 1);
-    cr_expect_eq(tokenizer_encode(tok, (Str){text, TOKENIZER_TEXT_MAX + 1}, ENCODE_PLAIN, &arena, &ids, &diag), KILN_ERR_LIMIT);
+    cr_expect_eq(tokenizer_encode(tok, (Str){text, TOKENIZER_TEXT_MAX + 1}, ENCODE_PLAIN, &arena,
+                                  &ids, &diag),
+                 KILN_ERR_LIMIT);
     cr_expect(strstr(diag_first(&diag), "expected at most") != NULL, "%s", diag_first(&diag));
     heap_free(&heap, text);
     tokenizer_close(tok);
@@ -235,13 +265,15 @@ Test(tokenizer, each_failing_allocation_of_an_encoding_is_reported)
 {
     Tokenizer *tok[] = {by_score(), from_json(toy_bytes_json)};
     StrBuf text = {0};
-    for (int32_t i = 0; i < 300; i++) strbuf_puts(&text, "the end \xC3\xA9 ");
+    for (int32_t i = 0; i < 300; i++)
+        strbuf_puts(&text, "the end \xC3\xA9 ");
     for (int32_t k = 0; k < 2; k++) {
         int32_t n_failed = 0;
         for (int64_t fail_at = 1;; fail_at++) {
             TokenIds ids = {0};
             heap.fail_at = fail_at;
-            KilnStatus st = tokenizer_encode(tok[k], (Str){text.data, text.len}, ENCODE_PLAIN, &arena, &ids, &diag);
+            KilnStatus st = tokenizer_encode(tok[k], (Str){text.data, text.len}, ENCODE_PLAIN,
+                                             &arena, &ids, &diag);
             bool reached = heap.fail_at <= 0;
             heap.fail_at = 0;
             if (!reached) break;

@@ -49,17 +49,21 @@ static void open_vocab(Case *c, const char *name)
 static void expect_ids(Case *c, Str text, const int32_t *want, int32_t n, uint32_t flags)
 {
     TokenIds ids = {0};
-    cr_assert_eq(tokenizer_encode(c->tok, text, flags, &c->arena, &ids, &c->diag), KILN_OK, "%s", diag_first(&c->diag));
+    cr_assert_eq(tokenizer_encode(c->tok, text, flags, &c->arena, &ids, &c->diag), KILN_OK, "%s",
+                 diag_first(&c->diag));
     bool same = ids.len == n;
-    for (int32_t i = 0; i < n && same; i++) same = ids.data[i] == want[i];
+    for (int32_t i = 0; i < n && same; i++)
+        same = ids.data[i] == want[i];
     if (same) return;
     StrBuf show = {0};
     strbuf_puts(&show, "text \"");
     strbuf_json(&show, text.data, text.len);
     strbuf_puts(&show, "\": found");
-    for (int32_t i = 0; i < ids.len; i++) strbuf_printf(&show, " %d", ids.data[i]);
+    for (int32_t i = 0; i < ids.len; i++)
+        strbuf_printf(&show, " %d", ids.data[i]);
     strbuf_puts(&show, ", expected");
-    for (int32_t i = 0; i < n; i++) strbuf_printf(&show, " %d", want[i]);
+    for (int32_t i = 0; i < n; i++)
+        strbuf_printf(&show, " %d", want[i]);
     cr_expect(false, "%s", show.data);
     strbuf_free(&show);
 }
@@ -121,8 +125,9 @@ Test(token_vectors, qwen_2_normalises_and_finds_special_tokens_as_recorded)
     StrBuf text = shared_text("tokenizers/qwen2-ids.json");
     open_vocab(&c, "tokenizers/qwen2");
     JsonDoc doc;
-    cr_assert_eq(jsondoc_read((Str){text.data, text.len}, "qwen2-ids.json", JSON_STRICT, heap_default(), &doc, &c.diag), KILN_OK,
-                 "%s", diag_first(&c.diag));
+    cr_assert_eq(jsondoc_read((Str){text.data, text.len}, "qwen2-ids.json", JSON_STRICT,
+                              heap_default(), &doc, &c.diag),
+                 KILN_OK, "%s", diag_first(&c.diag));
     for (int32_t i = 0; i < jval_len(doc.root); i++) {
         const JsonValue *item = jval_at(doc.root, i), *ids = jval_get(item, "ids");
         VEC(int32_t) want = {0};
@@ -131,7 +136,8 @@ Test(token_vectors, qwen_2_normalises_and_finds_special_tokens_as_recorded)
             cr_assert(jval_as_int(jval_at(ids, k), &id));
             vec_push(&c.arena, &want, (int32_t)id);
         }
-        expect_ids(&c, jval_text(jval_get(item, "text")), want.data, want.len, ENCODE_PARSE_SPECIAL);
+        expect_ids(&c, jval_text(jval_get(item, "text")), want.data, want.len,
+                   ENCODE_PARSE_SPECIAL);
     }
     cr_expect_geq(jval_len(doc.root), 277);
     jsondoc_close(&doc);
@@ -142,17 +148,20 @@ Test(token_vectors, qwen_2_normalises_and_finds_special_tokens_as_recorded)
 // Valid UTF-8 in normal form C comes back byte for byte from every vocabulary that has all bytes.
 Test(token_vectors, decoding_undoes_encoding)
 {
-    static const char *const vocabs[] = {"tokenizers/phi-3-vocab.gguf", "tokenizers/gpt-2-vocab.gguf", "tokenizers/qwen2"};
+    static const char *const vocabs[] = {"tokenizers/phi-3-vocab.gguf",
+                                         "tokenizers/gpt-2-vocab.gguf", "tokenizers/qwen2"};
     StrBuf texts = shared_text("tokenizers/vectors.inp");
     for (int32_t v = 0; v < COUNT_OF(vocabs); v++) {
         Case c = {0};
         open_vocab(&c, vocabs[v]);
         TokenIds ids = {0};
         StrBuf out = {0};
-        cr_assert_eq(tokenizer_encode(c.tok, (Str){texts.data, texts.len}, ENCODE_PLAIN, &c.arena, &ids, &c.diag), KILN_OK);
+        cr_assert_eq(tokenizer_encode(c.tok, (Str){texts.data, texts.len}, ENCODE_PLAIN, &c.arena,
+                                      &ids, &c.diag),
+                     KILN_OK);
         tokenizer_decode(c.tok, ids.data, ids.len, true, &out);
-        cr_expect(out.len == texts.len && memcmp(out.data, texts.data, out.len) == 0, "%s: %zu bytes became %zu", vocabs[v],
-                  texts.len, out.len);
+        cr_expect(out.len == texts.len && memcmp(out.data, texts.data, out.len) == 0,
+                  "%s: %zu bytes became %zu", vocabs[v], texts.len, out.len);
         strbuf_free(&out);
         down(&c);
     }
@@ -168,16 +177,21 @@ Test(token_vectors, stories260K_gives_the_same_ids_from_gguf_and_from_json)
     cr_expect_eq(tokenizer_n_ids(a.tok), tokenizer_n_ids(b.tok));
     for (int32_t id = 0; id < tokenizer_n_ids(a.tok); id++) {
         cr_expect(str_eq(tokenizer_text(a.tok, id), tokenizer_text(b.tok, id)), "text of %d", id);
-        cr_expect(str_eq(tokenizer_piece(a.tok, id), tokenizer_piece(b.tok, id)), "print of %d", id);
+        cr_expect(str_eq(tokenizer_piece(a.tok, id), tokenizer_piece(b.tok, id)), "print of %d",
+                  id);
         cr_expect_eq(tokenizer_kind(a.tok, id), tokenizer_kind(b.tok, id), "kind of %d", id);
     }
     StrBuf texts = shared_text("tokenizers/vectors.inp");
     for (size_t begin = 0; begin < texts.len; begin += 7) {
         Str text = {texts.data + begin, MIN((size_t)90, texts.len - begin)};
-        while (text.len && ((uint8_t)text.data[0] & 0xC0) == 0x80) text.data++, text.len--; // whole characters
-        while (text.data + text.len < texts.data + texts.len && ((uint8_t)text.data[text.len] & 0xC0) == 0x80) text.len++;
+        while (text.len && ((uint8_t)text.data[0] & 0xC0) == 0x80)
+            text.data++, text.len--; // whole characters
+        while (text.data + text.len < texts.data + texts.len &&
+               ((uint8_t)text.data[text.len] & 0xC0) == 0x80)
+            text.len++;
         TokenIds want = {0};
-        cr_assert_eq(tokenizer_encode(b.tok, text, ENCODE_ADD_SPECIAL, &b.arena, &want, &b.diag), KILN_OK);
+        cr_assert_eq(tokenizer_encode(b.tok, text, ENCODE_ADD_SPECIAL, &b.arena, &want, &b.diag),
+                     KILN_OK);
         expect_ids(&a, text, want.data, want.len, ENCODE_ADD_SPECIAL);
     }
     strbuf_free(&texts);
@@ -191,7 +205,9 @@ Test(token_vectors, stories260K_gives_the_recorded_prompt_ids)
     Case c = {0};
     open_vocab(&c, "stories260K/gguf/stories260K-q8_0.gguf");
     JsonDoc doc;
-    cr_assert_eq(jsondoc_read((Str){text.data, text.len}, "expected.json", JSON_STRICT, heap_default(), &doc, NULL), KILN_OK);
+    cr_assert_eq(jsondoc_read((Str){text.data, text.len}, "expected.json", JSON_STRICT,
+                              heap_default(), &doc, NULL),
+                 KILN_OK);
     const JsonValue *cases = jval_get(doc.root, "cases");
     int32_t n_checked = 0;
     for (int32_t i = 0; i < jval_len(cases); i++) {
@@ -203,7 +219,8 @@ Test(token_vectors, stories260K_gives_the_recorded_prompt_ids)
             cr_assert(jval_as_int(jval_at(ids, k), &id));
             vec_push(&c.arena, &want, (int32_t)id);
         }
-        expect_ids(&c, jval_text(jval_get(item, "prompt")), want.data, want.len, ENCODE_ADD_SPECIAL);
+        expect_ids(&c, jval_text(jval_get(item, "prompt")), want.data, want.len,
+                   ENCODE_ADD_SPECIAL);
         n_checked++;
     }
     cr_expect_gt(n_checked, 0, "no prompts in expected.json");
