@@ -34,19 +34,34 @@ static bool coeff_same_factors(const Coeff *a, const Coeff *b)
     return a->factor[0] == b->factor[0] && a->factor[1] == b->factor[1];
 }
 
-static LLVMValueRef offset_add(Cx *cx, LLVMValueRef sum, LLVMValueRef x)
+/// An address under construction: outer loops' parts first, so that inner loops add as little as possible, and the
+/// constant last, where it becomes part of the instruction.
+typedef struct Cursor {
+    LLVMValueRef at;
+    int32_t depth;
+    int64_t constant;
+} Cursor;
+
+static void advance(Cx *cx, Cursor *p, LLVMValueRef offset, int32_t depth)
 {
-    if (is_zero(x)) return sum;
-    return is_zero(sum) ? x : LLVMBuildAdd(cx->b, sum, x, "");
+    if (LLVMIsAConstantInt(offset)) {
+        p->constant += LLVMConstIntGetSExtValue(offset);
+        return;
+    }
+    p->depth = MAX(p->depth, depth);
+    at_depth(cx, p->depth);
+    p->at = LLVMBuildGEP2(cx->b, cx->i8, p->at, &offset, 1, "");
 }
 
-typedef struct Sum {
-    LLVMValueRef v;
-    int32_t depth;
-} Sum;
+static LLVMValueRef cursor_end(Cx *cx, const Cursor *p)
+{
+    at_depth(cx, p->depth);
+    LLVMValueRef k = const_i64(cx, p->constant);
+    return p->constant ? LLVMBuildGEP2(cx->b, cx->i8, p->at, &k, 1, "") : p->at;
+}
 
 /// Adds what the loop bits of `f` contribute: runs of bits whose coefficients double are one multiplication.
-static void add_field(Cx *cx, const Field *f, const Coeff *coeff, Sum *sum)
+static void add_field(Cx *cx, const Field *f, const Coeff *coeff, Cursor *p)
 {
     for (int32_t from = 0, n; from < f->width; from += n) {
         const Coeff *first = &coeff[f->at + from];
@@ -66,9 +81,7 @@ static void add_field(Cx *cx, const Field *f, const Coeff *coeff, Sum *sum)
             if (f->lo + from) v = LLVMBuildLShr(cx->b, v, const_i64(cx, f->lo + from), "");
             v = LLVMBuildAnd(cx->b, v, const_i64(cx, ((int64_t)1 << n) - 1), "");
         }
-        v = LLVMBuildMul(cx->b, v, stride, "");
-        sum->v = offset_add(cx, sum->v, v);
-        sum->depth = MAX(sum->depth, f->depth);
+        advance(cx, p, LLVMBuildMul(cx->b, v, stride, ""), f->depth);
     }
 }
 
@@ -100,23 +113,19 @@ Place place_of_pointer(Cx *cx, Value *pointer, const Chunk *c)
     }
     Chunk base = chunk_bits(c, a->slow);
     Ev e = eval(cx, pointer, &base);
-    Sum sum = {const_i64(cx, 0), 0};
-    for (uint32_t left = c->fixed & ~a->slow; left; left &= left - 1) {
-        LLVMValueRef k = coeff_value(cx, &a->coeff[__builtin_ctz(left)]);
-        at_depth(cx, 0);
-        sum.v = offset_add(cx, sum.v, k);
-    }
+    Cursor at = {e.v, e.depth, 0};
+    for (uint32_t left = c->fixed & ~a->slow; left; left &= left - 1)
+        advance(cx, &at, coeff_value(cx, &a->coeff[__builtin_ctz(left)]), 0);
     for (int32_t d = 0; d <= cx->depth; d++)
         for (int32_t i = 0; i < c->n_fields; i++)
-            if (c->fields[i].depth == d) add_field(cx, &c->fields[i], a->coeff, &sum);
-    p.depth = MAX(sum.depth, e.depth);
+            if (c->fields[i].depth == d) add_field(cx, &c->fields[i], a->coeff, &at);
     for (int32_t j = 0; j < c->log_w; j++) {
         const Coeff *k = &a->coeff[c->lane[j]];
         p.step[j] = coeff_value(cx, k);
         if (p.n_contiguous == j && coeff_is_const(k) && k->scale == size << j) p.n_contiguous = j + 1;
     }
-    at_depth(cx, p.depth);
-    p.base = is_zero(sum.v) ? e.v : LLVMBuildGEP2(cx->b, cx->i8, e.v, &sum.v, 1, "");
+    p.depth = at.depth;
+    p.base = cursor_end(cx, &at);
     return p;
 }
 
@@ -126,17 +135,16 @@ Place place_of_held(Cx *cx, const Held *h, const Type *tile, const Chunk *c)
     int64_t size = type_element_bytes(tile);
     Coeff coeff[MAX_BITS] = {0};
     for (int32_t b = 0; b < MAX_BITS; b++) coeff[b].scale = size << b;
-    Sum sum = {const_i64(cx, (int64_t)c->fixed * size), 0};
+    Cursor at = {h->base, 0, (int64_t)c->fixed * size};
     for (int32_t d = 0; d <= cx->depth; d++)
         for (int32_t i = 0; i < c->n_fields; i++)
-            if (c->fields[i].depth == d) add_field(cx, &c->fields[i], coeff, &sum);
-    p.depth = sum.depth;
+            if (c->fields[i].depth == d) add_field(cx, &c->fields[i], coeff, &at);
     for (int32_t j = 0; j < c->log_w; j++) {
         p.step[j] = const_i64(cx, size << c->lane[j]);
         if (p.n_contiguous == j && c->lane[j] == j) p.n_contiguous = j + 1;
     }
-    at_depth(cx, p.depth);
-    p.base = is_zero(sum.v) ? h->base : LLVMBuildGEP2(cx->b, cx->i8, h->base, &sum.v, 1, "");
+    p.depth = at.depth;
+    p.base = cursor_end(cx, &at);
     return p;
 }
 
