@@ -6,7 +6,7 @@
 //   log, log2  x = 2^k (1 + f), s = f / (2 + f), odd polynomial in s           < 1 ulp
 //   sin, cos   x - n pi/2 in f64, Payne and Hanek past 2^28                    0.51 ulp
 //   erf, tanh  polynomial near 0, 1 - exp elsewhere                            < 2 ulp
-//   rsqrt      1 / sqrt(x), one correction by the exact residuals              < 1 ulp
+//   rsqrt      1 / sqrt(x), one compensated Newton step                       < 1 ulp
 //
 // Results below the normal range may be flushed to zero (tile-language.md 6.4). A level without fused
 // multiply-add computes f32 functions in f64 and rounds once. f64 functions stay within 2 ulp.
@@ -532,11 +532,12 @@ V math_rsqrt(Cx *cx, V x)
     if (goes_wide(cx, x)) return narrow(cx, math_rsqrt(cx, widen(cx, x)));
     V one = real(x, 1.0), s = sqrt_of(cx, x), y = divide(cx, one, s);
     if (!(cx->isa->facts & ISA_FMA)) return y; // f64: 1.5 ulp at most
-    V minus = neg(cx, s);
-    V root_left = mul_add(cx, minus, s, x), quotient_left = mul_add(cx, minus, y, one);
-    V half = mul(cx, mul(cx, real(x, -0.5), root_left), mul(cx, y, y));
-    V better = mul_add(cx, y, add(cx, quotient_left, half), y);
-    return sel(cx, fcmp(cx, LLVMRealORD, better, better), better, y); // 0 and infinity have no residuals
+    // 1 - x y^2 with x y in two parts, then one Newton step
+    V t = mul(cx, x, y), t_low = mul_add(cx, x, y, neg(cx, t));
+    V left = mul_add(cx, neg(cx, t), y, one);
+    left = mul_add(cx, neg(cx, t_low), y, left);
+    V better = mul_add(cx, mul(cx, real(x, 0.5), y), left, y);
+    return sel(cx, fcmp(cx, LLVMRealORD, better, better), better, y); // 0 and infinity have no residual
 }
 
 // ---- remainder --------------------------------------------------------------------------------------------
