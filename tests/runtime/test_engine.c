@@ -209,7 +209,7 @@ static void check_traffic(Setup *s, uint64_t seed, int32_t n, int32_t most)
     cr_expect_eq(kv_used_pages(engine_kv(s->engine)), 0);
 }
 
-Test(engine, writes_what_the_model_says_for_any_mix_of_requests, .timeout = 120)
+Test(engine, writes_what_the_model_says_for_any_mix_of_requests)
 {
     for (int32_t slots = 1; slots <= 6; slots += 2)
         for (uint64_t seed = 0; seed < 6; seed++) {
@@ -227,7 +227,7 @@ Test(engine, writes_what_the_model_says_for_any_mix_of_requests, .timeout = 120)
         }
 }
 
-Test(engine, loses_no_request_when_pages_run_out, .timeout = 120)
+Test(engine, loses_no_request_when_pages_run_out)
 {
     int64_t preemptions = 0;
     for (uint64_t seed = 0; seed < 8; seed++) {

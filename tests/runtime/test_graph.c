@@ -82,7 +82,7 @@ static void check_random(Bench *bench, Kernel *k, uint64_t seed, bool shared_are
     for (int32_t i = 0; i < 4; i++) device_free(bench->dev, mem[i]);
 }
 
-Test(graph, computes_what_one_launch_after_another_does, .timeout = 60)
+Test(graph, computes_what_one_launch_after_another_does)
 {
     Bench b = bench_open(2);
     Kernel *k = bench_kernel(&b, "mix", mix, 4, mix_params);

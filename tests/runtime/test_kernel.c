@@ -98,7 +98,7 @@ static void check_kernel(Place *p)
     arena_reset(&d.arena);
 }
 
-Test(kernel, is_compiled_once_and_found_again, .timeout = 60)
+Test(kernel, is_compiled_once_and_found_again)
 {
     Place p;
     fresh_dir(&p);
@@ -136,7 +136,7 @@ static void damage(const char *path)
     strbuf_free(&b);
 }
 
-Test(kernel, that_is_damaged_on_disk_is_compiled_again, .timeout = 120)
+Test(kernel, that_is_damaged_on_disk_is_compiled_again)
 {
     Place p;
     fresh_dir(&p);
@@ -159,7 +159,7 @@ Test(kernel, that_is_damaged_on_disk_is_compiled_again, .timeout = 120)
     remove_dir(&p);
 }
 
-Test(kernel, is_not_read_from_a_folder_that_others_may_enter, .timeout = 60)
+Test(kernel, is_not_read_from_a_folder_that_others_may_enter)
 {
     Place p;
     fresh_dir(&p);
@@ -180,7 +180,7 @@ Test(kernel, is_not_read_from_a_folder_that_others_may_enter, .timeout = 60)
     remove_dir(&p);
 }
 
-Test(kernel, makes_room_in_a_folder_that_is_full, .timeout = 60)
+Test(kernel, makes_room_in_a_folder_that_is_full)
 {
     Place p;
     fresh_dir(&p);
@@ -200,7 +200,7 @@ Test(kernel, makes_room_in_a_folder_that_is_full, .timeout = 60)
     remove_dir(&p);
 }
 
-Test(kernel, may_be_compiled_by_several_processes_at_once, .timeout = 60)
+Test(kernel, may_be_compiled_by_several_processes_at_once)
 {
     Place p;
     fresh_dir(&p);

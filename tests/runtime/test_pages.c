@@ -121,7 +121,7 @@ static void traffic(World *w, int32_t step)
     cr_assert(kv_check(w->pool), "step %d: counts or chains are wrong", step);
 }
 
-Test(pages, answer_random_traffic_as_flat_arrays_do, .timeout = 120)
+Test(pages, answer_random_traffic_as_flat_arrays_do)
 {
     for (int32_t page_len = 1; page_len <= 16; page_len *= 4) {
         World w = {.dev = open_cpu(), .random = {(uint64_t)page_len}};

@@ -12,7 +12,7 @@ static Pool *pool_of(int32_t n_threads, int32_t spin_us)
     return p;
 }
 
-Test(pool, runs_every_task_once, .timeout = 60)
+Test(pool, runs_every_task_once)
 {
     static Tally t;
     for (int32_t n_threads = 1; n_threads <= 6; n_threads++) {
@@ -29,7 +29,7 @@ Test(pool, runs_every_task_once, .timeout = 60)
 }
 
 // Short jobs one after another: a worker that wakes for job j often finds job j + 1 or j + 9 set up.
-Test(pool, gives_no_task_to_a_late_worker, .timeout = 60)
+Test(pool, gives_no_task_to_a_late_worker)
 {
     static Tally even, odd;
     even.slow_task = odd.slow_task = -1;
@@ -41,7 +41,7 @@ Test(pool, gives_no_task_to_a_late_worker, .timeout = 60)
     pool_close(p);
 }
 
-Test(pool, steals_from_a_thread_that_is_held_up, .timeout = 20)
+Test(pool, steals_from_a_thread_that_is_held_up)
 {
     static Tally t;
     Pool *p = pool_of(2, 0);
