@@ -155,7 +155,12 @@ static const char *written_spec(const Settings *s, const char *func, Arena *aren
 
 static KilnStatus collect(Job *j, const char *func, int32_t *n, Card **cards)
 {
-    if (!j->s->sig) return source_cards(j->source, func, j->arena, n, cards, j->diag);
+    if (!j->s->sig) {
+        KilnStatus st = source_cards(j->source, func, j->arena, n, cards, j->diag);
+        if (st != KILN_OK || *n) return st;
+        if (!source_n_kernels(j->source)) return fail(j->diag, KILN_ERR_INPUT, "K110", "%s: has no @triton.jit kernel", source_path(j->source));
+        return source_cards(j->source, source_kernel(j->source, 0), j->arena, n, cards, j->diag); // says how to write one
+    }
     if (!func && source_n_kernels(j->source) == 1) func = source_kernel(j->source, 0);
     if (!func) return fail(j->diag, KILN_ERR_INPUT, "", "--sig needs one kernel: name it as FILE:FUNC");
     *n = 1;

@@ -84,10 +84,18 @@ static const Option *find_option(const char *word, size_t len)
 
 static KilnStatus unknown(const char *word, size_t len, Arena *arena, Diag *diag)
 {
-    const char *names[COUNT_OF(options)];
+    enum { MOST = 4 }; // names of one option
+    const char *names[COUNT_OF(options) * MOST];
+    int32_t n = 0;
     for (int32_t i = 0; i < COUNT_OF(options); i++)
-        names[i] = arena_strndup(arena, options[i].names, strcspn(options[i].names, " "));
-    const char *near = str_nearest((Str){word, len}, names, COUNT_OF(options));
+        for (const char *at = options[i].names; *at && n < COUNT_OF(names); at += strspn(at, " ")) {
+            size_t size = strcspn(at, " ");
+            names[n++] = arena_strndup(arena, at, size);
+            at += size;
+        }
+    const char *near = str_nearest((Str){word, len}, names, n);
+    const Option *meant = near ? find_option(near, strlen(near)) : NULL; // an alias stands for its long flag
+    if (meant) near = arena_strndup(arena, meant->names, strcspn(meant->names, " "));
     if (near) return fail(diag, KILN_ERR_INPUT, "", "unknown option %.*s (did you mean %s?)", (int)len, word, near);
     return fail(diag, KILN_ERR_INPUT, "", "unknown option %.*s", (int)len, word);
 }

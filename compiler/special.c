@@ -205,6 +205,22 @@ static KilnStatus fill_in(Reading *r, const JitFunc *f, Spec *spec, const bool *
     return KILN_OK;
 }
 
+static bool wants_constexpr(const Reading *r, const Node *param)
+{
+    return param->a && str_is(source_path_of(r->source, r->arena, param->a), "tl.constexpr");
+}
+
+/// A type without a name belongs to the next run-time parameter: `f(*f32:16, i32, BLOCK=128)`.
+/// @return its index, or params->len when `piece` is no bare type
+static int32_t positional(const Reading *r, const NodeList *params, const bool *given, Str piece)
+{
+    SpecParam type;
+    if (memchr(piece.data, '=', piece.len) || !read_type(special_trim(piece), &type)) return params->len;
+    int32_t i = 0;
+    while (i < params->len && (given[i] || wants_constexpr(r, params->data[i]))) i++;
+    return i;
+}
+
 static KilnStatus read_params(Reading *r, const JitFunc *f, Str inside, Spec *out)
 {
     const NodeList *params = &f->def->list;
@@ -217,8 +233,10 @@ static KilnStatus read_params(Reading *r, const JitFunc *f, Str inside, Spec *ou
         size_t i = 0;
         while (i < piece.len && piece.data[i] != ':' && piece.data[i] != '=') i++;
         Str name = special_trim((Str){piece.data, i});
-        int32_t index = 0;
-        while (index < params->len && !str_eq(params->data[index]->text, name)) index++;
+        int32_t index = positional(r, params, given, piece);
+        bool is_positional = index < params->len;
+        if (is_positional) name = params->data[index]->text, i = 0;
+        else for (index = 0; index < params->len && !str_eq(params->data[index]->text, name);) index++;
         if (i == piece.len || index == params->len || given[index])
             return bad(r, i == piece.len ? "a parameter needs a type or a value:" : index == params->len
                           ? "the kernel has no parameter" : "this parameter is given twice:", name);
@@ -226,10 +244,10 @@ static KilnStatus read_params(Reading *r, const JitFunc *f, Str inside, Spec *ou
         Written *p = &w[n];
         at[n++] = index;
         p->name = name;
-        p->text = special_trim((Str){piece.data + i + 1, piece.len - i - 1});
-        p->is_const = piece.data[i] == '=' || !read_type(p->text, &p->param);
+        p->text = is_positional ? special_trim(piece) : special_trim((Str){piece.data + i + 1, piece.len - i - 1});
+        p->is_const = (!is_positional && piece.data[i] == '=') || !read_type(p->text, &p->param);
         if (p->is_const) p->param = (SpecParam){.kind = SPEC_CONST};
-        if (!p->is_const && params->data[index]->a && str_is(source_path_of(r->source, r->arena, params->data[index]->a), "tl.constexpr"))
+        if (!p->is_const && wants_constexpr(r, params->data[index]))
             return bad(r, "a tl.constexpr parameter needs a value, not a type:", name);
     }
     KilnStatus st = resolve(r, n, w);
