@@ -16,12 +16,11 @@ typedef struct Entry {
     int32_t next; ///< entry with the same slot, or -1
 } Entry;
 
-enum { SLOTS = 1024 };
-
 typedef struct Cse {
     PassCx *cx;
     VEC(Entry) entries;
-    int32_t slots[SLOTS]; ///< newest entry, or -1
+    int32_t *slots;       ///< newest entry, or -1
+    uint64_t n_slots;     ///< a power of two, at least the values of the function
 } Cse;
 
 static uint64_t mix(uint64_t h, uint64_t x)
@@ -74,7 +73,7 @@ static bool can_merge(const Op *op)
 
 static Op *find(const Cse *c, const Op *op, uint64_t hash)
 {
-    for (int32_t i = c->slots[hash % SLOTS]; i >= 0; i = c->entries.data[i].next)
+    for (int32_t i = c->slots[hash & (c->n_slots - 1)]; i >= 0; i = c->entries.data[i].next)
         if (c->entries.data[i].hash == hash && equal(c->entries.data[i].op, op)) return c->entries.data[i].op;
     return NULL;
 }
@@ -92,22 +91,23 @@ static void walk(Cse *c, Region *r)
             op_erase(op);
             pass_count(c->cx, "merged");
         } else {
-            vec_push(c->cx->scratch, &c->entries, (Entry){op, hash, c->slots[hash % SLOTS]});
-            c->slots[hash % SLOTS] = c->entries.len - 1;
+            vec_push(c->cx->scratch, &c->entries, (Entry){op, hash, c->slots[hash & (c->n_slots - 1)]});
+            c->slots[hash & (c->n_slots - 1)] = c->entries.len - 1;
         }
     }
     while (c->entries.len > outside) { // newest first, so each slot gets its older entry back
         Entry e = vec_pop(&c->entries);
-        c->slots[e.hash % SLOTS] = e.next;
+        c->slots[e.hash & (c->n_slots - 1)] = e.next;
     }
 }
 
 static KilnStatus run(PassCx *cx, Func *fn)
 {
-    func_number(fn);
     Cse *c = arena_new(cx->scratch, Cse);
     c->cx = cx;
-    for (int32_t i = 0; i < SLOTS; i++) c->slots[i] = -1;
+    c->n_slots = (uint64_t)next_pow2(func_number(fn) + 1);
+    c->slots = arena_array(cx->scratch, int32_t, c->n_slots);
+    memset(c->slots, 0xFF, sizeof(int32_t) * c->n_slots);
     walk(c, fn->body);
     return KILN_OK;
 }
