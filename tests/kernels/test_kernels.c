@@ -2,9 +2,8 @@
 //
 //   formulas in f64  <->  interpreter                                            >= 100 cases per kernel
 //   interpreter  <->  cpu:generic, cpu:avx2 (cpu:avx512 where the host has it)   >= 200 cases each per kernel
-//   interpreter  <->  emu:sm_80                                                  a few cases per card
-//   sm_75 .. sm_90a   compiled, and assembled where the toolkit is installed
 //
+// The emulated GPU and the assembler climb the same cards in tests/compiler/gpu/test_cards.c.
 // A case is a seed: sizes 0 and 1 among them, rows at odd strides, bases off by an element, buffers against
 // guard pages. The last test changes one operation of each kernel and expects to be told.
 #include <criterion/criterion.h>
