@@ -2,9 +2,12 @@
 //
 //   interpreter  <->  emu:sm_80            cases of each card, all checks of the emulator on
 //   sm_75 sm_80 sm_86 sm_89 sm_90a         ptxas accepts the PTX; streaming kernels do not spill
+//
+// and of ops.py, which uses every operation: there the oldest and the newest architecture stand for all.
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "tests/kernels/rung.h"
 #include "tests/support/ptxas.h"
 
@@ -21,11 +24,24 @@ static const char *rendered(KernelFile *f, Diag *diag)
     return text;
 }
 
+/// kernels.dsl/`file`, or ops.py of this folder.
+static void open_file(KernelFile *f, const char *file, const char *func)
+{
+    if (strcmp(file, "ops.py")) {
+        file_up(f, file, NULL, func);
+        return;
+    }
+    StrBuf text = {0};
+    cr_assert_eq(file_read(KILN_SOURCE_DIR "/tests/compiler/gpu/ops.py", &text, NULL), KILN_OK);
+    file_up(f, file, text.data, func);
+    strbuf_free(&text);
+}
+
 static void expect_emulated(const char *file, const char *func)
 {
     KernelFile f;
     Seen seen = {0};
-    file_up(&f, file, NULL, func);
+    open_file(&f, file, func);
     static const Target interp = {.kind = TARGET_INTERP}, emu = {.kind = TARGET_EMU, .sm = 80};
     for (int32_t i = 0; i < f.n_cards; i++) {
         Diag diag;
@@ -56,17 +72,18 @@ typedef struct Assembled {
 
 static void expect_assembled(const char *file, const char *func, bool may_spill)
 {
-    static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90a"};
+    static const char *const targets[] = {"sm_75", "sm_90a", "sm_80", "sm_86", "sm_89"};
+    int32_t n_targets = strcmp(file, "ops.py") ? COUNT_OF(targets) : 2;
     if (!ptxas_path()) cr_skip_test("no ptxas here");
     KernelFile f;
     Assembled total = {0};
-    file_up(&f, file, NULL, func);
+    open_file(&f, file, func);
     const char *last = "";
     for (int32_t i = 0; i < f.n_cards; i++) {
         const char *text = spec_text(&f.arena, &f.cards[i].spec);
         if (!strcmp(text, last)) continue; // cards that differ in their run-time words alone
         last = text;
-        for (int32_t k = 0; k < COUNT_OF(targets); k++) {
+        for (int32_t k = 0; k < n_targets; k++) {
             Diag diag;
             Target target;
             Code code;
@@ -112,3 +129,23 @@ ON_GPUS("attention.py", attend, true)
 ON_GPUS("attention.py", attend_merge, false)
 ON_GPUS("sample.py", argmax, false)
 ON_GPUS("sample.py", sample, false)
+
+#define OP(func) ON_GPUS("ops.py", func, true)
+OP(transpose)
+OP(rows)
+OP(bits)
+OP(scans)
+OP(order)
+OP(pick)
+OP(pairs)
+OP(dots)
+OP(dots_of)
+OP(adds)
+OP(extremes)
+OP(words)
+OP(steps)
+OP(functions)
+OP(casts)
+OP(narrow)
+OP(in_place)
+OP(masked)
