@@ -143,6 +143,10 @@ Val builtin_call(Lower *cx, const Builtin *b, Val self, const Node *self_node, c
     c->node = call;
     c->name = builtin_text(cx->arena, b);
     Params p = split(b->params);
+    if (p.star >= 0) {
+        c->rest = arena_array(cx->arena, Val, BUILTIN_MAX_REST);
+        c->rest_nodes = arena_array(cx->arena, const Node *, BUILTIN_MAX_REST);
+    }
     for (int32_t i = 0; i < BUILTIN_MAX_PARAMS; i++) c->nodes[i] = call;
     if (!bind_args(cx, c, &p, self, self_node)) return val_error();
     for (int32_t i = 0; i < p.n; i++)

@@ -17,8 +17,8 @@ typedef struct Call {
     const char *name;    ///< as diagnostics say it: "tl.load"
     Val args[BUILTIN_MAX_PARAMS];
     const Node *nodes[BUILTIN_MAX_PARAMS]; ///< the expression of each argument, or the call when there is none
-    Val rest[BUILTIN_MAX_REST]; ///< what `*` took
-    const Node *rest_nodes[BUILTIN_MAX_REST];
+    Val *rest; ///< [n_rest] what `*` took
+    const Node **rest_nodes;
     int32_t n_rest;
 } Call;
 

@@ -145,12 +145,19 @@ static Val both_sided(Merge *mg, Val a, Val b, Clash *clash)
     return val_of(VAL_ABSENT);
 }
 
+/// As lower_describe, a number by the type it would get.
+static const char *type_of_val(Lower *cx, Val v)
+{
+    DType t = val_is_number(v) ? infer_default(v) : DTYPE_VOID;
+    return t == DTYPE_VOID ? lower_describe(cx, v) : dtype_facts[t].user;
+}
+
 static void types_differ(Lower *cx, const Node *n, const Local *a, const Local *b)
 {
     DiagItem *e = lower_error(cx, n, "E0704", "`%.*s` is %s on one path and %s on the other", STR_ARG(a->name),
-                              lower_describe(cx, infer_materialise(cx, a->val, n)), lower_describe(cx, infer_materialise(cx, b->val, n)));
-    if (a->where) diag_note(cx->diag, e, lower_span(cx, a->where), "%s here", lower_describe(cx, a->val));
-    if (b->where && b->where != a->where) diag_note(cx->diag, e, lower_span(cx, b->where), "%s here", lower_describe(cx, b->val));
+                              type_of_val(cx, a->val), type_of_val(cx, b->val));
+    if (a->where) diag_note(cx->diag, e, lower_span(cx, a->where), "%s here", type_of_val(cx, a->val));
+    if (b->where && b->where != a->where) diag_note(cx->diag, e, lower_span(cx, b->where), "%s here", type_of_val(cx, b->val));
 }
 
 static int32_t line_of(const Lower *cx, const Node *n)
@@ -272,7 +279,7 @@ static Returned merge_returns(Merge *mg, const Returned ret[2])
     }
     if (clash != CLASH_NONE) {
         DiagItem *e = lower_error(cx, ret[1].where ? ret[1].where : mg->n, "E0713", "`%s` returns %s here and %s elsewhere", cx->frame->func->name,
-                                  lower_describe(cx, ret[1].val), lower_describe(cx, ret[0].val));
+                                  type_of_val(cx, ret[1].val), type_of_val(cx, ret[0].val));
         if (ret[0].where) diag_note(cx->diag, e, lower_span(cx, ret[0].where), "the other `return`");
         out.val = val_error();
     }
@@ -408,7 +415,7 @@ Val control_select(Lower *cx, const Node *n, Value *cond)
     bool tuple = v[0].kind == VAL_TUPLE || v[1].kind == VAL_TUPLE;
     Val out = tuple ? val_error() : both_sided(&mg, v[0], v[1], &clash);
     if (tuple || clash != CLASH_NONE) {
-        lower_error(cx, n, "E0701", "the arms of this conditional are %s and %s", lower_describe(cx, v[0]), lower_describe(cx, v[1]));
+        lower_error(cx, n, "E0701", "the arms of this conditional are %s and %s", type_of_val(cx, v[0]), type_of_val(cx, v[1]));
         return val_error();
     }
     if (is_error(out)) return out;

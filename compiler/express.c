@@ -42,7 +42,7 @@ static Val undefined_name(Lower *cx, const Node *n)
     for (int32_t i = 0; i < n_builtins && count < COUNT_OF(names); i++)
         if (!strcmp(builtins[i].space, "py")) names[count++] = builtins[i].name;
     DiagItem *e = lower_error(cx, n, "E0201", "name `%.*s` is not defined", STR_ARG(n->text));
-    const char *near = str_nearest(n->text, names, count);
+    const char *near = n->text.len > 2 ? str_nearest(n->text, names, count) : NULL; // short names are near to anything
     if (near) diag_help(cx->diag, e, "did you mean `%s`?", near);
     return val_error();
 }
@@ -465,8 +465,8 @@ static Val call_func(Lower *cx, const JitFunc *f, const Node *n)
     int32_t count = f->def->list.len, positional = 0;
     Val *args = arena_array(cx->arena, Val, count + 1);
     bool ok = true;
-    enum { MAX_ARGS = 256 };
-    Val *given = arena_array(cx->arena, Val, MAX_ARGS); // not on the stack: calls nest in arguments
+    int32_t cap = n->list.len + (ast_contains(&n->list, NODE_STAR) ? 256 : 0);
+    Val *given = arena_array(cx->arena, Val, cap + 1); // not on the stack: calls nest in arguments
     for (int32_t i = 0; i < n->list.len; i++) {
         const Node *arg = n->list.data[i];
         if (arg->kind == NODE_KEYWORD) {
@@ -486,8 +486,8 @@ static Val call_func(Lower *cx, const JitFunc *f, const Node *n)
             return val_error();
         }
         int32_t from = positional;
-        if (arg->kind == NODE_STAR) ok = spread(cx, arg, given, &positional, MAX_ARGS) && ok;
-        else if (positional < MAX_ARGS) given[positional++] = express(cx, arg);
+        if (arg->kind == NODE_STAR) ok = spread(cx, arg, given, &positional, cap) && ok;
+        else if (positional < cap) given[positional++] = express(cx, arg);
         for (; from < positional; from++) {
             if (from < count) args[from] = given[from];
             else {

@@ -382,7 +382,7 @@ static Val eval_call(HostEval *h, const Node *n, const HostEnv *env)
     if (keywords && n->a->kind == NODE_NAME && str_is(n->a->text, "dict") && args.len == 0) return config(h, n, 0, NULL, env);
     if (keywords) return val_of(VAL_OPAQUE);
     if (n->a->kind == NODE_ATTR && !path.len) return method(h, n, host_eval(h, n->a->a, env), n->a->text, args.len, args.data);
-    Val callee = n->a->kind == NODE_NAME || path.len ? host_eval(h, n->a, env) : val_of(VAL_ABSENT);
+    Val callee = n->a->kind == NODE_NAME || n->a->kind == NODE_LAMBDA || path.len ? host_eval(h, n->a, env) : val_of(VAL_ABSENT);
     if (callee.kind == VAL_LAMBDA) return host_call(h, callee, args.len, args.data);
     if (callee.kind == VAL_BUILTIN && strcmp(callee.builtin->space, "py")) {
         if (!strcmp(callee.builtin->name, "constexpr")) return args.len == 1 ? args.data[0] : val_of(VAL_OPAQUE);

@@ -189,10 +189,15 @@ Val infer_to(Lower *cx, Val v, Val type, bool bitcast, bool has_round, RoundMode
 
 // ---- broadcasting -----------------------------------------------------------------------------
 
+static bool has_shape(const Type *t, int32_t rank, const int32_t *shape)
+{
+    return t->rank == rank && (rank == 0 || !memcmp(t->shape, shape, (size_t)rank * sizeof(int32_t)));
+}
+
 Value *infer_broadcast(Lower *cx, Value *v, int32_t rank, const int32_t *shape, const Node *n)
 {
     const Type *t = v->type;
-    if (t->rank == rank && !memcmp(t->shape, shape, (size_t)rank * sizeof(int32_t))) return v;
+    if (has_shape(t, rank, shape)) return v;
     if (t->rank == 0) return build_splat(&cx->b, v, rank, shape);
     if (t->rank > rank) {
         lower_error(cx, n, "E0503", "cannot broadcast shape %s to %s", lower_shape_text(cx, t->rank, t->shape), lower_shape_text(cx, rank, shape));
@@ -206,7 +211,7 @@ Value *infer_broadcast(Lower *cx, Value *v, int32_t rank, const int32_t *shape, 
         return NULL;
     }
     while (v->type->rank < rank) v = build_expand_dims(&cx->b, v, 0);
-    if (v->type->rank == rank && !memcmp(v->type->shape, shape, (size_t)rank * sizeof(int32_t))) return v;
+    if (has_shape(v->type, rank, shape)) return v;
     return build_broadcast(&cx->b, v, rank, shape);
 }
 

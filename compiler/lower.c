@@ -15,10 +15,10 @@ Str lower_source(const Lower *cx, const Node *n)
     return (Str){text.data + n->begin, (size_t)MIN(n->end - n->begin, 80)};
 }
 
-static DiagItem *message(Lower *cx, DiagLevel level, const Node *n, const char *code, const char *fmt, va_list args)
+static DiagItem *message(Lower *cx, DiagLevel level, const Node *n, const char *code, const char *text)
 {
     if (!cx->diag) return NULL;
-    DiagItem *item = diag_add(cx->diag, level, code, lower_span(cx, n), "%s", arena_vprintf(cx->arena, fmt, args));
+    DiagItem *item = diag_add(cx->diag, level, code, lower_span(cx, n), "%s", text);
     for (const Frame *f = cx->frame; f->caller; f = f->caller) {
         int32_t line, column;
         diag_line_column(cx->diag, f->caller->file, f->call->begin, &line, &column);
@@ -34,9 +34,12 @@ DiagItem *lower_error(Lower *cx, const Node *n, const char *code, const char *fm
     if (cx->stopped) return NULL;
     va_list args;
     va_start(args, fmt);
-    DiagItem *item = message(cx, DIAG_ERROR, n, code, fmt, args);
+    const char *text = arena_vprintf(cx->arena, fmt, args);
     va_end(args);
-    return item;
+    Str key = str_of(arena_printf(cx->arena, "%s %d %d %s", code, cx->frame->file, n->begin, text)); // unrolled loops say it once
+    if (map_get(&cx->globals, key)) return NULL;
+    map_put(cx->arena, &cx->globals, key, cx);
+    return message(cx, DIAG_ERROR, n, code, text);
 }
 
 DiagItem *lower_warn(Lower *cx, const Node *n, const char *code, const char *fmt, ...)
@@ -46,9 +49,9 @@ DiagItem *lower_warn(Lower *cx, const Node *n, const char *code, const char *fmt
     map_put(cx->arena, &cx->globals, key, cx);
     va_list args;
     va_start(args, fmt);
-    DiagItem *item = message(cx, DIAG_WARNING, n, code, fmt, args);
+    const char *text = arena_vprintf(cx->arena, fmt, args);
     va_end(args);
-    return item;
+    return message(cx, DIAG_WARNING, n, code, text);
 }
 
 void lower_extension(Lower *cx, const Node *n, const char *what)
@@ -351,6 +354,11 @@ Flow lower_suite(Lower *cx, const NodeList *list, int32_t from, bool tail)
         const Node *n = list->data[i];
         if (++cx->steps > LOWER_MAX_STEPS) {
             lower_error(cx, n, "E0708", "this kernel elaborates more than %d statements", LOWER_MAX_STEPS);
+            cx->stopped = true;
+            break;
+        }
+        if (cx->arena->used_bytes > LOWER_MAX_BYTES) {
+            lower_error(cx, n, "E0708", "elaborating this kernel needs more than %d MiB", (int)(LOWER_MAX_BYTES >> 20));
             cx->stopped = true;
             break;
         }

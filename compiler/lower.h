@@ -31,6 +31,7 @@ enum {
     LOWER_MAX_CALLS = 64,
     LOWER_MAX_STATIC_RANGE = 4096,
     LOWER_MAX_NESTING = 1200,
+    LOWER_MAX_BYTES = 1 << 28, ///< of the arena
 };
 
 /// How a name got its value.

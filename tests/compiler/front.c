@@ -56,7 +56,7 @@ int front_list(const char *dir, const char *suffix, char (*names)[128], int cap)
     DIR *d = opendir(dir);
     for (struct dirent *e; d && n < cap && (e = readdir(d));) {
         if (!str_ends(str_of(e->d_name), suffix) || strlen(e->d_name) >= 128) continue;
-        snprintf(names[n++], 128, "%s", e->d_name);
+        memcpy(names[n++], e->d_name, strlen(e->d_name) + 1);
     }
     if (d) closedir(d);
     if (n) qsort(names, (size_t)n, 128, by_name);

@@ -28,7 +28,7 @@ static const char *line_after(const char *text, const char *prefix, char *out, s
 static int check_file(const char *dir, const char *name)
 {
     char path[512], spec[512], want[512];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    snprintf(path, sizeof path, "%s/%.127s", dir, name);
     char *text = front_read(path);
     cr_assert(text, "cannot read %s", path);
     cr_assert(line_after(text, "# spec: ", spec, sizeof spec), "%s has no spec", name);

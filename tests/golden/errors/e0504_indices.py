@@ -1,0 +1,12 @@
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def k(p, n, BLOCK: tl.constexpr):
+    o = tl.arange(0, BLOCK)
+    x = tl.load(p + o)
+    y = x[:, :]
+
+# spec: k(p: *f16, n: i32, BLOCK=128)
+# expect: 9:9: error[E0504]: 2 axes are kept but the tile has rank 1
