@@ -214,6 +214,58 @@ static void masked_store(Cx *cx, const Type *elem, LLVMValueRef v, LLVMValueRef 
     LLVMBuildCall2(cx->b, type, f, in, 4, "");
 }
 
+// ---- lanes in the order of memory ------------------------------------------------------------------------
+
+/// `p` with lane bits reordered so that contiguous ones come first, where that makes accesses wider.
+/// order[j]: the old lane bit that is bit j of the new order. @return false: as it is
+static bool reorder(const Place *p, Place *out, int32_t order[MAX_LANE_BITS])
+{
+    int64_t size = type_element_bytes(p->elem);
+    int32_t n = 0;
+    uint32_t used = 0;
+    if (p->each || p->n_contiguous == p->log_w) return false;
+    for (bool found = true; found;) {
+        found = false;
+        for (int32_t j = 0; j < p->log_w; j++) {
+            if (used >> j & 1 || !LLVMIsAConstantInt(p->step[j]) || LLVMConstIntGetSExtValue(p->step[j]) != size << n) continue;
+            order[n++] = j;
+            used |= 1u << j;
+            found = true;
+            break;
+        }
+    }
+    if (n <= p->n_contiguous || n < 2) return false;
+    *out = *p;
+    out->n_contiguous = n;
+    for (int32_t j = 0; j < p->log_w; j++)
+        if (!(used >> j & 1)) order[n++] = j;
+    for (int32_t j = 0; j < p->log_w; j++) out->step[j] = p->step[order[j]];
+    return true;
+}
+
+/// Moves lane bit order[j] to j for every j, by exchanging two bits at a time: each exchange reads two registers
+/// per register, so an 8 x 8 transposition is 24 shuffles.
+static LLVMValueRef move_lanes(Cx *cx, LLVMValueRef v, int32_t log_w, const int32_t *order)
+{
+    int32_t at[MAX_LANE_BITS], lanes[PLACE_MAX_LANES];
+    if (!v) return NULL;
+    for (int32_t j = 0; j < log_w; j++) at[j] = j; // at[j]: which old bit is at j now
+    for (int32_t j = 0; j < log_w; j++) {
+        int32_t k = j;
+        while (at[k] != order[j]) k++;
+        if (k == j) continue;
+        for (int32_t l = 0; l < 1 << log_w; l++) {
+            int32_t low = l >> j & 1, high = l >> k & 1;
+            lanes[l] = (l & ~(1 << j) & ~(1 << k)) | low << k | high << j;
+        }
+        v = shuffle(cx, v, NULL, 1 << log_w, lanes);
+        int32_t t = at[j];
+        at[j] = at[k];
+        at[k] = t;
+    }
+    return v;
+}
+
 /// log2 of the lanes that one access moves.
 static int32_t piece_bits(Cx *cx, const Place *p, LLVMValueRef mask)
 {
@@ -223,6 +275,13 @@ static int32_t piece_bits(Cx *cx, const Place *p, LLVMValueRef mask)
 
 LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
 {
+    Place sorted;
+    int32_t order[MAX_LANE_BITS], back[MAX_LANE_BITS];
+    if (reorder(p, &sorted, order)) {
+        for (int32_t j = 0; j < p->log_w; j++) back[order[j]] = j;
+        LLVMValueRef in_order = place_load(cx, &sorted, move_lanes(cx, mask, p->log_w, order));
+        return move_lanes(cx, in_order, p->log_w, back);
+    }
     LLVMTypeRef mem = memory_type(cx, p->elem);
     int32_t log_piece = piece_bits(cx, p, mask), n = 1 << p->log_w, piece = 1 << log_piece;
     LLVMValueRef parts[PLACE_MAX_LANES];
@@ -240,10 +299,10 @@ LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
             v = LLVMBuildInsertElement(cx->b, v, parts[l], LLVMConstInt(cx->i32, (uint64_t)l, false), "");
     } else {
         for (int32_t width = piece; width < n; width *= 2) { // concatenate neighbours
-            int32_t order[PLACE_MAX_LANES];
-            for (int32_t l = 0; l < 2 * width; l++) order[l] = l;
+            int32_t both[PLACE_MAX_LANES];
+            for (int32_t l = 0; l < 2 * width; l++) both[l] = l;
             for (int32_t i = 0; i < n / (2 * width); i++)
-                parts[i] = shuffle(cx, parts[2 * i], parts[2 * i + 1], 2 * width, order);
+                parts[i] = shuffle(cx, parts[2 * i], parts[2 * i + 1], 2 * width, both);
         }
         v = parts[0];
     }
@@ -256,6 +315,13 @@ LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
 
 void place_store(Cx *cx, const Place *p, LLVMValueRef value, LLVMValueRef mask)
 {
+    Place sorted;
+    int32_t order[MAX_LANE_BITS];
+    if (reorder(p, &sorted, order)) {
+        value = move_lanes(cx, value, p->log_w, order);
+        place_store(cx, &sorted, value, move_lanes(cx, mask, p->log_w, order));
+        return;
+    }
     LLVMValueRef v = to_memory(cx, p->elem, value);
     int32_t log_piece = piece_bits(cx, p, mask), n = 1 << p->log_w, piece = 1 << log_piece;
     for (int32_t l = 0; l < n; l += piece) {

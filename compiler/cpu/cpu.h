@@ -317,7 +317,8 @@ struct Nest {
 };
 
 /// Chooses lanes and loops. Bits of `inner` (an axis to be reduced) are walked innermost, `unrolled` bits inside them.
-void nest_plan(Cx *cx, Nest *n, const Type *space, Cone *cone, int32_t log_w, uint32_t inner, uint32_t unrolled);
+/// @param is_copy  one value is written row-major and nothing else happens: it may be transposed in blocks
+void nest_plan(Cx *cx, Nest *n, const Type *space, Cone *cone, int32_t log_w, uint32_t inner, uint32_t unrolled, bool is_copy);
 /// Unrolls all loops when there are at most `most` chunks.
 void nest_unroll(Nest *n, int32_t most);
 void nest_emit(Cx *cx, Nest *n);

@@ -232,37 +232,79 @@ int32_t cone_width(Cx *cx, const Cone *cone, const Type *space)
 
 // ---- lanes and loops ------------------------------------------------------------------------------------
 
-/// The space's bit that steps by one element in `a`, or -1.
-static int32_t first_bit(Cx *cx, const Access *a, const Type *space)
+/// The space's bit whose coefficient in `a` is `bytes`, or -1.
+static int32_t bit_of_step(Cx *cx, const Access *a, const Type *space, int64_t bytes)
 {
     const Affine *f = affine_of(cx->affine, a->pointer);
-    int64_t size = dtype_bytes(a->pointer->type->dtype);
     for (int32_t b = 0; b < log_numel(space); b++) {
         int32_t p = a->map[b];
-        if (p >= 0 && !(f->slow >> p & 1) && coeff_is_const(&f->coeff[p]) && f->coeff[p].scale == size) return b;
+        if (p >= 0 && !(f->slow >> p & 1) && coeff_is_const(&f->coeff[p]) && f->coeff[p].scale == bytes) return b;
     }
     return -1;
 }
 
-/// Lane bits: from the bit along which most accesses are contiguous, up its axis, then the lowest others.
+static void use_lane(Nest *n, int32_t *k, uint32_t *used, int32_t bit)
+{
+    if (*k == n->log_w || *used >> bit & 1) return;
+    *used |= 1u << bit;
+    n->lane[(*k)++] = (int8_t)bit;
+}
+
+/// Lane bits: those along which the access that decides is contiguous, in the order of its memory, whatever
+/// axes they belong to; then up the axis of the first; then the lowest others.
 static void choose_lanes(Cx *cx, Nest *n)
 {
-    int32_t votes[MAX_BITS] = {0}, best = 0, bits = log_numel(n->space);
+    int32_t votes[MAX_BITS] = {0}, best = 0, bits = log_numel(n->space), k = 0;
+    uint32_t used = 0;
     VEC_EACH(Access, a, &n->cone->accesses) {
-        int32_t b = first_bit(cx, a, n->space);
+        int32_t b = bit_of_step(cx, a, n->space, dtype_bytes(a->pointer->type->dtype));
         if (b >= 0) votes[b] += a->weight;
     }
     for (int32_t b = 1; b < bits; b++)
         if (votes[b] > votes[best]) best = b;
-    int32_t low = 0, width = 0, k = 0;
+    const Access *decides = NULL;
+    int32_t most = -1;
+    VEC_EACH(Access, a, &n->cone->accesses) { // of those that agree, the one that moves most memory
+        int64_t size = dtype_bytes(a->pointer->type->dtype);
+        int32_t moving = __builtin_popcount(info_of(cx, a->pointer)->dep);
+        if (bit_of_step(cx, a, n->space, size) != best || moving <= most) continue;
+        most = moving;
+        decides = a;
+    }
+    for (int64_t step = decides ? dtype_bytes(decides->pointer->type->dtype) : 0; decides && step; step *= 2) {
+        int32_t b = bit_of_step(cx, decides, n->space, step);
+        if (b < 0) break;
+        use_lane(n, &k, &used, b);
+    }
+    int32_t low = 0, width = 0;
     for (int32_t axis = 0; axis < n->space->rank; axis++) {
         affine_axis_bits(n->space, axis, &low, &width);
         if (best >= low && best < low + width) break;
     }
-    uint32_t used = 0;
-    for (int32_t b = best; b < low + width && k < n->log_w; b++) used |= 1u << (n->lane[k++] = (int8_t)b);
-    for (int32_t b = 0; b < bits && k < n->log_w; b++)
-        if (!(used >> b & 1)) n->lane[k++] = (int8_t)b;
+    for (int32_t b = best; b < low + width; b++) use_lane(n, &k, &used, b);
+    for (int32_t b = 0; b < bits; b++) use_lane(n, &k, &used, b);
+}
+
+/// A copy whose source is contiguous along another axis than its destination: blocks of 8 x 8 lanes, which are
+/// transposed in registers on their way.
+static bool nest_transpose(Cx *cx, Nest *n)
+{
+    int32_t bits = log_numel(n->space), best = -1;
+    VEC_EACH(Access, a, &n->cone->accesses) {
+        int32_t b = bit_of_step(cx, a, n->space, dtype_bytes(a->pointer->type->dtype));
+        if (b == 0) return false;
+        if (b > 0) best = b;
+    }
+    if (best < 3 || bits < 6 || best + 3 > bits) return false;
+    int32_t low, width;
+    affine_axis_bits(n->space, n->space->rank - 1, &low, &width);
+    if (width < 3 || best < width) return false;
+    n->log_w = 6;
+    for (int32_t j = 0; j < 3; j++) {
+        n->lane[j] = (int8_t)(best + j);
+        n->lane[3 + j] = (int8_t)j;
+    }
+    return true;
 }
 
 static void add_dim(Nest *n, int32_t axis_low, int32_t at, int32_t width, bool is_unrolled)
@@ -290,12 +332,13 @@ static void add_loops(Nest *n, uint32_t among, uint32_t taken)
     }
 }
 
-void nest_plan(Cx *cx, Nest *n, const Type *space, Cone *cone, int32_t log_w, uint32_t inner, uint32_t unrolled)
+void nest_plan(Cx *cx, Nest *n, const Type *space, Cone *cone, int32_t log_w, uint32_t inner, uint32_t unrolled, bool is_copy)
 {
     n->space = space;
     n->cone = cone;
     n->log_w = log_w;
-    choose_lanes(cx, n);
+    if (!is_copy || !nest_transpose(cx, n)) choose_lanes(cx, n);
+    log_w = n->log_w;
     uint32_t all = (1u << log_numel(space)) - 1, lanes = 0;
     for (int32_t j = 0; j < log_w; j++) lanes |= 1u << n->lane[j];
     unrolled &= ~lanes;
