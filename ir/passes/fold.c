@@ -269,6 +269,19 @@ static Value *fold_select(const Op *op)
     return is_bool && is_int_const(op->in[1], 1) && is_int_const(op->in[2], 0) ? op->in[0] : NULL;
 }
 
+/// not (a < b) is a >= b, for ints; a NaN is neither.
+static Value *fold_not(Fold *f, Op *op)
+{
+    static const ElemKind opposite[ELEM_KIND_COUNT] = {
+        [ELEM_EQ] = ELEM_NE, [ELEM_NE] = ELEM_EQ, [ELEM_LT] = ELEM_GE,
+        [ELEM_GE] = ELEM_LT, [ELEM_LE] = ELEM_GT, [ELEM_GT] = ELEM_LE,
+    };
+    const Op *cmp = op->in[0]->def;
+    bool is_compare = cmp && cmp->kind == OP_ELEM && opposite[cmp->elem];
+    bool is_exact = is_compare && (is_int_type(cmp->in[0]->type) || cmp->elem == ELEM_EQ || cmp->elem == ELEM_NE);
+    return is_exact ? build_at(f, op, opposite[cmp->elem], cmp->in[0], cmp->in[1]) : NULL;
+}
+
 static Value *fold_elem(Fold *f, Op *op)
 {
     Value *v = fold_elem_const(f, op);
@@ -287,6 +300,7 @@ static Value *fold_elem(Fold *f, Op *op)
         if (is_int_type(op->in[0]->type)) return fold_binary_int(f, op);
         return is_float_type(op->in[0]->type) ? fold_binary_float(op) : NULL;
     }
+    if (op->elem == ELEM_NOT && (v = fold_not(f, op))) return v;
     bool undoes = op->elem == ELEM_NEG || op->elem == ELEM_NOT;
     return undoes && op_is_elem(op->in[0]->def, op->elem) ? op->in[0]->def->in[0] : NULL;
 }

@@ -370,3 +370,48 @@ Test(affine, the_origin_is_element_zero)
     cr_expect_eq(first.i, tile[0].i);
     cr_expect_eq(first.i, (int64_t)(int32_t)(3u * (uint32_t)n.i), "in the types of the program, wrapping");
 }
+
+// A term says: index i of the axis is in when i < clamp(div_up(right - left + inclusive, stride), 0, extent).
+Test(affine, prefix_counts_are_what_the_mask_computes)
+{
+    static const ElemKind kinds[] = {ELEM_LT, ELEM_LE, ELEM_GT, ELEM_GE};
+    Random r = {21};
+    int32_t n = 16, n_prefixes = 0;
+    for (int32_t round = 0; round < 2000; round++) {
+        ArenaMark mark = arena_mark(&tile_arena);
+        Module *mod = module_new(&tile_arena, &tile_diag);
+        const Type *i32 = type_scalar(mod, DTYPE_I32), *tile = type_tile(mod, i32, 1, &n);
+        Func *fn = func_new(mod, "f", 2, (const Type *const[]){i32, i32}, NULL);
+        Builder b = build_at_end(fn, fn->body);
+        int32_t start = (int32_t)random_below(&r, 9) - 4;
+        Value *index = build_arange(&b, start, start + n);
+        index = build_binary(&b, ELEM_MUL, index, build_const_int(&b, tile, random_below(&r, 7) - 2));
+        if (random_below(&r, 4) == 0) index = build_binary(&b, ELEM_DIV, index, build_const_int(&b, tile, 1 + random_below(&r, 3)));
+        index = build_binary(&b, ELEM_ADD, index, build_splat(&b, fn->params[0].value, 1, &n));
+        Value *bound = build_splat(&b, fn->params[1].value, 1, &n);
+        bool swap = random_below(&r, 2);
+        Value *mask = build_binary(&b, kinds[random_below(&r, 4)], swap ? bound : index, swap ? index : bound);
+
+        MaskTerm t[AFFINE_MAX_TERMS];
+        AffineCx *cx = affine_new(&tile_arena, fn);
+        int32_t n_terms = affine_mask(cx, mask, t);
+        cr_assert_eq(n_terms, 1);
+        if (t[0].is_prefix) {
+            n_prefixes++;
+            fn->n_results = 3;
+            fn->results = (const Type *[]){mask->type, tile, tile};
+            build_return(&b, 3, (Value *[]){mask, (Value *)(uintptr_t)t[0].left, (Value *)(uintptr_t)t[0].right});
+            Slot params[2] = {{.i = random_below(&r, 40) - 20}, {.i = random_below(&r, 80) - 40}}, m[16], left[16], right[16];
+            InterpCall call = {.fn = fn, .params = (const Slot *const[]){&params[0], &params[1]},
+                               .results = (Slot *const[]){m, left, right}, .grid = {1, 1, 1, 0}, .n = 1,
+                               .scratch = &tile_arena, .diag = &tile_diag};
+            cr_assert_eq(interp_call(&call), KILN_OK);
+            int64_t room = right[0].i - left[0].i + t[0].is_inclusive;
+            int64_t count = room <= 0 ? 0 : MIN(div_up(room, t[0].stride), n);
+            for (int32_t i = 0; i < n; i++)
+                cr_assert_eq(m[i].i, i < count, "round %d: element %d of a prefix of %lld", round, i, (long long)count);
+        }
+        arena_release(&tile_arena, mark);
+    }
+    cr_expect_gt(n_prefixes, 300, "%d", n_prefixes);
+}
