@@ -58,8 +58,8 @@ static bool term_is_uniform(const AffineCx *affine, const Type *t, const MaskTer
     } else {
         return v == 0;
     }
-    if (!term->is_prefix || term->is_inclusive || term->stride != 1 || term->wraps) return v == 0;
-    for (int32_t i = 0; i < v; i++) // the run must count the low bits of the axis
+    if (!term->is_prefix || term->is_inclusive || term->stride != 1) return v == 0;
+    for (int32_t i = 0; i < v; i++) // the run must count the low bits of the axis; it starts aligned, so it cannot wrap
         if (chain[i] != low + i) return false;
     int64_t left = affine_alignment(affine, term->left, ~0u), right = affine_alignment(affine, term->right, ~0u);
     return MIN(left, right) >= (int64_t)1 << v;

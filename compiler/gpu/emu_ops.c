@@ -96,10 +96,12 @@ static bool check_global(EmuThread *t, uint64_t at, int32_t bytes, bool is_write
     }
     if (!b->ranges) return true;
     const MemRange *near = NULL;
+    uint64_t nearest = UINT64_MAX;
     for (int32_t i = 0; i < b->n_ranges; i++) {
         uint64_t begin = (uintptr_t)b->ranges[i].begin, end = begin + b->ranges[i].bytes;
         if (at >= begin && at <= end && (uint64_t)bytes <= end - at) return true;
-        if (!near || (at >= begin && begin > (uintptr_t)near->begin)) near = &b->ranges[i];
+        uint64_t distance = at < begin ? begin - at : at > end ? at - end : 0;
+        if (distance < nearest) nearest = distance, near = &b->ranges[i];
     }
     if (near)
         emu_fault(t, "E1101", "%s of %d bytes outside of memory: byte %lld of `%s`, which has %zu", what, bytes,
