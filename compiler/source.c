@@ -229,9 +229,11 @@ static void read_function(Source *s, Parser *p, int32_t file, Diag *diag)
     const Token *stmt = p->t;
     NodeList decorators = {0};
     Diag *real = p->diag;
+    int32_t before = p->n_errors;
     p->diag = NULL; // decorators of host functions are nobody's business
     parse_decorators(p, &decorators);
     p->diag = real;
+    p->n_errors = before;
     bool broken = p->failed;
     p->failed = false;
     while (p->t->id == T_MATMUL || (broken && p->t->id != T_KW_DEF && p->t->id != T_KW_CLASS && p->t->kind != TOK_END &&
