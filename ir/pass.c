@@ -59,7 +59,7 @@ KilnStatus passes_run(PassCx *cx, Func *fn, const char *pipeline)
     while (*pipeline && st == KILN_OK) {
         size_t len = strcspn(pipeline, ",");
         const Pass *pass = find(cx, (Str){pipeline, len});
-        if (!pass) return fail(cx->diag, KILN_ERR_INPUT, "K110", "no pass is named `%.*s`", (int)len, pipeline);
+        if (!pass) return fail(cx->diag, KILN_ERR_INPUT, "K118", "no pass is named `%.*s`", (int)len, pipeline);
         st = run_one(cx, pass, fn);
         pipeline += len;
         if (*pipeline == ',') pipeline++;

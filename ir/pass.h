@@ -39,7 +39,7 @@ extern const Pass pass_affine_addr;///< carried tiles that move as a whole becom
 #define PASSES_COMMON "fold,cse,loop-facts,affine-addr,fold,cse,licm,dce"
 
 /// Runs the comma-separated `pipeline`; builds with KILN_ASSERTS verify after each pass.
-/// @return KILN_OK; KILN_ERR_INPUT: no pass has that name (K110), or an error of a pass
+/// @return KILN_OK; KILN_ERR_INPUT: no pass has that name (K118), or an error of a pass
 MUST_USE KilnStatus passes_run(PassCx *cx, Func *fn, const char *pipeline);
 /// One more of `what` done by the running pass.
 void pass_count(PassCx *cx, const char *what);
