@@ -1,9 +1,9 @@
 // ir/ir.h - the tile IR: functions of regions of operations on values, each with a static type.
 //
-//   func @add(%0: ptr<f32> {align=16}, %1: i32) num_warps=4 {
+//   func @add(%0: ptr<f32> {align=16}, %1: i32) num_warps=8 {
 //     %2 = program_id {axis=0} : i32                       an Op: kind, inputs, attributes, results
 //     %3 = arange {start=0} : tile<64xi32>                 a Value: defined once, by an op or as an argument
-//     %4 = for %5 to %1 step %6 carry (%7 = %8) { ... }    a Region: arguments, ops, one terminator
+//     %4 = for %5 = %2 to %1 step %6 carry (%7 = %8) : f32 { ... }   a Region: arguments, ops, one terminator
 //     return
 //   }
 //
