@@ -387,19 +387,22 @@ class Filler:
         return " " + self.left.pop()
 
 
-def haystack(rng, length):
+def haystack(rng, length, calm):
     """Endless segments of story, needles and questions. An answer may end the text, so that a prompt which ends in a
-    question gets its answer and no more; what follows still asks for facts from before, to keep distances long."""
+    question gets its answer and no more; what follows still asks for facts from before, to keep distances long.
+    calm: a text that will be full of needles begins with one, so that a text which begins as a story tends to stay one."""
     density = rng.choice([.9, .6, .3, .1] if length <= 256 else [.9, .5, .2, .05])
     favourite = rng.choice(ATTRIBUTES)
-    filler, facts, used = Filler(rng), [], set()
+    filler, facts, used, fresh = Filler(rng), [], set(), True
     while True:
-        if facts and rng.random() < .35:
+        forced, fresh = calm and fresh and density > .15, False
+        if facts and not forced and rng.random() < .35:
             attribute, name, number = rng.choice(facts)
             yield question(attribute, name) + needle(attribute, name, number, known=True)
             if rng.random() < .5:
                 yield [(EOS, PLAIN), (BOS, 0.)]
-        elif rng.random() < density:
+                fresh = True
+        elif forced or rng.random() < density:
             attribute = favourite if rng.random() < .8 else rng.choice(ATTRIBUTES)
             name, number = key(rng), value(rng)
             if (attribute, name) not in used:
@@ -415,10 +418,10 @@ def stripped(segments):
     return [(segments[0][0].removeprefix(" "), segments[0][1])] + segments[1:]
 
 
-def needles_text(rng, length, count):
+def needles_text(rng, length, count, calm=False):
     """<bos> story, needles and questions up to `length` tokens."""
     segments, total = [(BOS, 0.)], 1
-    for part in haystack(rng, length):
+    for part in haystack(rng, length, calm):
         segments += stripped(part) if segments[-1][0] == BOS else part
         total += count(part)
         if total >= length:
@@ -485,10 +488,12 @@ def chat_text(rng, length, count):
     return segments
 
 
-def text(rng, length, count):
+def text(rng, length, count, needles=.55, stories=.22, calm=False):
+    """A text of one of the three kinds, by their shares; the rest is chat."""
     kind = rng.random()
-    make = needles_text if kind < .55 else stories_text if kind < .77 else chat_text
-    return make(rng, length, count)
+    if kind < needles:
+        return needles_text(rng, length, count, calm)
+    return (stories_text if kind < needles + stories else chat_text)(rng, length, count)
 
 
 # ---- evaluation prompts ---------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from model import Llama, Shape, initialise
 from tokenizer import Tokenizer
 
 # tokens seen so far until which the stage lasts, (length, tokens per step, share of steps) .., learning rate at its end
-# (linear from the previous stage's), share of sequences whose positions are stretched over the whole context
+# (linear from the previous stage's, or from first_lr), share of sequences whose positions are stretched over the whole
+# context. The last stage has more stories: before it, "Once upon a time" soon drifted into needles.
 STAGES = [
     dict(until=1.2e6, mix=[(96, 2048, .8), (256, 2048, .2)], lr=1e-3, stretch=0.),
     dict(until=3e6, mix=[(128, 2048, .5), (384, 4096, .5)], lr=1e-3, stretch=0.),
@@ -24,6 +25,8 @@ STAGES = [
     dict(until=9.4e6, mix=[(512, 4096, .4), (2048, 4096, .35), (4096, 4096, .15), (8192, 8192, .1)], lr=7.9e-4, stretch=.4),
     dict(until=11e6, mix=[(256, 4096, .3), (1024, 4096, .3), (2048, 4096, .15), (4096, 4096, .15), (8192, 8192, .1)],
          lr=5e-5, stretch=.4),
+    dict(until=11.6e6, mix=[(256, 4096, .4), (768, 4096, .4), (1024, 4096, .14), (4096, 4096, .04), (8192, 8192, .02)],
+         first_lr=2.5e-4, lr=1e-5, stretch=.4, kinds=dict(needles=.25, stories=.5, calm=True)),
 ]
 
 
@@ -71,6 +74,7 @@ def stage_at(tokens):
     for stage in STAGES:
         if tokens < stage["until"]:
             share = (tokens - start) / (stage["until"] - start)
+            lr = stage.get("first_lr", lr)
             return stage, lr + (stage["lr"] - lr) * share
         start, lr = stage["until"], stage["lr"]
     return None, lr
@@ -96,7 +100,7 @@ def batch(tokenizer, rng, stage, context):
     rows, weights, positions = [], [], []
     for _ in range(max(1, size // length)):
         ids, weight = [], []
-        for text, w in grammar.text(rng, length + 1, count):
+        for text, w in grammar.text(rng, length + 1, count, **stage.get("kinds", {})):
             piece = tokenizer.encode(text)
             ids += piece
             weight += [w] * len(piece)
