@@ -108,7 +108,7 @@ static void report_divergence(EmuBlock *b)
     if (other) diag_note(b->diag, item, span_of(other->place), "thread %d %s", other->id, doing(other));
 }
 
-static void run_block(EmuBlock *b)
+void emu_block_run(EmuBlock *b)
 {
     b->epoch = 1;
     memset(b->shadow, 0, sizeof *b->shadow * (size_t)b->shared_bytes);
@@ -142,7 +142,7 @@ typedef struct EmuImage {
     int32_t n_threads, shared_bytes;
 } EmuImage;
 
-static void block_free(EmuBlock *b)
+void emu_block_free(EmuBlock *b)
 {
     if (!b) return;
     for (int32_t i = 0; i < b->n_threads; i++) fiber_free(b->threads[i].fiber);
@@ -151,12 +151,12 @@ static void block_free(EmuBlock *b)
     heap_free(heap_default(), b);
 }
 
-static EmuBlock *block_new_for(const EmuImage *img)
+EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes)
 {
     EmuBlock *b = heap_new(heap_default(), EmuBlock);
     if (!b) return NULL;
-    size_t bytes = (size_t)MAX(img->shared_bytes, 16);
-    b->n_threads = img->n_threads, b->shared_bytes = img->shared_bytes, b->entry = img->entry;
+    size_t bytes = (size_t)MAX(shared_bytes, 16);
+    b->n_threads = n_threads, b->shared_bytes = shared_bytes;
     b->shared = heap_alloc(heap_default(), bytes, 1024);
     b->shadow = heap_array(heap_default(), EmuShadow, bytes);
     bool good = b->shared && b->shadow;
@@ -165,7 +165,7 @@ static EmuBlock *block_new_for(const EmuImage *img)
         good = b->threads[i].fiber != NULL;
     }
     if (good) return b;
-    block_free(b);
+    emu_block_free(b);
     return NULL;
 }
 
@@ -174,18 +174,18 @@ static KilnStatus emu_run(void *self, const void *args, const Grid *grid, int64_
 {
     const EmuImage *img = self;
     if (n <= 0) return KILN_OK;
-    EmuBlock *b = block_new_for(img);
+    EmuBlock *b = emu_block_new(img->n_threads, img->shared_bytes);
     if (!b) return fail(diag, KILN_ERR_NOMEM, "K131", "no memory for %d emulated threads", img->n_threads);
-    b->args = args, b->diag = diag, b->ranges = ranges, b->n_ranges = n_ranges;
+    b->entry = img->entry, b->args = args, b->diag = diag, b->ranges = ranges, b->n_ranges = n_ranges;
     b->grid[0] = grid->x, b->grid[1] = grid->y, b->grid[2] = grid->z;
     for (int64_t i = first; i < first + n && !b->has_fault; i++) {
         b->program[0] = (int32_t)(i % grid->x);
         b->program[1] = (int32_t)(i / grid->x % grid->y);
         b->program[2] = (int32_t)(i / grid->x / grid->y);
-        run_block(b);
+        emu_block_run(b);
     }
     KilnStatus st = b->has_fault ? KILN_ERR_DEVICE : KILN_OK;
-    block_free(b);
+    emu_block_free(b);
     return st;
 }
 

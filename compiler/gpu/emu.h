@@ -13,7 +13,7 @@
 #define COMPILER_GPU_EMU_H
 #include "base/fiber.h"
 #include "compiler/backend.h"
-#include "compiler/gpu/lower.h"
+#include "compiler/gpu/gpu.h"
 
 typedef enum EmuState { EMU_READY, EMU_AT_BARRIER, EMU_AT_SHUFFLE, EMU_DONE } EmuState;
 
@@ -56,6 +56,12 @@ struct EmuBlock {
 /// What a handler may do: its thread, the row's constant, arguments and results as 64-bit words.
 typedef void (*EmuHandler)(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
 extern const EmuHandler emu_handlers[EMU_OP_COUNT];
+
+/// A block of `n_threads` (a multiple of 32) without an entry. @return owned: emu_block_free(); NULL: no memory
+EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes);
+void emu_block_free(EmuBlock *b);
+/// Runs entry(args) in every thread; `has_fault` says how it went, `diag` why.
+void emu_block_run(EmuBlock *b);
 
 /// Reports at the thread's place and stops the block; does not return to emulated code when called on its fiber.
 void emu_fault(EmuThread *t, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -43,7 +43,7 @@ static void refuse(Op *op, void *user)
     r->found = true;
 }
 
-/// Layouts, shared memory and barriers: all decisions, before any LLVM.
+/// Layouts: the decisions that the rest follows.
 static KilnStatus decide(GpuCx *cx, const Emit *emit)
 {
     KilnStatus st = KILN_OK;
@@ -52,7 +52,6 @@ static KilnStatus decide(GpuCx *cx, const Emit *emit)
     if (r.found) return KILN_ERR_UNSUPPORTED;
     anchors_choose(cx, affine_new(cx->arena, cx->fn));
     TRY(layouts_assign(cx));
-    TRY(scratch_assign(cx));
     if (emit->layout) layouts_print(cx->fn, emit->layout);
     if (emit->layout_svg) layouts_draw(cx->fn, emit->layout_svg);
 done:
@@ -66,12 +65,13 @@ static KilnStatus build(void *user)
     return KILN_OK;
 }
 
-static KilnStatus generate(GpuCx *cx, const Emit *emit, Code *out)
+KilnStatus gpu_generate(GpuCx *cx, const Emit *emit, Code *out)
 {
     KilnStatus st = KILN_OK;
     LlvmCx ll = {0};
     StrBuf text = {0};
     Lower lo = {.cx = cx, .ll = &ll, .code = out};
+    TRY(scratch_assign(cx));
     TRY(cx->is_emu ? emu_open(&ll, cx->diag) : nvptx_open(cx->sm, &ll, cx->diag));
     TRY(llvm_guard(&ll, build, &lo));
     TRY(llvm_verify(&ll));
@@ -103,7 +103,7 @@ KilnStatus gpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     KilnStatus st = KILN_OK;
     if (!cx.sm) TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K132", "no GPU target sm_%d%s", target->sm, target->sm_a ? "a" : ""));
     TRY(decide(&cx, emit));
-    TRY(generate(&cx, emit, out));
+    TRY(gpu_generate(&cx, emit, out));
 done:
     arena_reset(&arena);
     return st;

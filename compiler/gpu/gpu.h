@@ -54,6 +54,14 @@ typedef struct ConvertPlan {
 /// Which kind of move takes a tile from `src` to `dst`, decided by algebra (convert.c).
 ConvertPlan convert_classify(const Layout *src, const Layout *dst);
 
+/// What emulated code asks of the emulator.
+typedef enum EmuOp {
+#define EMU(NAME) EMU_##NAME,
+#include "compiler/gpu/emu_ops.def"
+#undef EMU
+    EMU_OP_COUNT,
+} EmuOp;
+
 /// The notes that passes leave on ops (Op.note).
 typedef struct OpNote {
     MemFacts mem;
@@ -95,6 +103,8 @@ MUST_USE KilnStatus scratch_assign(GpuCx *cx);
 int64_t scratch_bytes(const GpuCx *cx, const Op *op);
 /// The layout in which a dot accumulates: a block of registers per thread, batch axes on warps first.
 Layout anchor_dot(const GpuCx *cx, const Type *acc);
+/// Shared memory, LLVM IR and code of a function whose tiles all have layouts; fills in `out` as gpu_compile() does.
+MUST_USE KilnStatus gpu_generate(GpuCx *cx, const Emit *emit, Code *out);
 /// Appends every tile value with its layout, and pictures, as --emit=layout shows them.
 void layouts_print(Func *fn, StrBuf *out);
 void layouts_draw(Func *fn, StrBuf *out);

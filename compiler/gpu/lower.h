@@ -35,13 +35,6 @@ typedef struct Lower {
 
 typedef enum IntrinsicKind { KIND_NVVM, KIND_ASM, KIND_SMEM } IntrinsicKind;
 
-typedef enum EmuOp {
-#define EMU(NAME) EMU_##NAME,
-#include "compiler/gpu/emu_ops.def"
-#undef EMU
-    EMU_OP_COUNT,
-} EmuOp;
-
 typedef struct Intrinsic {
     const char *name, *ret, *args;
     IntrinsicKind kind;

@@ -1,4 +1,5 @@
 // tests/compiler/gpu/test_emulator.c - the emulator reports what hardware leaves undefined, with the place.
+#include "compiler/gpu/emu.h"
 #include "tests/compiler/gpu/harness.h"
 
 /// Runs on the emulator and expects an error with `code` whose text has `words`.
@@ -127,4 +128,116 @@ Test(gpu_emulator, too_much_shared_memory_is_refused_with_the_sizes)
     cr_expect_not_null(strstr(kernel_messages(&k), "E0904"), "%s", kernel_messages(&k));
     cr_expect_not_null(strstr(kernel_messages(&k), "kernel needs 262144 bytes of shared memory, sm_80 has 166912"), "%s", kernel_messages(&k));
     kernel_close(&k);
+}
+
+// ---- threads written by hand ------------------------------------------------------------------
+
+static EmuThread *me(void)
+{
+    return fiber_user(fiber_self());
+}
+
+static void call(EmuOp op, int32_t imm, const uint64_t *args, uint64_t *ret)
+{
+    emu_handlers[op](me(), imm, args, ret);
+}
+
+static void sync_threads(void)
+{
+    uint64_t place = (uint64_t)-1, unused;
+    call(EMU_BARRIER, 0, &place, &unused);
+}
+
+static void touch(int32_t offset, bool is_write)
+{
+    uint64_t args[2] = {(uintptr_t)me()->block->shared + (uint64_t)offset, (uint64_t)-1}, unused;
+    call(EMU_SHARED, 4 | is_write << 8, args, &unused);
+}
+
+static void expect_block(void (*entry)(const void *), const char *code)
+{
+    Diag diag;
+    diag_init(&diag, heap_default());
+    EmuBlock *b = emu_block_new(64, 1024);
+    b->entry = entry, b->diag = &diag;
+    emu_block_run(b);
+    cr_expect_eq(b->has_fault, code != NULL, "%s", diag_first(&diag));
+    if (code) {
+        cr_assert_eq(diag.items.len, 1);
+        cr_expect_str_eq(diag.items.data[0]->code, code, "%s: %s", diag.items.data[0]->code, diag_first(&diag));
+    }
+    emu_block_free(b);
+    diag_reset(&diag);
+}
+
+static void exchange(const void *unused)
+{
+    (void)unused;
+    touch(4 * me()->id, true);
+    sync_threads();
+    touch(4 * (63 - me()->id), false);
+}
+static void exchange_without_barrier(const void *unused)
+{
+    (void)unused;
+    touch(4 * me()->id, true);
+    touch(4 * (63 - me()->id), false);
+}
+static void rewrite_too_early(const void *unused)
+{
+    exchange(unused);
+    touch(4 * me()->id, true);
+}
+static void read_nothing(const void *unused)
+{
+    (void)unused;
+    touch(4 * me()->id, false);
+}
+static void leave_early(const void *unused)
+{
+    (void)unused;
+    if (me()->id != 17) sync_threads();
+}
+static void leave_the_warp(const void *unused)
+{
+    uint64_t args[5] = {~0u, (uint64_t)me()->id, 1, 31, (uint64_t)-1}, ret = 0;
+    (void)unused;
+    if (me()->id == 40) return;
+    call(EMU_SHFL_BFLY, 0, args, &ret);
+}
+static void past_the_end(const void *unused)
+{
+    (void)unused;
+    touch(1024, true);
+}
+static void butterfly(const void *unused)
+{
+    uint64_t args[5] = {~0u, (uint64_t)me()->id * 3, 5, 31, (uint64_t)-1}, ret = 0;
+    (void)unused;
+    call(EMU_SHFL_BFLY, 0, args, &ret);
+    if (ret != (uint64_t)((me()->id ^ 5) * 3)) emu_fault(me(), "E0000", "lane %d got %d", me()->id, (int)ret);
+}
+
+Test(gpu_emulator, threads_that_follow_the_rules_are_left_alone)
+{
+    expect_block(exchange, NULL);
+    expect_block(butterfly, NULL);
+}
+
+Test(gpu_emulator, a_missing_barrier_is_a_race)
+{
+    expect_block(exchange_without_barrier, "E1105");
+    expect_block(rewrite_too_early, "E1105");
+}
+
+Test(gpu_emulator, shared_memory_is_written_before_it_is_read_and_ends_where_it_ends)
+{
+    expect_block(read_nothing, "E1107");
+    expect_block(past_the_end, "E1107");
+}
+
+Test(gpu_emulator, threads_that_never_reach_a_collective_are_named)
+{
+    expect_block(leave_early, "E1104");
+    expect_block(leave_the_warp, "E1104");
 }
