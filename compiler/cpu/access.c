@@ -6,7 +6,8 @@
 //   no form at all (indirection)               a vector of addresses, one scalar access per lane
 //
 // Where a lane's mask is off, its element is not touched: masked vector accesses where the level has
-// them for the element's size, otherwise the lane's address is replaced by that of a slot on the stack.
+// them for the element's size, otherwise a loop over the lanes that are on. A single element's address is
+// replaced by that of a slot on the stack.
 // Needs  affine_of() for pointers; addresses of one chunk do not wrap (ir/affine.h)
 #include "compiler/cpu/cpu.h"
 
@@ -273,6 +274,59 @@ static int32_t piece_bits(Cx *cx, const Place *p, LLVMValueRef mask)
     return p->n_contiguous;
 }
 
+/// Addresses of all lanes as a vector.
+static LLVMValueRef all_addresses(Cx *cx, const Place *p)
+{
+    if (p->each) return p->each;
+    LLVMTypeRef t = vector_of(cx->i64, p->log_w);
+    LLVMValueRef offset = LLVMConstNull(t);
+    for (int32_t j = 0; j < p->log_w; j++) {
+        LLVMValueRef on[PLACE_MAX_LANES];
+        for (int32_t l = 0; l < 1 << p->log_w; l++) on[l] = LLVMConstInt(cx->i64, l >> j & 1 ? (uint64_t)-1 : 0, false);
+        LLVMValueRef part = LLVMBuildAnd(cx->b, splat(cx, p->step[j], p->log_w), LLVMConstVector(on, 1u << p->log_w), "");
+        offset = LLVMBuildAdd(cx->b, offset, part, "");
+    }
+    return LLVMBuildGEP2(cx->b, cx->i8, splat(cx, p->base, p->log_w), &offset, 1, "");
+}
+
+/// Lane by lane where the mask is on, in a loop over its set bits: `buffer` (on the stack) receives or supplies the
+/// elements. Short code for what happens once per row, at its ragged end.
+static void masked_lanes(Cx *cx, const Place *p, LLVMValueRef mask, LLVMValueRef buffer, bool is_store)
+{
+    LLVMTypeRef mem = memory_type(cx, p->elem);
+    int32_t n = 1 << p->log_w;
+    bool contiguous = !p->each && p->n_contiguous == p->log_w;
+    LLVMValueRef table = NULL, size = const_i64(cx, type_element_bytes(p->elem));
+    if (!contiguous) {
+        LLVMValueRef all = all_addresses(cx, p);
+        table = stack_slot(cx, LLVMTypeOf(all), 64);
+        LLVMBuildStore(cx->b, all, table);
+    }
+    LLVMValueRef first = LLVMBuildBitCast(cx->b, mask, LLVMIntTypeInContext(cx->c, (unsigned)n), "");
+    first = n == 64 ? first : LLVMBuildZExt(cx->b, first, cx->i64, "");
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), body, after;
+    body = LLVMAppendBasicBlockInContext(cx->c, cx->function, "");
+    after = LLVMAppendBasicBlockInContext(cx->c, cx->function, "");
+    LLVMValueRef zero = const_i64(cx, 0);
+    LLVMBuildCondBr(cx->b, LLVMBuildICmp(cx->b, LLVMIntEQ, first, zero, ""), after, body);
+    LLVMPositionBuilderAtEnd(cx->b, body);
+    LLVMValueRef left = LLVMBuildPhi(cx->b, cx->i64, "");
+    LLVMValueRef in[] = {left, LLVMConstInt(cx->i1, 1, false)};
+    LLVMValueRef lane = call_intrinsic(cx, "llvm.cttz", cx->i64, 2, in), offset = LLVMBuildMul(cx->b, lane, size, ""), at;
+    if (contiguous) {
+        at = LLVMBuildGEP2(cx->b, cx->i8, p->base, &offset, 1, "");
+    } else {
+        at = LLVMBuildLoad2(cx->b, cx->ptr, LLVMBuildGEP2(cx->b, cx->ptr, table, &lane, 1, ""), "");
+    }
+    LLVMValueRef slot = LLVMBuildGEP2(cx->b, cx->i8, buffer, &offset, 1, "");
+    LLVMValueRef v = load_at(cx, p->elem, mem, is_store ? slot : at);
+    LLVMSetAlignment(LLVMBuildStore(cx->b, v, is_store ? at : slot), alignment(p->elem));
+    LLVMValueRef next = LLVMBuildAnd(cx->b, left, LLVMBuildSub(cx->b, left, const_i64(cx, 1), ""), "");
+    LLVMBuildCondBr(cx->b, LLVMBuildICmp(cx->b, LLVMIntEQ, next, zero, ""), after, body);
+    LLVMAddIncoming(left, (LLVMValueRef[]){first, next}, (LLVMBasicBlockRef[]){before, body}, 2);
+    LLVMPositionBuilderAtEnd(cx->b, after);
+}
+
 LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
 {
     Place sorted;
@@ -284,6 +338,13 @@ LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
     }
     LLVMTypeRef mem = memory_type(cx, p->elem);
     int32_t log_piece = piece_bits(cx, p, mask), n = 1 << p->log_w, piece = 1 << log_piece;
+    if (mask && !log_piece && p->log_w >= 2) {
+        LLVMTypeRef t = vector_of(mem, p->log_w);
+        LLVMValueRef buffer = stack_slot(cx, t, 64);
+        LLVMBuildStore(cx->b, LLVMConstNull(t), buffer);
+        masked_lanes(cx, p, mask, buffer, false);
+        return from_memory(cx, p->elem, LLVMBuildLoad2(cx->b, t, buffer, ""));
+    }
     LLVMValueRef parts[PLACE_MAX_LANES];
     for (int32_t l = 0; l < n; l += piece) {
         LLVMTypeRef t = vector_of(mem, log_piece);
@@ -324,6 +385,12 @@ void place_store(Cx *cx, const Place *p, LLVMValueRef value, LLVMValueRef mask)
     }
     LLVMValueRef v = to_memory(cx, p->elem, value);
     int32_t log_piece = piece_bits(cx, p, mask), n = 1 << p->log_w, piece = 1 << log_piece;
+    if (mask && !log_piece && p->log_w >= 2) {
+        LLVMValueRef buffer = stack_slot(cx, LLVMTypeOf(v), 64);
+        LLVMBuildStore(cx->b, v, buffer);
+        masked_lanes(cx, p, mask, buffer, true);
+        return;
+    }
     for (int32_t l = 0; l < n; l += piece) {
         LLVMValueRef part = lanes_from(cx, v, l, piece);
         if (log_piece && mask) {

@@ -237,6 +237,7 @@ static Ev eval_load(Cx *cx, Op *op, const Chunk *c)
     int32_t depth = MAX(MAX(p.depth, mask.depth), o.depth);
     at_depth(cx, depth);
     LLVMValueRef v = place_load(cx, &p, is_masked ? mask.v : NULL);
+    depth_moved(cx, depth);
     if (is_masked && o.v && !is_zero(o.v)) v = LLVMBuildSelect(cx->b, mask.v, v, o.v, "");
     return (Ev){v, depth};
 }
