@@ -392,16 +392,19 @@ Val tl_static_assert(Lower *cx, Call *c)
     return val_error();
 }
 
+/// Said as a note at its place; whoever shows the diagnostics shows it.
 Val tl_static_print(Lower *cx, Call *c)
 {
-    Str sep, end;
-    if (!arg_str(cx, c, 1, " ", &sep) || !arg_str(cx, c, 2, "\n", &end)) return val_error();
-    for (int32_t i = 0; cx->print && i < c->n_rest; i++) {
-        if (i) strbuf_add(cx->print, sep.data, sep.len);
-        if (c->rest[i].kind == VAL_RUN) strbuf_puts(cx->print, lower_describe(cx, c->rest[i]));
-        else val_print(cx->print, c->rest[i], false);
+    Str sep;
+    if (!arg_str(cx, c, 1, " ", &sep)) return val_error();
+    StrBuf out = {0};
+    for (int32_t i = 0; i < c->n_rest; i++) {
+        if (i) strbuf_add(&out, sep.data, sep.len);
+        if (c->rest[i].kind == VAL_RUN) strbuf_puts(&out, lower_describe(cx, c->rest[i]));
+        else val_print(&out, c->rest[i], false);
     }
-    if (cx->print) strbuf_add(cx->print, end.data, end.len);
+    diag_add(cx->diag, DIAG_NOTE, "", lower_span(cx, c->node), "%s", out.data ? out.data : "");
+    strbuf_free(&out);
     return val_of(VAL_NONE);
 }
 

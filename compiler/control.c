@@ -61,8 +61,18 @@ static Locals copy_locals(Lower *cx, const Locals *from)
     return to;
 }
 
-/// Walks `list` from `from` as an arm, starting from `before`; or goes on with an arm already begun.
-static void run_arm(Lower *cx, Arm *arm, const Locals *before, Returned ret, const NodeList *list, int32_t from, bool tail)
+/// What an arm walks: statements of a list, or the passes of a static loop that are left.
+typedef struct Rest {
+    const NodeList *list;
+    int32_t from;
+    bool tail;
+    const struct StaticLoop *loop; ///< when not NULL: its passes from `from`
+} Rest;
+
+static Flow static_passes(Lower *cx, const struct StaticLoop *loop, int32_t from);
+
+/// Walks `rest` as an arm, starting from `before`; or goes on with an arm already begun.
+static void run_arm(Lower *cx, Arm *arm, const Locals *before, Returned ret, Rest rest)
 {
     Frame *f = cx->frame;
     if (before) {
@@ -75,7 +85,7 @@ static void run_arm(Lower *cx, Arm *arm, const Locals *before, Returned ret, con
     }
     Builder saved = control_enter(cx, arm->region);
     f->static_runtime++;
-    arm->flow = lower_suite(cx, list, from, tail);
+    arm->flow = rest.loop ? static_passes(cx, rest.loop, rest.from) : lower_suite(cx, rest.list, rest.from, rest.tail);
     f->static_runtime--;
     control_leave(cx, saved);
     arm->locals = f->locals;
@@ -375,30 +385,36 @@ Flow control_if(Lower *cx, const Node *n, const NodeList *rest, int32_t from, bo
     Locals before = copy_locals(cx, &f->locals);
     Returned ret = f->ret;
     Arm arm[2];
-    for (int32_t k = 0; k < 2; k++) run_arm(cx, &arm[k], &before, ret, suite[k], 0, (tail && last) || ends_in_return(suite[k]));
+    for (int32_t k = 0; k < 2; k++) run_arm(cx, &arm[k], &before, ret, (Rest){suite[k], 0, (tail && last) || ends_in_return(suite[k]), NULL});
     for (int32_t k = 0; k < 2; k++) // one arm has returned: what follows belongs to the other
         if (!last && !*rest_done && arm[k].flow == FLOW_RETURN && arm[!k].flow == FLOW_NEXT && arm[!k].ret.state == RET_NEVER) {
             *rest_done = true;
-            run_arm(cx, &arm[!k], NULL, ret, rest, from, tail);
+            run_arm(cx, &arm[!k], NULL, ret, (Rest){rest, from, tail, NULL});
         }
     for (int32_t k = 0; k < 2; k++)
         if (arm[k].flow == FLOW_BREAK || arm[k].flow == FLOW_CONTINUE) arm[k].flow = FLOW_NEXT; // E0711 was said
     return join(cx, n, cond, arm, &before, tail && (last || *rest_done));
 }
 
-Flow control_guard(Lower *cx, const NodeList *rest, int32_t from, bool tail, const Node *n)
+/// Walks `rest` where the function has not returned yet: `if not flag`.
+static Flow guard(Lower *cx, Rest rest, const Node *n)
 {
     Frame *f = cx->frame;
     static const NodeList nothing;
     Locals before = copy_locals(cx, &f->locals);
     Returned ret = f->ret;
-    cx->b.span = lower_span(cx, rest->data[from]);
+    cx->b.span = lower_span(cx, n);
     Value *cond = build_unary(&cx->b, ELEM_NOT, ret.flag);
     Arm arm[2];
-    run_arm(cx, &arm[0], &before, (Returned){0}, rest, from, tail);
-    run_arm(cx, &arm[1], &before, (Returned){.state = RET_ALWAYS, .val = ret.val, .where = ret.where}, &nothing, 0, false);
+    run_arm(cx, &arm[0], &before, (Returned){0}, rest);
+    run_arm(cx, &arm[1], &before, (Returned){.state = RET_ALWAYS, .val = ret.val, .where = ret.where}, (Rest){&nothing, 0, false, NULL});
     arm[1].flow = FLOW_RETURN;
-    return join(cx, n, cond, arm, &before, tail);
+    return join(cx, n, cond, arm, &before, rest.tail);
+}
+
+Flow control_guard(Lower *cx, const NodeList *rest, int32_t from, bool tail, const Node *n)
+{
+    return guard(cx, (Rest){rest, from, tail, NULL}, n);
 }
 
 Val control_select(Lower *cx, const Node *n, Value *cond)
@@ -716,26 +732,37 @@ static Flow run_loop(Lower *cx, const Node *n, const Range *r)
     return FLOW_NEXT;
 }
 
-/// One pass of a static loop's body. @return false: leave the loop, with `*flow` to pass on
-static bool static_pass(Lower *cx, const Node *n, Val v, bool last, Flow *flow)
+/// An unrolled loop: over begin, begin + step, ..., or over the elements of a tuple.
+typedef struct StaticLoop {
+    const Node *n;
+    Int128 begin, step;
+    int32_t trips;
+    const Val *items; ///< NULL: the range
+} StaticLoop;
+
+/// Passes `from` to the last, each walked in place. What follows a pass that may have returned is guarded.
+static Flow static_passes(Lower *cx, const StaticLoop *loop, int32_t from)
 {
-    Frame *f = cx->frame;
-    if (n->a->kind == NODE_NAME) {
-        Local *l = local_slot(cx, n->a->text);
-        *l = (Local){.name = n->a->text, .kind = LOCAL_PLAIN, .val = v, .where = n->a};
-    } else {
-        lower_assign(cx, n->a, v, n->b);
+    const Node *n = loop->n;
+    for (int32_t k = from; k < loop->trips && !cx->stopped; k++) {
+        Val v = loop->items ? loop->items[k] : val_int(loop->begin + k * loop->step);
+        if (n->a->kind == NODE_NAME) {
+            Local *l = local_slot(cx, n->a->text);
+            *l = (Local){.name = n->a->text, .kind = LOCAL_PLAIN, .val = v, .where = n->a};
+        } else {
+            lower_assign(cx, n->a, v, n->b);
+        }
+        Flow flow = lower_suite(cx, &n->list, 0, false);
+        if (flow == FLOW_RETURN) return flow;
+        if (flow == FLOW_BREAK) break;
+        if (cx->frame->ret.state == RET_MAYBE && k + 1 < loop->trips) {
+            if (!lower_deeper(cx, n)) break;
+            flow = guard(cx, (Rest){NULL, k + 1, false, loop}, n);
+            cx->nesting--;
+            return flow;
+        }
     }
-    *flow = lower_suite(cx, &n->list, 0, false);
-    if (*flow == FLOW_RETURN) return false;
-    if (f->ret.state == RET_MAYBE && !last) {
-        lower_not_yet(cx, n, "a return under a run-time `if` inside a static loop that goes on");
-        *flow = FLOW_NEXT;
-        return false;
-    }
-    bool stop = *flow == FLOW_BREAK || cx->stopped;
-    *flow = FLOW_NEXT;
-    return !stop;
+    return FLOW_NEXT;
 }
 
 static Flow static_loop(Lower *cx, const Node *n, const Range *r, Val items)
@@ -762,12 +789,11 @@ static Flow static_loop(Lower *cx, const Node *n, const Range *r, Val items)
         lower_error(cx, n->b, "E0708", "a static loop may have at most %d iterations, this one has %s", LOWER_MAX_STATIC_RANGE, val_text(cx->arena, val_int(trips)));
         return FLOW_NEXT;
     }
+    StaticLoop loop = {n, b[0], b[2], (int32_t)trips, r ? NULL : items.items};
     int32_t runtime = f->static_runtime;
-    Flow flow = FLOW_NEXT;
     f->statics++;
     f->static_runtime = 0;
-    for (int32_t k = 0; k < (int32_t)trips; k++)
-        if (!static_pass(cx, n, r ? val_int(b[0] + k * b[2]) : items.items[k], k == (int32_t)trips - 1, &flow)) break;
+    Flow flow = static_passes(cx, &loop, 0);
     f->statics--;
     f->static_runtime = runtime;
     return flow;

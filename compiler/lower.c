@@ -1,4 +1,6 @@
 // compiler/lower.c - functions and statements; see lower.h.
+#include <stdio.h>
+
 #include "compiler/lower.h"
 #include "compiler/special.h"
 
@@ -42,8 +44,20 @@ DiagItem *lower_error(Lower *cx, const Node *n, const char *code, const char *fm
     return message(cx, DIAG_ERROR, n, code, text);
 }
 
+/// Does the line of `n` end in `# tile: ignore[CODE]`?
+static bool silenced(const Lower *cx, const Node *n, const char *code)
+{
+    Str text = cx->frame->func->source->text;
+    size_t end = (size_t)n->begin;
+    while (end < text.len && text.data[end] != '\n') end++;
+    char mark[40];
+    snprintf(mark, sizeof mark, "# tile: ignore[%s]", code);
+    return memmem(text.data + n->begin, end - (size_t)n->begin, mark, strlen(mark)) != NULL;
+}
+
 DiagItem *lower_warn(Lower *cx, const Node *n, const char *code, const char *fmt, ...)
 {
+    if (silenced(cx, n, code)) return NULL;
     Str key = str_of(arena_printf(cx->arena, "%s %d %d", code, cx->frame->file, n->begin)); // a place warns once
     if (map_get(&cx->globals, key)) return NULL;
     map_put(cx->arena, &cx->globals, key, cx);

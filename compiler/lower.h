@@ -72,7 +72,7 @@ typedef struct Frame {
     Map slots;        ///< name -> 1 + index of `locals`
     Locals locals;
     Returned ret;
-    int32_t loops, statics; ///< run-time and static loops around the statement at hand
+    int32_t loops, statics; ///< run-time loops, and static loops inside the innermost of them, around the statement at hand
     int32_t static_runtime; ///< run-time ifs inside the innermost static loop
 } Frame;
 
@@ -92,7 +92,6 @@ struct Lower {
     bool debug;
     bool pure;         ///< inside a combine function: no memory (E0719)
     int32_t errors, unsupported; ///< of the errors, those that say E09xx
-    StrBuf *print;     ///< what tl.static_print says; NULL drops it
 };
 
 /// Elaborates `f` for `spec`. @param out arena of `m`; meaningless unless KILN_OK
