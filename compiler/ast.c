@@ -10,7 +10,8 @@ static void print_list(const char *label, const NodeList *list, int32_t indent, 
 {
     if (!list->len) return;
     if (label) strbuf_printf(out, "%*s%s\n", indent, "", label);
-    for (int32_t i = 0; i < list->len; i++) ast_print(list->data[i], indent + (label ? 2 : 0), out);
+    for (int32_t i = 0; i < list->len; i++)
+        ast_print(list->data[i], indent + (label ? 2 : 0), out);
 }
 
 /// What the second and third list of a node are, for the reader of a tree.
@@ -38,7 +39,8 @@ void ast_print(const Node *n, int32_t indent, StrBuf *out)
     }
     if (n->kind == NODE_INT) strbuf_printf(out, " %lld", (long long)n->i);
     if (n->kind == NODE_FLOAT) strbuf_printf(out, " %.17g", n->f);
-    for (int32_t i = 0; n->ops && i < n->list.len - 1; i++) strbuf_printf(out, " %s", token_text(n->ops[i]));
+    for (int32_t i = 0; n->ops && i < n->list.len - 1; i++)
+        strbuf_printf(out, " %s", token_text(n->ops[i]));
     strbuf_printf(out, "  @%d:%d\n", n->begin, n->end);
     print_list(n->list3.len ? list_label(n->kind, 2) : NULL, &n->list3, indent + 2, out);
     bool slice = n->kind == NODE_SLICE;
@@ -57,7 +59,8 @@ void ast_walk(const Node *n, bool (*visit)(const Node *node, void *user), void *
     ast_walk(n->b, visit, user);
     ast_walk(n->c, visit, user);
     for (int32_t k = 0; k < 3; k++)
-        for (int32_t i = 0; i < lists[k]->len; i++) ast_walk(lists[k]->data[i], visit, user);
+        for (int32_t i = 0; i < lists[k]->len; i++)
+            ast_walk(lists[k]->data[i], visit, user);
 }
 
 typedef struct Assigned {
@@ -68,7 +71,7 @@ typedef struct Assigned {
 static void add_name(Assigned *to, Str name)
 {
     VEC_EACH(Str, it, to->names)
-    if (str_eq(*it, name)) return;
+        if (str_eq(*it, name)) return;
     vec_push(to->arena, to->names, name);
 }
 
@@ -76,15 +79,18 @@ static void add_target(Assigned *to, const Node *t)
 {
     if (t->kind == NODE_NAME) add_name(to, t->text);
     if (t->kind == NODE_TUPLE || t->kind == NODE_LIST)
-        for (int32_t i = 0; i < t->list.len; i++) add_target(to, t->list.data[i]);
+        for (int32_t i = 0; i < t->list.len; i++)
+            add_target(to, t->list.data[i]);
 }
 
 static bool collect_assigned(const Node *n, void *user)
 {
     if (n->kind == NODE_FUNC || n->kind == NODE_LAMBDA || n->kind == NODE_COMP) return false;
     if (n->kind == NODE_ASSIGN)
-        for (int32_t i = 0; i < n->list.len; i++) add_target(user, n->list.data[i]);
-    if (n->kind == NODE_ANNOTATED || n->kind == NODE_AUGMENTED || n->kind == NODE_FOR || n->kind == NODE_WALRUS)
+        for (int32_t i = 0; i < n->list.len; i++)
+            add_target(user, n->list.data[i]);
+    if (n->kind == NODE_ANNOTATED || n->kind == NODE_AUGMENTED || n->kind == NODE_FOR ||
+        n->kind == NODE_WALRUS)
         add_target(user, n->a);
     return true;
 }
@@ -92,7 +98,8 @@ static bool collect_assigned(const Node *n, void *user)
 void ast_assigned(Arena *arena, const NodeList *list, NameList *names)
 {
     Assigned to = {arena, names};
-    for (int32_t i = 0; i < list->len; i++) ast_walk(list->data[i], collect_assigned, &to);
+    for (int32_t i = 0; i < list->len; i++)
+        ast_walk(list->data[i], collect_assigned, &to);
 }
 
 typedef struct Search {
@@ -111,6 +118,7 @@ static bool look(const Node *n, void *user)
 bool ast_contains(const NodeList *list, NodeKind kind)
 {
     Search s = {kind, false};
-    for (int32_t i = 0; i < list->len && !s.found; i++) ast_walk(list->data[i], look, &s);
+    for (int32_t i = 0; i < list->len && !s.found; i++)
+        ast_walk(list->data[i], look, &s);
     return s.found;
 }

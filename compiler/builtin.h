@@ -1,6 +1,8 @@
-// compiler/builtin.h - the functions of the language as a table, and a call of one with its arguments bound.
+// compiler/builtin.h - the functions of the language as a table, and a call of one with its
+// arguments bound.
 //
-//   tl.load(p + o, mask=m)   row "pointer mask? other? ..."   ==>   args[0] = p + o, args[1] = m, args[2] ABSENT
+//   tl.load(p + o, mask=m)   row "pointer mask? other? ..."
+//                            ==>   args[0] = p + o, args[1] = m, args[2] ABSENT
 //
 // The binder checks names and counts (E0716) once for all; handlers see arguments by position.
 #ifndef COMPILER_BUILTIN_H
@@ -13,11 +15,12 @@ enum { BUILTIN_MAX_PARAMS = 10, BUILTIN_MAX_REST = 32 };
 
 typedef struct Call {
     const Builtin *builtin;
-    const Node *node;    ///< the call
-    const char *name;    ///< as diagnostics say it: "tl.load"
+    const Node *node; ///< the call
+    const char *name; ///< as diagnostics say it: "tl.load"
     Val args[BUILTIN_MAX_PARAMS];
-    const Node *nodes[BUILTIN_MAX_PARAMS]; ///< the expression of each argument, or the call when there is none
-    Val *rest; ///< [n_rest] what `*` took
+    const Node *nodes[BUILTIN_MAX_PARAMS]; ///< the expression of each argument, or the call when
+                                           ///< there is none
+    Val *rest;                             ///< [n_rest] what `*` took
     const Node **rest_nodes;
     int32_t n_rest;
 } Call;

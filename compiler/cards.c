@@ -5,11 +5,13 @@
 
 typedef VEC(Str) StrList;
 
-/// Replaces the first braces by each of their alternatives in turn. @return 0 no braces, 1 replaced, -1 broken
+/// Replaces the first braces by each of their alternatives in turn. @return 0 no braces, 1
+/// replaced, -1 broken
 static int32_t expand_first(Arena *arena, Str text, StrList *out)
 {
     size_t open = 0;
-    while (open < text.len && text.data[open] != '{') open++;
+    while (open < text.len && text.data[open] != '{')
+        open++;
     if (open == text.len) return 0;
     size_t end = special_balanced(text, open);
     if (!end) return -1;
@@ -22,7 +24,8 @@ static int32_t expand_first(Arena *arena, Str text, StrList *out)
         }
         if (c != ',' && i != end - 1) continue;
         Str one = special_trim((Str){text.data + from, i - from});
-        char *joined = arena_printf(arena, "%.*s%.*s%.*s", (int)open, text.data, STR_ARG(one), (int)(text.len - end), text.data + end);
+        char *joined = arena_printf(arena, "%.*s%.*s%.*s", (int)open, text.data, STR_ARG(one),
+                                    (int)(text.len - end), text.data + end);
         vec_push(arena, out, str_of(joined));
         from = i + 1;
     }
@@ -53,11 +56,13 @@ bool cards_expand(Arena *arena, Str text, int32_t *n, Str **out)
 static size_t signature_len(Str text)
 {
     size_t at = 0;
-    while (at < text.len && text.data[at] != '(') at++;
+    while (at < text.len && text.data[at] != '(')
+        at++;
     size_t end = at < text.len ? special_balanced(text, at) : 0;
     if (!end) return 0;
     size_t next = end;
-    while (next < text.len && text.data[next] == ' ') next++;
+    while (next < text.len && text.data[next] == ' ')
+        next++;
     if (next < text.len && text.data[next] == '[') {
         size_t closed = special_balanced(text, next);
         if (closed) end = closed;
@@ -65,12 +70,14 @@ static size_t signature_len(Str text)
     return end;
 }
 
-/// The next `name=text` of `*rest`: the text ends at a blank outside brackets. @return false: none, or broken
+/// The next `name=text` of `*rest`: the text ends at a blank outside brackets. @return false: none,
+/// or broken
 static bool next_let(Str *rest, Str *name, Str *value)
 {
     *rest = special_trim(*rest);
     size_t eq = 0;
-    while (eq < rest->len && rest->data[eq] != '=' && rest->data[eq] != ' ') eq++;
+    while (eq < rest->len && rest->data[eq] != '=' && rest->data[eq] != ' ')
+        eq++;
     if (eq == 0 || eq >= rest->len || rest->data[eq] != '=') return false;
     size_t i = eq + 1;
     while (i < rest->len && rest->data[i] != ' ' && rest->data[i] != '\t') {
@@ -88,7 +95,8 @@ static bool next_let(Str *rest, Str *name, Str *value)
 /// "(a, b)" ==> up to three texts.
 static bool read_grid(Arena *arena, Str text, Card *card)
 {
-    if (text.len >= 2 && text.data[0] == '(' && special_balanced(text, 0) == text.len) text = (Str){text.data + 1, text.len - 2};
+    if (text.len >= 2 && text.data[0] == '(' && special_balanced(text, 0) == text.len)
+        text = (Str){text.data + 1, text.len - 2};
     int32_t n = 0;
     while (special_trim(text).len) {
         size_t i = 0;
@@ -105,33 +113,42 @@ static bool read_grid(Arena *arena, Str text, Card *card)
     return n > 0;
 }
 
-static KilnStatus read_card(const Source *s, const CardText *text, Arena *arena, int32_t *n, Card **out, int32_t *cap, Diag *diag)
+static KilnStatus read_card(const Source *s, const CardText *text, Arena *arena, int32_t *n,
+                            Card **out, int32_t *cap, Diag *diag)
 {
     const char *where = arena_printf(arena, "%s:%d", source_path(s), text->line);
     size_t len = signature_len(text->text);
-    if (!len) return fail(diag, KILN_ERR_INPUT, "K111", "%s: a launch card begins with name(parameters), found `%.*s`", where,
-                          (int)MIN(text->text.len, 60), text->text.data);
+    if (!len)
+        return fail(diag, KILN_ERR_INPUT, "K111",
+                    "%s: a launch card begins with name(parameters), found `%.*s`", where,
+                    (int)MIN(text->text.len, 60), text->text.data);
     Card card = {.line = text->line};
     Str rest = {text->text.data + len, text->text.len - len}, name, value;
     VEC(CardLet) lets = {0};
     while (next_let(&rest, &name, &value)) {
         if (str_is(name, "grid")) {
             if (!read_grid(arena, value, &card))
-                return fail(diag, KILN_ERR_INPUT, "K111", "%s: a grid has one to three extents, found `%.*s`", where, STR_ARG(value));
+                return fail(diag, KILN_ERR_INPUT, "K111",
+                            "%s: a grid has one to three extents, found `%.*s`", where,
+                            STR_ARG(value));
             continue;
         }
-        CardLet let = {arena_strndup(arena, name.data, name.len), arena_strndup(arena, value.data, value.len)};
+        CardLet let = {arena_strndup(arena, name.data, name.len),
+                       arena_strndup(arena, value.data, value.len)};
         vec_push(arena, &lets, let);
     }
     if (special_trim(rest).len)
-        return fail(diag, KILN_ERR_INPUT, "K111", "%s: a launch card has name=text after its signature, found `%.*s`", where,
+        return fail(diag, KILN_ERR_INPUT, "K111",
+                    "%s: a launch card has name=text after its signature, found `%.*s`", where,
                     (int)MIN(rest.len, 60), rest.data);
     card.n_lets = lets.len;
     card.lets = lets.data;
     int32_t n_texts;
     Str *texts;
     if (!cards_expand(arena, (Str){text->text.data, len}, &n_texts, &texts))
-        return fail(diag, KILN_ERR_LIMIT, "K111", "%s: the alternatives of a card may have at most %d combinations", where, CARD_MAX_PRODUCT);
+        return fail(diag, KILN_ERR_LIMIT, "K111",
+                    "%s: the alternatives of a card may have at most %d combinations", where,
+                    CARD_MAX_PRODUCT);
     for (int32_t i = 0; i < n_texts; i++) {
         KilnStatus st = special_parse(s, texts[i], where, arena, &card.spec, diag);
         if (st != KILN_OK) return st;
@@ -141,14 +158,16 @@ static KilnStatus read_card(const Source *s, const CardText *text, Arena *arena,
     return KILN_OK;
 }
 
-KilnStatus source_cards(const Source *s, const char *func, Arena *arena, int32_t *n, Card **out, Diag *diag)
+KilnStatus source_cards(const Source *s, const char *func, Arena *arena, int32_t *n, Card **out,
+                        Diag *diag)
 {
     *n = 0;
     *out = NULL;
     int32_t cap = 0;
     const JitFunc *only = func ? source_func(s, str_of(func)) : NULL;
     if (func && !only)
-        return fail(diag, KILN_ERR_INPUT, "K111", "%s: the file has no kernel `%s`", source_path(s), func);
+        return fail(diag, KILN_ERR_INPUT, "K111", "%s: the file has no kernel `%s`", source_path(s),
+                    func);
     for (int32_t i = 0; i < s->kernels.len; i++) {
         const JitFunc *f = s->kernels.data[i];
         if (only && f != only) continue;
@@ -163,15 +182,18 @@ KilnStatus source_cards(const Source *s, const char *func, Arena *arena, int32_t
     for (int32_t i = 0; i < only->def->list.len; i++) {
         const Node *p = only->def->list.data[i];
         bool is_const = p->a && str_is(source_path_of(s, arena, p->a), "tl.constexpr");
-        strbuf_printf(&form, "%s%.*s%s", i ? ", " : "", STR_ARG(p->text), is_const ? "=..." : ": ...");
+        strbuf_printf(&form, "%s%.*s%s", i ? ", " : "", STR_ARG(p->text),
+                      is_const ? "=..." : ": ...");
     }
     strbuf_puts(&form, ") grid=(...)");
     const char *hint = arena_printf(arena, "write above its decorators: %s", form.data);
     strbuf_free(&form);
-    return fail_hint(diag, KILN_ERR_INPUT, "K112", hint, "%s: kernel `%s` has no launch card", source_path(s), func);
+    return fail_hint(diag, KILN_ERR_INPUT, "K112", hint, "%s: kernel `%s` has no launch card",
+                     source_path(s), func);
 }
 
-KilnStatus card_eval(const char *text, int32_t n, const char *const *names, const int64_t *values, int64_t *out, Diag *diag)
+KilnStatus card_eval(const char *text, int32_t n, const char *const *names, const int64_t *values,
+                     int64_t *out, Diag *diag)
 {
     Arena arena;
     arena_init(&arena, heap_default());
@@ -190,5 +212,6 @@ KilnStatus card_eval(const char *text, int32_t n, const char *const *names, cons
     *out = ok ? (int64_t)val_as_int(v) : 0;
     arena_reset(&arena);
     if (ok) return KILN_OK;
-    return fail(diag, KILN_ERR_INPUT, "K113", "launch card: `%s` is not an integer expression over known names", text);
+    return fail(diag, KILN_ERR_INPUT, "K113",
+                "launch card: `%s` is not an integer expression over known names", text);
 }

@@ -1,6 +1,6 @@
 // compiler/code.c - the cache key of a specialisation, and compiled code as bytes of a file.
 //
-//   "KILNCODE" | format | key 16 | fields of Code, little-endian | object bytes | hash 16 of all before
+//   "KILNCODE" | format | key 16 | fields of Code, little-endian | object bytes | hash 16 of these
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -43,7 +43,8 @@ static void add_binding(KeyCx *cx, const Binding *b)
         end = b->func->def->end;
         walk = b->func->def;
         int32_t line = 1; // reports name lines
-        for (int32_t i = 0; i < begin; i++) line += text.data[i] == '\n';
+        for (int32_t i = 0; i < begin; i++)
+            line += text.data[i] == '\n';
         hasher_add_int(cx->h, line);
     }
     hasher_add(cx->h, b->name.data, b->name.len);
@@ -67,7 +68,8 @@ Hash128 compile_key(const Source *s, const Spec *spec, const Target *target)
     const Binding *root = map_get(&s->names, str_of(spec->func));
     if (root) vec_push(&arena, &cx.queue, root);
     if (root) map_put(&arena, &cx.seen, root->name, &cx);
-    for (int32_t i = 0; i < cx.queue.len; i++) add_binding(&cx, cx.queue.data[i]);
+    for (int32_t i = 0; i < cx.queue.len; i++)
+        add_binding(&cx, cx.queue.data[i]);
     Hash128 key = hasher_finish(&h);
     arena_reset(&arena);
     return key;
@@ -80,7 +82,8 @@ enum { FORMAT = 2, HEADER_BYTES = 8 + 4 + 16 };
 
 static void put(StrBuf *out, uint64_t v, int32_t bytes)
 {
-    for (int32_t i = 0; i < bytes; i++) strbuf_putc(out, (char)(v >> (8 * i)));
+    for (int32_t i = 0; i < bytes; i++)
+        strbuf_putc(out, (char)(v >> (8 * i)));
 }
 
 static void put_text(StrBuf *out, const char *text, size_t size)
@@ -137,7 +140,8 @@ static uint64_t get(Reader *r, int32_t bytes)
         r->failed = true;
         return 0;
     }
-    for (int32_t i = 0; i < bytes; i++) v |= (uint64_t)r->at[i] << (8 * i);
+    for (int32_t i = 0; i < bytes; i++)
+        v |= (uint64_t)r->at[i] << (8 * i);
     r->at += bytes;
     return v;
 }

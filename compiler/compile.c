@@ -1,7 +1,8 @@
-// compiler/compile.c - the driver: source and specialisation ==> tile IR ==> passes ==> back end ==> code, and
-// code ==> something that runs here.
+// compiler/compile.c - the driver: source and specialisation ==> tile IR ==> passes ==> back end
+// ==> code, and code ==> something that runs here.
 //
-// One arena holds everything of one compilation. When memory runs out it jumps back here (Arena.escape).
+// One arena holds everything of one compilation. When memory runs out it jumps back here
+// (Arena.escape).
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -24,7 +25,8 @@ static int64_t now_us(void)
 
 // ---- facts about the arguments ------------------------------------------------------------------
 
-/// For each pointer value, the parameters it may come from: bit i is parameter i (the last bit: those from 63 on).
+/// For each pointer value, the parameters it may come from: bit i is parameter i (the last bit:
+/// those from 63 on).
 typedef struct Origins {
     uint64_t *of; ///< by Value.id
     bool changed;
@@ -43,7 +45,9 @@ static void flow_regions(Origins *o, const Op *op)
 {
     for (int32_t r = 0; r < op->n_regions; r++) {
         const Region *region = op->regions[r];
-        int32_t skip_args = op->kind == OP_FOR ? 1 : 0, skip_in = op->kind == OP_FOR ? 3 : op->kind == OP_IF ? 1 : 0;
+        int32_t skip_args = op->kind == OP_FOR ? 1 : 0, skip_in = op->kind == OP_FOR  ? 3
+                                                                  : op->kind == OP_IF ? 1
+                                                                                      : 0;
         for (int32_t i = skip_args; i < region->n_args && i - skip_args + skip_in < op->n_in; i++)
             flow_into(o, region->args[i], o->of[op->in[i - skip_args + skip_in]->id]);
         const Op *last = region->last;
@@ -51,11 +55,14 @@ static void flow_regions(Origins *o, const Op *op)
         for (int32_t i = from; last && i < last->n_in; i++) {
             uint64_t bits = o->of[last->in[i]->id];
             if (i - from < op->n_out) flow_into(o, &op->out[i - from], bits);
-            for (int32_t k = 0; k < op->n_regions; k++) // a while's test feeds its body, the body feeds the test
-                if (i - from + skip_args < op->regions[k]->n_args) flow_into(o, op->regions[k]->args[i - from + skip_args], bits);
+            for (int32_t k = 0; k < op->n_regions;
+                 k++) // a while's test feeds its body, the body feeds the test
+                if (i - from + skip_args < op->regions[k]->n_args)
+                    flow_into(o, op->regions[k]->args[i - from + skip_args], bits);
         }
     }
-    for (int32_t i = 0; op->kind != OP_IF && i + (op->kind == OP_FOR ? 3 : 0) < op->n_in && i < op->n_out; i++)
+    for (int32_t i = 0;
+         op->kind != OP_IF && i + (op->kind == OP_FOR ? 3 : 0) < op->n_in && i < op->n_out; i++)
         flow_into(o, &op->out[i], o->of[op->in[i + (op->kind == OP_FOR ? 3 : 0)]->id]);
 }
 
@@ -71,15 +78,19 @@ static void visit_origin(Op *op, void *user)
         return;
     }
     uint64_t bits = 0;
-    for (int32_t i = 0; i < op->n_in; i++) bits |= op->in[i]->type->is_ptr ? o->of[op->in[i]->id] : 0;
-    bool made_up = op->kind == OP_BITCAST && !op->in[0]->type->is_ptr; // a pointer from an integer may be any
-    for (int32_t i = 0; i < op->n_out; i++) flow_into(o, &op->out[i], made_up ? ~(uint64_t)0 : bits);
+    for (int32_t i = 0; i < op->n_in; i++)
+        bits |= op->in[i]->type->is_ptr ? o->of[op->in[i]->id] : 0;
+    bool made_up =
+        op->kind == OP_BITCAST && !op->in[0]->type->is_ptr; // a pointer from an integer may be any
+    for (int32_t i = 0; i < op->n_out; i++)
+        flow_into(o, &op->out[i], made_up ? ~(uint64_t)0 : bits);
 }
 
 static uint64_t written_params(Func *fn, Arena *scratch)
 {
     Origins o = {.of = arena_array(scratch, uint64_t, func_number(fn) + 1)};
-    for (int32_t i = 0; i < fn->n_params; i++) o.of[fn->params[i].value->id] = (uint64_t)1 << MIN(i, 63);
+    for (int32_t i = 0; i < fn->n_params; i++)
+        o.of[fn->params[i].value->id] = (uint64_t)1 << MIN(i, 63);
     do {
         o.changed = false;
         region_walk(fn->body, visit_origin, &o);
@@ -129,11 +140,13 @@ static KilnStatus find_func(const Source *s, const Spec *spec, const JitFunc **o
 {
     *out = source_func(s, str_of(spec->func));
     if (*out) return KILN_OK;
-    return fail(diag, KILN_ERR_INPUT, "K111", "%s: the file has no kernel `%s`", source_path(s), spec->func);
+    return fail(diag, KILN_ERR_INPUT, "K111", "%s: the file has no kernel `%s`", source_path(s),
+                spec->func);
 }
 
 /// Text ==> verified tile IR in `arena`.
-static KilnStatus front_end(const Source *s, const Spec *spec, const Target *target, Arena *arena, Diag *diag, Func **out)
+static KilnStatus front_end(const Source *s, const Spec *spec, const Target *target, Arena *arena,
+                            Diag *diag, Func **out)
 {
     const JitFunc *f;
     KilnStatus st = find_func(s, spec, &f, diag);
@@ -155,7 +168,10 @@ static void emit_after(void *user, const Pass *pass, Func *fn)
 
 static KilnStatus common_passes(Job *job)
 {
-    PassCx cx = {.module = job->fn->module, .diag = job->diag, .after = emit_after, .user = (void *)(uintptr_t)job->emit};
+    PassCx cx = {.module = job->fn->module,
+                 .diag = job->diag,
+                 .after = emit_after,
+                 .user = (void *)(uintptr_t)job->emit};
     return passes_run(&cx, job->fn, PASSES_COMMON);
 }
 
@@ -175,11 +191,13 @@ static KilnStatus back_end(Job *job)
 #else
         break;
 #endif
-    case TARGET_INTERP: return KILN_OK;
+    case TARGET_INTERP:
+        return KILN_OK;
     }
     char text[24];
     target_text(job->target, text);
-    return fail(job->diag, KILN_ERR_UNSUPPORTED, "K115", "this build of kiln has no back end for %s", text);
+    return fail(job->diag, KILN_ERR_UNSUPPORTED, "K115",
+                "this build of kiln has no back end for %s", text);
 }
 
 static KilnStatus run_job(Job *job)
@@ -188,7 +206,8 @@ static KilnStatus run_job(Job *job)
         const JitFunc *f = source_func(job->source, str_of(job->spec->func));
         if (f) ast_print(f->def, 0, job->emit->ast);
     }
-    KilnStatus st = front_end(job->source, job->spec, job->target, &job->arena, job->diag, &job->fn);
+    KilnStatus st =
+        front_end(job->source, job->spec, job->target, &job->arena, job->diag, &job->fn);
     if (st != KILN_OK) return st;
     if (job->emit->tile) func_print(job->fn, job->emit->tile);
     Code *c = &job->code;
@@ -197,8 +216,9 @@ static KilnStatus run_job(Job *job)
     c->num_warps = job->fn->num_warps;
     c->num_stages = job->fn->num_stages;
     if (!describe_params(job->fn, &job->arena, c)) {
-        diag_add(job->diag, DIAG_ERROR, "E0904", job->fn->span, "a kernel may have at most %d run-time parameters, this one has %d", CODE_MAX_PARAMS,
-                 job->fn->n_params);
+        diag_add(job->diag, DIAG_ERROR, "E0904", job->fn->span,
+                 "a kernel may have at most %d run-time parameters, this one has %d",
+                 CODE_MAX_PARAMS, job->fn->n_params);
         return KILN_ERR_LIMIT;
     }
     bool wants_passes = job->target->kind != TARGET_INTERP || job->emit->tile_after;
@@ -207,7 +227,8 @@ static KilnStatus run_job(Job *job)
     return st;
 }
 
-KilnStatus compile_kernel(const Source *s, const Spec *spec, const Target *target, const Emit *emit, Code *out, Diag *diag)
+KilnStatus compile_kernel(const Source *s, const Spec *spec, const Target *target, const Emit *emit,
+                          Code *out, Diag *diag)
 {
     static const Emit silent;
     int64_t start = now_us();
@@ -216,16 +237,23 @@ KilnStatus compile_kernel(const Source *s, const Spec *spec, const Target *targe
     if (!job) return fail(diag, KILN_ERR_NOMEM, "K301", "%s: no memory to compile", spec->func);
     Diag own;
     diag_init(&own, heap_default());
-    *job = (Job){.source = s, .spec = spec, .target = target, .emit = emit ? emit : &silent, .diag = diag ? diag : &own};
+    *job = (Job){.source = s,
+                 .spec = spec,
+                 .target = target,
+                 .emit = emit ? emit : &silent,
+                 .diag = diag ? diag : &own};
     arena_init(&job->arena, heap_default());
     int32_t errors = job->diag->n_errors;
     jmp_buf escape;
     KilnStatus st;
     job->arena.escape = &escape;
-    if (setjmp(escape) == 0) st = run_job(job);
-    else st = fail(job->diag, KILN_ERR_NOMEM, "K301", "%s: no memory to compile", spec->func);
+    if (setjmp(escape) == 0)
+        st = run_job(job);
+    else
+        st = fail(job->diag, KILN_ERR_NOMEM, "K301", "%s: no memory to compile", spec->func);
     job->arena.escape = NULL;
-    if (diag && diag->n_errors > errors && st != KILN_ERR_NOMEM) diag->while_doing = spec_text(&diag->arena, spec);
+    if (diag && diag->n_errors > errors && st != KILN_ERR_NOMEM)
+        diag->while_doing = spec_text(&diag->arena, spec);
     if (st == KILN_OK) {
         *out = job->code;
         out->compile_us = now_us() - start;
@@ -241,8 +269,8 @@ KilnStatus compile_kernel(const Source *s, const Spec *spec, const Target *targe
 // ---- running on this CPU ------------------------------------------------------------------------
 
 #ifdef KILN_WITH_INTERP
-static KilnStatus interp_image_run(void *self, const void *args, const Grid *grid, int64_t first, int64_t n, int32_t n_ranges, const MemRange *ranges,
-                                   Diag *diag)
+static KilnStatus interp_image_run(void *self, const void *args, const Grid *grid, int64_t first,
+                                   int64_t n, int32_t n_ranges, const MemRange *ranges, Diag *diag)
 {
     Arena scratch;
     arena_init(&scratch, heap_default());
@@ -255,9 +283,12 @@ static const ImageOps interp_ops = {interp_image_run, NULL};
 #endif
 
 /// The lowered function again, in an arena of the image.
-static KilnStatus relower(Image *img, const Source *s, const Spec *spec, const Target *target, Func **out, Diag *diag)
+static KilnStatus relower(Image *img, const Source *s, const Spec *spec, const Target *target,
+                          Func **out, Diag *diag)
 {
-    if (!s || !spec) return fail(diag, KILN_ERR_INPUT, "K116", "this code runs from its source: pass the source and the specialisation");
+    if (!s || !spec)
+        return fail(diag, KILN_ERR_INPUT, "K116",
+                    "this code runs from its source: pass the source and the specialisation");
     Diag own; // its file 0 is the source, as image_run promises
     diag_init(&own, heap_default());
     img->arena = heap_new(heap_default(), Arena);
@@ -266,8 +297,10 @@ static KilnStatus relower(Image *img, const Source *s, const Spec *spec, const T
     img->path = arena_strdup(img->arena, s->path);
     img->text = (Str){arena_strndup(img->arena, s->text.data, s->text.len), s->text.len};
     KilnStatus st = front_end(s, spec, target, img->arena, &own, out);
-    if (st != KILN_OK) st = fail(diag, st, "K116", "%s: %s", spec->func, diag_first(&own));
-    else (*out)->module->diag = NULL;
+    if (st != KILN_OK)
+        st = fail(diag, st, "K116", "%s: %s", spec->func, diag_first(&own));
+    else
+        (*out)->module->diag = NULL;
     diag_reset(&own);
     return st;
 }
@@ -306,10 +339,13 @@ KilnStatus image_load(const Code *c, const Source *s, const Spec *spec, Image **
 #else
         goto missing;
 #endif
-    case TARGET_SM: goto missing;
+    case TARGET_SM:
+        goto missing;
     }
-    if (st == KILN_OK) *out = img;
-    else image_free(img);
+    if (st == KILN_OK)
+        *out = img;
+    else
+        image_free(img);
     return st;
 missing:
     image_free(img);
@@ -331,15 +367,18 @@ KernelEntry image_entry(const Image *img)
 }
 
 /// Runs native code on this thread with scratch memory of its own.
-static KilnStatus run_entry(Image *img, const void *args, const Grid *grid, int64_t first, int64_t n, Diag *diag)
+static KilnStatus run_entry(Image *img, const void *args, const Grid *grid, int64_t first,
+                            int64_t n, Diag *diag)
 {
     size_t bytes = (size_t)round_up(MAX(img->scratch_bytes, 64), 64);
     Tls tls = {.scratch = heap_alloc(heap_default(), bytes, 64)};
-    if (!tls.scratch) return fail(diag, KILN_ERR_NOMEM, "K301", "no memory for %zu bytes of scratch", bytes);
+    if (!tls.scratch)
+        return fail(diag, KILN_ERR_NOMEM, "K301", "no memory for %zu bytes of scratch", bytes);
     img->entry(args, grid, first, n, &tls);
     heap_free(heap_default(), tls.scratch);
     if (!tls.fault) return KILN_OK;
-    return fail(diag, KILN_ERR_DEVICE, "K117", "a device assertion failed at line %d in program %d", tls.fault, tls.fault_program);
+    return fail(diag, KILN_ERR_DEVICE, "K117", "a device assertion failed at line %d in program %d",
+                tls.fault, tls.fault_program);
 }
 
 /// Moves messages whose file 0 is the image's source into the caller's list.
@@ -348,7 +387,8 @@ static void hand_over(const Image *img, const Diag *from, Diag *to)
     if (!to) return;
     int32_t file = -1;
     for (int32_t i = 0; i < to->files.len; i++)
-        if (!strcmp(to->files.data[i].path, img->path) && str_eq(to->files.data[i].text, img->text)) file = i;
+        if (!strcmp(to->files.data[i].path, img->path) && str_eq(to->files.data[i].text, img->text))
+            file = i;
     if (file < 0) file = diag_file(to, img->path, img->text);
     for (int32_t i = 0; i < from->items.len; i++) {
         const DiagItem *it = from->items.data[i];
@@ -363,7 +403,8 @@ static void hand_over(const Image *img, const Diag *from, Diag *to)
     }
 }
 
-KilnStatus image_run(Image *img, const void *args, const Grid *grid, int64_t first, int64_t n, int32_t n_ranges, const MemRange *ranges, Diag *diag)
+KilnStatus image_run(Image *img, const void *args, const Grid *grid, int64_t first, int64_t n,
+                     int32_t n_ranges, const MemRange *ranges, Diag *diag)
 {
     if (!img->ops || !img->ops->run) return run_entry(img, args, grid, first, n, diag);
     Diag own;

@@ -2,9 +2,10 @@
 //
 //   7 // -2 ==> -4      1 / 2 ==> 0.5      True + 1 ==> 2      "a" + "b" ==> "ab"      (1, 2) * 2
 //
-// A Val is what an expression is while a kernel is elaborated: a constexpr (number, string, dtype, tuple,
-// function, ...), a run-time value of the tile IR, or the error value that silences what follows from one
-// mistake. The host evaluator (hosteval.h) uses the same values without the run-time kind.
+// A Val is what an expression is while a kernel is elaborated: a constexpr (number, string, dtype,
+// tuple, function, ...), a run-time value of the tile IR, or the error value that silences what
+// follows from one mistake. The host evaluator (hosteval.h) uses the same values without the
+// run-time kind.
 //
 // Deviation  integers have 128 bits; past them: E0306
 // Tests      tests/compiler/test_lower.c, test_errors.c
@@ -26,16 +27,16 @@ typedef enum ValKind {
     VAL_INT,
     VAL_FLOAT,
     VAL_STR,
-    VAL_DTYPE,   ///< an element or pointer type; with a shape, the type of a tile
-    VAL_TUPLE,   ///< tuples and lists
-    VAL_DICT,    ///< host only; items are key, value, key, value
-    VAL_MODULE,  ///< a dotted path that is no value itself, e.g. tl.math
+    VAL_DTYPE,  ///< an element or pointer type; with a shape, the type of a tile
+    VAL_TUPLE,  ///< tuples and lists
+    VAL_DICT,   ///< host only; items are key, value, key, value
+    VAL_MODULE, ///< a dotted path that is no value itself, e.g. tl.math
     VAL_BUILTIN,
-    VAL_METHOD,  ///< a builtin with its first argument
-    VAL_FUNC,    ///< a jit function
-    VAL_LAMBDA,  ///< host only
-    VAL_OPAQUE,  ///< bound by host code that is not evaluated
-    VAL_RUN,     ///< a value of the tile IR
+    VAL_METHOD, ///< a builtin with its first argument
+    VAL_FUNC,   ///< a jit function
+    VAL_LAMBDA, ///< host only
+    VAL_OPAQUE, ///< bound by host code that is not evaluated
+    VAL_RUN,    ///< a value of the tile IR
 } ValKind;
 
 /// An element type as the language sees it.
@@ -120,12 +121,14 @@ double val_as_float(Val v);
 /// Does the integer fit, and what is it?
 bool val_fits_i32(Val v, int32_t *out);
 
-/// Why an operation has no value. `code` is NULL when the operand kinds do not go with the operator.
+/// Why an operation has no value. `code` is NULL when the operand kinds do not go with the
+/// operator.
 typedef struct ConstFault {
     const char *code, *text;
 } ConstFault;
 
-/// a op b, -a, a < b with Python's meaning. @return ERROR with `fault` filled in when there is no value
+/// a op b, -a, a < b with Python's meaning. @return ERROR with `fault` filled in when there is no
+/// value
 Val const_binary(Arena *arena, TokenId op, Val a, Val b, ConstFault *fault);
 Val const_unary(TokenId op, Val a, ConstFault *fault);
 /// `op`: a comparison, T_KW_IN, T_KW_NOT (not in), T_KW_IS, T_BANG (is not).

@@ -1,4 +1,5 @@
-// compiler/express.c - expressions: names, attributes, subscripts, calls, and/or, conditional expressions.
+// compiler/express.c - expressions: names, attributes, subscripts, calls, and/or, conditional
+// expressions.
 #include "compiler/lower.h"
 #include "compiler/scope.h"
 
@@ -35,14 +36,16 @@ static Val undefined_name(Lower *cx, const Node *n)
     int32_t count = 0;
     const Frame *f = cx->frame;
     for (int32_t i = 0; i < f->locals.len && count < 200; i++)
-        names[count++] = arena_strndup(cx->arena, f->locals.data[i].name.data, f->locals.data[i].name.len);
+        names[count++] =
+            arena_strndup(cx->arena, f->locals.data[i].name.data, f->locals.data[i].name.len);
     const Map *m = &f->func->source->names;
     for (int32_t i = 0; i < m->len && count < 400; i++)
         names[count++] = arena_strndup(cx->arena, m->entries[i].key.data, m->entries[i].key.len);
     for (int32_t i = 0; i < n_builtins && count < COUNT_OF(names); i++)
         if (!strcmp(builtins[i].space, "py")) names[count++] = builtins[i].name;
     DiagItem *e = lower_error(cx, n, "E0201", "name `%.*s` is not defined", STR_ARG(n->text));
-    const char *near = n->text.len > 2 ? str_nearest(n->text, names, count) : NULL; // short names are near to anything
+    const char *near = n->text.len > 2 ? str_nearest(n->text, names, count)
+                                       : NULL; // short names are near to anything
     if (near) diag_help(cx->diag, e, "did you mean `%s`?", near);
     return val_error();
 }
@@ -53,13 +56,17 @@ static Val opaque_name(Lower *cx, const Node *n, const Binding *b)
     const char *import = b->kind == BIND_MODULE ? "E0204" : "E0203";
     DiagItem *e;
     if (b->kind == BIND_MODULE)
-        e = lower_error(cx, n, import, "`%.*s` was imported from a module that was not found", STR_ARG(n->text));
+        e = lower_error(cx, n, import, "`%.*s` was imported from a module that was not found",
+                        STR_ARG(n->text));
     else
-        e = lower_error(cx, n, import, "`%.*s` was bound by a statement the compiler does not evaluate", STR_ARG(n->text));
+        e = lower_error(cx, n, import,
+                        "`%.*s` was bound by a statement the compiler does not evaluate",
+                        STR_ARG(n->text));
     Span at = {cx->frame->file, b->begin, b->end};
     diag_note(cx->diag, e, at, "`%.*s` is bound here", STR_ARG(n->text));
     if (b->kind != BIND_MODULE)
-        diag_help(cx->diag, e, "pass it as an argument or write `%.*s = tl.constexpr(...)`", STR_ARG(n->text));
+        diag_help(cx->diag, e, "pass it as an argument or write `%.*s = tl.constexpr(...)`",
+                  STR_ARG(n->text));
     return val_error();
 }
 
@@ -74,7 +81,9 @@ static void plain_constant(Lower *cx, const Node *n, const Binding *b, Val v)
     Str key = str_of(arena_printf(cx->arena, "W0206 %.*s", STR_ARG(n->text)));
     if (map_get(&cx->globals, key)) return;
     map_put(cx->arena, &cx->globals, key, cx);
-    DiagItem *w = lower_warn(cx, n, "W0206", "`%.*s` is a plain module constant; Triton rejects it in a kernel", STR_ARG(n->text));
+    DiagItem *w = lower_warn(cx, n, "W0206",
+                             "`%.*s` is a plain module constant; Triton rejects it in a kernel",
+                             STR_ARG(n->text));
     diag_help(cx->diag, w, "write `%.*s = tl.constexpr(...)`", STR_ARG(n->text));
 }
 
@@ -103,23 +112,25 @@ static Val express_name(Lower *cx, const Node *n)
 
 static Val no_attribute(Lower *cx, const Node *n, const char *of, const char *near)
 {
-    DiagItem *e = lower_error(cx, n, "E0202", "%s has no `%.*s`%s%s%s", of, STR_ARG(n->text), near ? "; did you mean `" : "",
-                              near ? near : "", near ? "`?" : "");
+    DiagItem *e = lower_error(cx, n, "E0202", "%s has no `%.*s`%s%s%s", of, STR_ARG(n->text),
+                              near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "");
     (void)e;
     return val_error();
 }
 
 static int32_t mantissa_bits(DType t)
 {
-    static const int8_t bits[DTYPE_COUNT] = {[DTYPE_F8E4M3] = 3, [DTYPE_F8E5M2] = 2, [DTYPE_F16] = 10,
-                                             [DTYPE_BF16] = 7,   [DTYPE_F32] = 23,   [DTYPE_F64] = 52};
+    static const int8_t bits[DTYPE_COUNT] = {
+        [DTYPE_F8E4M3] = 3, [DTYPE_F8E5M2] = 2, [DTYPE_F16] = 10,
+        [DTYPE_BF16] = 7,   [DTYPE_F32] = 23,   [DTYPE_F64] = 52};
     return bits[t];
 }
 
 static Val shape_tuple(Lower *cx, int32_t rank, const int32_t *shape)
 {
     Val items[TYPE_MAX_RANK];
-    for (int32_t i = 0; i < rank; i++) items[i] = val_int(shape[i]);
+    for (int32_t i = 0; i < rank; i++)
+        items[i] = val_int(shape[i]);
     return val_tuple(cx->arena, rank, items);
 }
 
@@ -133,7 +144,8 @@ static Val dtype_attr(Lower *cx, TypeRef t, const Node *n)
     if (str_is(name, "primitive_bitwidth")) return val_int(bits);
     if (str_is(name, "itemsize")) return val_int(t.is_ptr ? 8 : dtype_bytes(t.dtype));
     if (str_is(name, "int_bitwidth") && !t.is_ptr && dtype_is_int(t.dtype)) return val_int(bits);
-    if (str_is(name, "fp_mantissa_width") && !t.is_ptr && dtype_is_float(t.dtype)) return val_int(mantissa_bits(t.dtype));
+    if (str_is(name, "fp_mantissa_width") && !t.is_ptr && dtype_is_float(t.dtype))
+        return val_int(mantissa_bits(t.dtype));
     if (str_is(name, "scalar")) return (Val){.kind = VAL_DTYPE, .type = element};
     if (str_is(name, "shape") && t.rank) return shape_tuple(cx, t.rank, t.shape);
     if (str_is(name, "element_ty")) {
@@ -168,7 +180,8 @@ static Val run_attr(Lower *cx, Val base, const Node *n)
     if (str_is(n->text, "numel")) return val_int(t->numel);
     if (str_is(n->text, "T")) {
         if (t->rank != 2) {
-            lower_error(cx, n, "E0510", "`.T` needs a tile of rank 2, got %s", lower_describe(cx, base));
+            lower_error(cx, n, "E0510", "`.T` needs a tile of rank 2, got %s",
+                        lower_describe(cx, base));
             return val_error();
         }
         cx->b.span = lower_span(cx, n);
@@ -176,25 +189,31 @@ static Val run_attr(Lower *cx, Val base, const Node *n)
     }
     Val m = method_of(cx, base, n->text);
     if (m.kind != VAL_ABSENT) return m;
-    return no_attribute(cx, n, arena_printf(cx->arena, "a value of type %s", lower_describe(cx, base)), NULL);
+    return no_attribute(
+        cx, n, arena_printf(cx->arena, "a value of type %s", lower_describe(cx, base)), NULL);
 }
 
 Val express_attr(Lower *cx, Val base, const Node *n)
 {
     switch (base.kind) {
-    case VAL_ERROR: return base;
+    case VAL_ERROR:
+        return base;
     case VAL_MODULE: {
         Val v = scope_attr(cx->arena, base, n->text);
         if (v.kind != VAL_ABSENT) return v;
-        return no_attribute(cx, n, arena_printf(cx->arena, "`%.*s`", STR_ARG(base.s)), scope_nearest(base.s, n->text));
+        return no_attribute(cx, n, arena_printf(cx->arena, "`%.*s`", STR_ARG(base.s)),
+                            scope_nearest(base.s, n->text));
     }
-    case VAL_RUN: return run_attr(cx, base, n);
-    case VAL_DTYPE: return dtype_attr(cx, base.type, n);
+    case VAL_RUN:
+        return run_attr(cx, base, n);
+    case VAL_DTYPE:
+        return dtype_attr(cx, base.type, n);
     case VAL_BOOL:
     case VAL_INT:
     case VAL_FLOAT: {
         if (str_is(n->text, "value")) return base;
-        if (str_is(n->text, "dtype") || str_is(n->text, "type")) return val_dtype(infer_default(base));
+        if (str_is(n->text, "dtype") || str_is(n->text, "type"))
+            return val_dtype(infer_default(base));
         Val m = method_of(cx, base, n->text);
         if (m.kind != VAL_ABSENT) return m;
         break;
@@ -207,7 +226,8 @@ Val express_attr(Lower *cx, Val base, const Node *n)
     case VAL_FUNC:
         if (str_is(n->text, "__name__")) return val_str(str_of(base.func->name));
         break;
-    default: break;
+    default:
+        break;
     }
     return no_attribute(cx, n, lower_describe(cx, base), NULL);
 }
@@ -219,7 +239,8 @@ static Val tuple_index(Lower *cx, Val base, const Node *n)
     int32_t len = base.kind == VAL_STR ? (int32_t)base.s.len : base.n, i, from = 0, to = len;
     const Node *at = n->list.data[0];
     if (n->list.len == 1 && at->kind == NODE_SLICE) {
-        Val a = at->a ? express(cx, at->a) : val_int(0), b = at->b ? express(cx, at->b) : val_int(len);
+        Val a = at->a ? express(cx, at->a) : val_int(0),
+            b = at->b ? express(cx, at->b) : val_int(len);
         if (is_error(a) || is_error(b)) return val_error();
         if (at->c || base.kind == VAL_STR || !val_fits_i32(a, &from) || !val_fits_i32(b, &to)) {
             lower_error(cx, at, "E0303", "a slice of a tuple needs compile-time bounds");
@@ -232,12 +253,14 @@ static Val tuple_index(Lower *cx, Val base, const Node *n)
     Val v = n->list.len == 1 ? express(cx, at) : val_of(VAL_NONE);
     if (is_error(v)) return v;
     if (!val_fits_i32(v, &i)) {
-        lower_error(cx, at, "E0303", "a tuple needs a compile-time index, got %s", lower_describe(cx, v));
+        lower_error(cx, at, "E0303", "a tuple needs a compile-time index, got %s",
+                    lower_describe(cx, v));
         return val_error();
     }
     if (i < 0) i += len;
     if (i < 0 || i >= len) {
-        lower_error(cx, at, "E0307", "index %s is out of range for %d values", val_text(cx->arena, v), len);
+        lower_error(cx, at, "E0307", "index %s is out of range for %d values",
+                    val_text(cx->arena, v), len);
         return val_error();
     }
     return base.kind == VAL_STR ? val_str((Str){base.s.data + i, 1}) : base.items[i];
@@ -249,8 +272,9 @@ static Val element_access(Lower *cx, Val base, const Node *n, const Node *at)
     DiagItem *e = lower_error(cx, n, "E0505", "a tile cannot be indexed by element");
     Str index = lower_source(cx, at), tile = lower_source(cx, n->a);
     if (t->rank == 1)
-        diag_help(cx->diag, e, "`tl.sum(tl.where(tl.arange(0, %d) == %.*s, %.*s, 0), 0)` or `tl.gather`", t->shape[0],
-                  STR_ARG(index), STR_ARG(tile));
+        diag_help(cx->diag, e,
+                  "`tl.sum(tl.where(tl.arange(0, %d) == %.*s, %.*s, 0), 0)` or `tl.gather`",
+                  t->shape[0], STR_ARG(index), STR_ARG(tile));
     else
         diag_help(cx->diag, e, "reduce with a mask, or `tl.gather`");
     return val_error();
@@ -266,7 +290,8 @@ static Val tile_index(Lower *cx, Val base, const Node *n)
         const Node *at = n->list.data[i];
         if (at->kind == NODE_CONSTANT && at->op == T_ELLIPSIS) dots = true;
         if (at->kind == NODE_SLICE) keeps++;
-        if (at->kind == NODE_SLICE && (at->a || at->b || at->c)) return element_access(cx, base, n, at);
+        if (at->kind == NODE_SLICE && (at->a || at->b || at->c))
+            return element_access(cx, base, n, at);
     }
     if (keeps > t->rank) {
         lower_error(cx, n, "E0504", "%d axes are kept but the tile has rank %d", keeps, t->rank);
@@ -290,7 +315,8 @@ static Val tile_index(Lower *cx, Val base, const Node *n)
                 return val_error();
             }
             cx->b.span = lower_span(cx, n);
-            v = v->type->rank ? build_expand_dims(&cx->b, v, axis) : build_splat(&cx->b, v, 1, (int32_t[]){1});
+            v = v->type->rank ? build_expand_dims(&cx->b, v, axis)
+                              : build_splat(&cx->b, v, 1, (int32_t[]){1});
             axis++;
         }
     }
@@ -302,11 +328,15 @@ static Val express_subscript(Lower *cx, const Node *n)
 {
     Val base = express(cx, n->a);
     switch (base.kind) {
-    case VAL_ERROR: return base;
+    case VAL_ERROR:
+        return base;
     case VAL_TUPLE:
-    case VAL_STR: return tuple_index(cx, base, n);
-    case VAL_RUN: return tile_index(cx, base, n);
-    default: break;
+    case VAL_STR:
+        return tuple_index(cx, base, n);
+    case VAL_RUN:
+        return tile_index(cx, base, n);
+    default:
+        break;
     }
     lower_error(cx, n, "E0202", "%s cannot be subscripted", lower_describe(cx, base));
     return val_error();
@@ -319,14 +349,18 @@ int32_t express_condition(Lower *cx, Val v, const Node *n, Value **out)
     *out = NULL;
     if (is_error(v)) return -1;
     bool truth;
-    if (v.kind == VAL_BOOL || v.kind == VAL_INT || v.kind == VAL_NONE) return const_truth(v, &truth) && truth;
+    if (v.kind == VAL_BOOL || v.kind == VAL_INT || v.kind == VAL_NONE)
+        return const_truth(v, &truth) && truth;
     if (v.kind != VAL_RUN) {
-        lower_error(cx, n, "E0703", "a condition known at compile time must be bool, int or None, got %s", lower_describe(cx, v));
+        lower_error(cx, n, "E0703",
+                    "a condition known at compile time must be bool, int or None, got %s",
+                    lower_describe(cx, v));
         return -1;
     }
     Value *x = v.run;
     if (x->type->numel > 1) {
-        DiagItem *e = lower_error(cx, n, "E0702", "the truth value of %s is ambiguous", lower_describe(cx, v));
+        DiagItem *e = lower_error(cx, n, "E0702", "the truth value of %s is ambiguous",
+                                  lower_describe(cx, v));
         diag_help(cx->diag, e, "`tl.where`, a mask, or reduce with `tl.max`");
         return -1;
     }
@@ -335,7 +369,8 @@ int32_t express_condition(Lower *cx, Val v, const Node *n, Value **out)
         lower_warn(cx, n, "W0701", "a tile of one element is used as a condition");
         cx->b.span = lower_span(cx, n);
         x = infer_truth(cx, x);
-        while (x->type->rank) build_reduce(&cx->b, COMBINE_OR, x, 0, &x);
+        while (x->type->rank)
+            build_reduce(&cx->b, COMBINE_OR, x, 0, &x);
     }
     *out = infer_truth(cx, x);
     return 2;
@@ -348,8 +383,10 @@ static Value *logical_operand(Lower *cx, Val v, const Node *n)
         lower_error(cx, n, "E0413", "`and` and `or` need int1, got %s", lower_describe(cx, v));
         return NULL;
     }
-    if (v.run->type->dtype != DTYPE_I1) lower_extension(cx, n, "`and`/`or` of a scalar that is not int1");
-    if (v.run->type->rank) lower_warn(cx, n, "W0802", "`and`/`or` on tiles does not short-circuit; use `&` or `|`");
+    if (v.run->type->dtype != DTYPE_I1)
+        lower_extension(cx, n, "`and`/`or` of a scalar that is not int1");
+    if (v.run->type->rank)
+        lower_warn(cx, n, "W0802", "`and`/`or` on tiles does not short-circuit; use `&` or `|`");
     cx->b.span = lower_span(cx, n);
     return infer_truth(cx, v.run);
 }
@@ -365,7 +402,8 @@ static Val express_bool(Lower *cx, const Node *n)
         if (is_error(last)) return last;
         if (last.kind != VAL_RUN) {
             if (!const_truth(last, &truth)) {
-                lower_error(cx, operand, "E0703", "%s has no truth value", lower_describe(cx, last));
+                lower_error(cx, operand, "E0703", "%s has no truth value",
+                            lower_describe(cx, last));
                 return val_error();
             }
             if (truth == is_or) return last; // decides, whatever the others are
@@ -395,7 +433,8 @@ static Val express_compare(Lower *cx, const Node *n)
     Val left = express(cx, n->list.data[0]), all = val_of(VAL_ABSENT);
     for (int32_t i = 1; i < n->list.len; i++) {
         Val right = express(cx, n->list.data[i]);
-        Val c = infer_compare(cx, n->ops[i - 1], left, right, n->list.data[i - 1], n->list.data[i], n);
+        Val c =
+            infer_compare(cx, n->ops[i - 1], left, right, n->list.data[i - 1], n->list.data[i], n);
         all = i == 1 ? c : infer_binary(cx, T_AMP, all, c, n, n, n);
         left = right;
     }
@@ -438,9 +477,12 @@ static bool complete_args(Lower *cx, const JitFunc *f, Val *args, const Node *ca
             HostEval h = host_eval_new(f->source, cx->arena);
             args[i] = host_eval(&h, p->b, NULL);
             if (args[i].kind != VAL_OPAQUE) continue;
-            lower_error(cx, call, "E0203", "the default of `%.*s` in `%s` is not evaluated by the compiler", STR_ARG(p->text), f->name);
+            lower_error(cx, call, "E0203",
+                        "the default of `%.*s` in `%s` is not evaluated by the compiler",
+                        STR_ARG(p->text), f->name);
         } else {
-            lower_error(cx, call, "E0716", "`%s` needs an argument for `%.*s`", f->name, STR_ARG(p->text));
+            lower_error(cx, call, "E0716", "`%s` needs an argument for `%.*s`", f->name,
+                        STR_ARG(p->text));
         }
         ok = false;
     }
@@ -456,7 +498,8 @@ static bool spread(Lower *cx, const Node *star, Val *out, int32_t *n, int32_t ca
         lower_error(cx, star, "E0716", "`*` needs a tuple, got %s", lower_describe(cx, v));
         return false;
     }
-    for (int32_t i = 0; i < v.n && *n < cap; i++) out[(*n)++] = v.items[i];
+    for (int32_t i = 0; i < v.n && *n < cap; i++)
+        out[(*n)++] = v.items[i];
     return true;
 }
 
@@ -471,10 +514,14 @@ static Val call_func(Lower *cx, const JitFunc *f, const Node *n)
         const Node *arg = n->list.data[i];
         if (arg->kind == NODE_KEYWORD) {
             int32_t k = 0;
-            while (k < count && !str_eq(param_of(f, k)->text, arg->text)) k++;
+            while (k < count && !str_eq(param_of(f, k)->text, arg->text))
+                k++;
             Val v = express(cx, arg->a);
             if (k == count || args[k].kind != VAL_ABSENT) {
-                lower_error(cx, arg, "E0716", k == count ? "`%s` has no parameter `%.*s`" : "`%s` got two values for `%.*s`", f->name, STR_ARG(arg->text));
+                lower_error(cx, arg, "E0716",
+                            k == count ? "`%s` has no parameter `%.*s`"
+                                       : "`%s` got two values for `%.*s`",
+                            f->name, STR_ARG(arg->text));
                 ok = false;
                 continue;
             }
@@ -486,12 +533,16 @@ static Val call_func(Lower *cx, const JitFunc *f, const Node *n)
             return val_error();
         }
         int32_t from = positional;
-        if (arg->kind == NODE_STAR) ok = spread(cx, arg, given, &positional, cap) && ok;
-        else if (positional < cap) given[positional++] = express(cx, arg);
+        if (arg->kind == NODE_STAR)
+            ok = spread(cx, arg, given, &positional, cap) && ok;
+        else if (positional < cap)
+            given[positional++] = express(cx, arg);
         for (; from < positional; from++) {
-            if (from < count) args[from] = given[from];
+            if (from < count)
+                args[from] = given[from];
             else {
-                lower_error(cx, arg, "E0716", "`%s` takes %d arguments, more are given", f->name, count);
+                lower_error(cx, arg, "E0716", "`%s` takes %d arguments, more are given", f->name,
+                            count);
                 return val_error();
             }
         }
@@ -526,10 +577,12 @@ static Val dtype_method(Lower *cx, TypeRef t, const Node *attr)
     if (str_starts(name, "is_")) {
         Str rest = {name.data + 3, name.len - 3};
         for (int32_t k = 1; k < DTYPE_COUNT; k++)
-            if (str_is(rest, dtype_facts[k].tl) || str_is(rest, dtype_facts[k].user)) return val_bool(!t.is_ptr && d == (DType)k);
+            if (str_is(rest, dtype_facts[k].tl) || str_is(rest, dtype_facts[k].user))
+                return val_bool(!t.is_ptr && d == (DType)k);
     }
     if (str_is(name, "get_block_shapes") && t.rank) return shape_tuple(cx, t.rank, t.shape);
-    return no_attribute(cx, attr, arena_printf(cx->arena, "`%s`", typeref_text(cx->arena, t)), NULL);
+    return no_attribute(cx, attr, arena_printf(cx->arena, "`%s`", typeref_text(cx->arena, t)),
+                        NULL);
 }
 
 static Val express_call(Lower *cx, const Node *n)
@@ -538,18 +591,24 @@ static Val express_call(Lower *cx, const Node *n)
     Val f;
     if (callee->kind == NODE_ATTR) {
         Val base = express(cx, callee->a);
-        if (base.kind == VAL_DTYPE && (str_starts(callee->text, "is_") || str_starts(callee->text, "get_")))
+        if (base.kind == VAL_DTYPE &&
+            (str_starts(callee->text, "is_") || str_starts(callee->text, "get_")))
             return dtype_method(cx, base.type, callee);
         f = express_attr(cx, base, callee);
     } else {
         f = express(cx, callee);
     }
     switch (f.kind) {
-    case VAL_ERROR: return f;
-    case VAL_FUNC: return call_func(cx, f.func, n);
-    case VAL_BUILTIN: return builtin_call(cx, f.builtin, val_of(VAL_ABSENT), NULL, n);
-    case VAL_METHOD: return builtin_call(cx, f.builtin, *f.self, callee->a, n);
-    default: break;
+    case VAL_ERROR:
+        return f;
+    case VAL_FUNC:
+        return call_func(cx, f.func, n);
+    case VAL_BUILTIN:
+        return builtin_call(cx, f.builtin, val_of(VAL_ABSENT), NULL, n);
+    case VAL_METHOD:
+        return builtin_call(cx, f.builtin, *f.self, callee->a, n);
+    default:
+        break;
     }
     lower_error(cx, n, "E0202", "%s is not callable", lower_describe(cx, f));
     return val_error();
@@ -559,7 +618,8 @@ Val express_inline(Lower *cx, const JitFunc *f, int32_t n_args, const Val *args,
 {
     for (const Frame *c = cx->frame; c; c = c->caller)
         if (c->func == f) {
-            lower_error(cx, call, "E0717", "`%s` calls itself; recursion is not supported", f->name);
+            lower_error(cx, call, "E0717", "`%s` calls itself; recursion is not supported",
+                        f->name);
             return val_error();
         }
     if (cx->frame->depth >= LOWER_MAX_CALLS) {
@@ -567,12 +627,19 @@ Val express_inline(Lower *cx, const JitFunc *f, int32_t n_args, const Val *args,
         return val_error();
     }
     Frame *frame = arena_new(cx->arena, Frame);
-    *frame = (Frame){.caller = cx->frame, .func = f, .call = call, .file = source_diag_file(f->source, cx->diag), .depth = cx->frame->depth + 1};
+    *frame = (Frame){.caller = cx->frame,
+                     .func = f,
+                     .call = call,
+                     .file = source_diag_file(f->source, cx->diag),
+                     .depth = cx->frame->depth + 1};
     for (int32_t i = 0; i < n_args; i++) {
         const Node *p = param_of(f, i);
-        bool constexpr_param = p->a && str_is(source_path_of(f->source, cx->arena, p->a), "tl.constexpr");
+        bool constexpr_param =
+            p->a && str_is(source_path_of(f->source, cx->arena, p->a), "tl.constexpr");
         if (constexpr_param && args[i].kind == VAL_RUN)
-            lower_warn(cx, call, "W0301", "`%.*s` of `%s` is tl.constexpr but gets a run-time value", STR_ARG(p->text), f->name);
+            lower_warn(cx, call, "W0301",
+                       "`%.*s` of `%s` is tl.constexpr but gets a run-time value", STR_ARG(p->text),
+                       f->name);
         Frame *caller = cx->frame;
         cx->frame = frame;
         Local *l = local_slot(cx, p->text);
@@ -601,18 +668,23 @@ static Val express_fstring(Lower *cx, const Node *n)
         Val v = express(cx, p->a), spec = p->b ? express(cx, p->b) : val_str(STR(""));
         ok = !is_error(v) && spec.kind == VAL_STR;
         if (ok && !val_is_constexpr(v)) {
-            lower_error(cx, p->a, "E0303", "a field of an f-string must be known at compile time, got %s", lower_describe(cx, v));
+            lower_error(cx, p->a, "E0303",
+                        "a field of an f-string must be known at compile time, got %s",
+                        lower_describe(cx, v));
             ok = false;
         }
         if (!ok) break;
         if (str_is(p->text, "r")) {
             val_print(&out, v, true);
         } else if (!val_format(&out, v, spec.s)) {
-            lower_error(cx, p->a, "E0303", "the format `%.*s` does not suit %s", STR_ARG(spec.s), lower_describe(cx, v));
+            lower_error(cx, p->a, "E0303", "the format `%.*s` does not suit %s", STR_ARG(spec.s),
+                        lower_describe(cx, v));
             ok = false;
         }
     }
-    Val v = ok ? val_str((Str){arena_strndup(cx->arena, out.data ? out.data : "", out.len), out.len}) : val_error();
+    Val v =
+        ok ? val_str((Str){arena_strndup(cx->arena, out.data ? out.data : "", out.len), out.len})
+           : val_error();
     strbuf_free(&out);
     return v;
 }
@@ -628,7 +700,8 @@ static Val express_display(Lower *cx, const Node *n)
             Val *some = arena_array(cx->arena, Val, MAX_SPREAD);
             int32_t count = 0;
             ok = spread(cx, e, some, &count, MAX_SPREAD) && ok;
-            for (int32_t k = 0; k < count; k++) vec_push(cx->arena, &items, some[k]);
+            for (int32_t k = 0; k < count; k++)
+                vec_push(cx->arena, &items, some[k]);
             continue;
         }
         Val v = express(cx, e);
@@ -666,19 +739,24 @@ static Val reject(Lower *cx, const Node *n)
 static Val express_node(Lower *cx, const Node *n)
 {
     switch (n->kind) {
-    case NODE_NAME: return express_name(cx, n);
+    case NODE_NAME:
+        return express_name(cx, n);
     case NODE_INT:
         if (!n->overflow) return val_int(n->i);
         lower_error(cx, n, "E0306", "this integer constant needs more than 128 bits");
         return val_error();
-    case NODE_FLOAT: return val_float(n->f);
-    case NODE_STRING: return val_str(n->text);
-    case NODE_FSTRING: return express_fstring(cx, n);
+    case NODE_FLOAT:
+        return val_float(n->f);
+    case NODE_STRING:
+        return val_str(n->text);
+    case NODE_FSTRING:
+        return express_fstring(cx, n);
     case NODE_CONSTANT:
         if (n->op == T_ELLIPSIS) break;
         return n->op == T_KW_NONE ? val_of(VAL_NONE) : val_bool(n->op == T_KW_TRUE);
     case NODE_TUPLE:
-    case NODE_LIST: return express_display(cx, n);
+    case NODE_LIST:
+        return express_display(cx, n);
     case NODE_UNARY: {
         Val a = express(cx, n->a);
         return infer_unary(cx, n->op, a, n->a, n);
@@ -688,19 +766,26 @@ static Val express_node(Lower *cx, const Node *n)
         Val b = express(cx, n->b);
         return infer_binary(cx, n->op, a, b, n->a, n->b, n);
     }
-    case NODE_COMPARE: return express_compare(cx, n);
-    case NODE_BOOL: return express_bool(cx, n);
-    case NODE_IFEXP: return express_ifexp(cx, n);
-    case NODE_CALL: return express_call(cx, n);
-    case NODE_ATTR: return express_attr(cx, express(cx, n->a), n);
-    case NODE_SUBSCRIPT: return express_subscript(cx, n);
+    case NODE_COMPARE:
+        return express_compare(cx, n);
+    case NODE_BOOL:
+        return express_bool(cx, n);
+    case NODE_IFEXP:
+        return express_ifexp(cx, n);
+    case NODE_CALL:
+        return express_call(cx, n);
+    case NODE_ATTR:
+        return express_attr(cx, express(cx, n->a), n);
+    case NODE_SUBSCRIPT:
+        return express_subscript(cx, n);
     case NODE_WALRUS: {
         Val v = express(cx, n->b);
         lower_assign(cx, n->a, v, n->b);
         Local *l = n->a->kind == NODE_NAME ? local_find(cx->frame, n->a->text) : NULL;
         return l ? l->val : v;
     }
-    default: break;
+    default:
+        break;
     }
     return reject(cx, n);
 }
@@ -709,7 +794,8 @@ Val express(Lower *cx, const Node *n)
 {
     if (cx->stopped) return val_error();
     if (++cx->exprs > LOWER_MAX_EXPRS) {
-        lower_error(cx, n, "E0708", "this kernel elaborates more than %d expressions", LOWER_MAX_EXPRS);
+        lower_error(cx, n, "E0708", "this kernel elaborates more than %d expressions",
+                    LOWER_MAX_EXPRS);
         cx->stopped = true;
         return val_error();
     }

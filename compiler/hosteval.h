@@ -1,10 +1,12 @@
-// compiler/hosteval.h - a small interpreter for host expressions: module constants, defaults, decorators,
-// heuristics, launch cards (tile-language.md 2.6).
+// compiler/hosteval.h - a small interpreter for host expressions: module constants, defaults,
+// decorators, heuristics, launch cards (tile-language.md 2.6).
 //
 //   [triton.Config({"BLOCK": b}, num_warps=w) for b in (64, 128) for w in (4, 8)]  ==>  four dicts
 //   lambda args: args["n"] % args["BLOCK"] == 0                                    ==>  a LAMBDA
 //
-// Anything it does not know makes the expression OPAQUE; that is an error only where a value is needed.
+// Anything it does not know makes the expression OPAQUE; that is an error only where a value is
+// needed.
+//
 // Limits  10^6 steps (E0209), where long results count for their length
 // Tests   tests/compiler/test_parse.c
 #ifndef COMPILER_HOSTEVAL_H
@@ -34,7 +36,8 @@ HostEval host_eval_new(const Source *source, Arena *arena);
 Val host_eval(HostEval *h, const Node *n, const HostEnv *env);
 /// Calls a LAMBDA.
 Val host_call(HostEval *h, Val lambda, int32_t n, const Val *args);
-/// A function of module `math` or `triton` on constexprs, also used by kernels. ABSENT: no such function.
+/// A function of module `math` or `triton` on constexprs, also used by kernels. ABSENT: no such
+/// function.
 Val host_function(HostEval *h, Str space, Str name, int32_t n, const Val *args);
 /// A DICT of one more entry.
 Val host_dict_with(Arena *arena, Val dict, Val key, Val value);

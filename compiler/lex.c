@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+// clang-format off
 static const char *const token_texts[T_ID_COUNT] = {
     "",
     "**=", "//=", "<<=", ">>=", "...",
@@ -14,14 +15,15 @@ static const char *const token_texts[T_ID_COUNT] = {
     "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not",
     "or", "pass", "raise", "return", "try", "while", "with", "yield",
 };
+// clang-format on
 
 const char *token_text(TokenId id)
 {
     return token_texts[id];
 }
 
-/// The state of one scan. `at` never moves back, so a scan takes time linear in the text (f-string fields
-/// are scanned once here and once when parsed).
+/// The state of one scan. `at` never moves back, so a scan takes time linear in the text (f-string
+/// fields are scanned once here and once when parsed).
 typedef struct Lexer {
     Arena *arena;
     Str text;
@@ -110,7 +112,8 @@ static void lex_number(Lexer *lx)
             any = digits(lx, 10) || any;
         }
         char sign = peek(lx, 1);
-        bool exponent = (peek(lx, 0) | 32) == 'e' && (is_digit(sign) || ((sign == '+' || sign == '-') && is_digit(peek(lx, 2))));
+        bool exponent = (peek(lx, 0) | 32) == 'e' &&
+                        (is_digit(sign) || ((sign == '+' || sign == '-') && is_digit(peek(lx, 2))));
         if (exponent && any) {
             kind = TOK_FLOAT;
             lx->at += is_digit(sign) ? 1 : 2;
@@ -123,19 +126,24 @@ static void lex_number(Lexer *lx)
         if (kind == TOK_INT && lx->text.data[begin] == '0') {
             for (int32_t i = begin; i < lx->at; i++)
                 if (lx->text.data[i] != '0' && lx->text.data[i] != '_') {
-                    lex_error(lx, "E0101", begin, lx->at, "a decimal number may not begin with 0; octal is written 0o17");
+                    lex_error(lx, "E0101", begin, lx->at,
+                              "a decimal number may not begin with 0; octal is written 0o17");
                     break;
                 }
         }
     }
     // `1if x else y` is Python; `1abc` is not.
     if (is_name_start(peek(lx, 0))) {
-        static const char *const may_follow[] = {"and", "else", "for", "if", "in", "is", "not", "or"};
+        static const char *const may_follow[] = {"and", "else", "for", "if",
+                                                 "in",  "is",   "not", "or"};
         int32_t stop = lx->at;
-        while (stop < lx->end && (is_name_start(lx->text.data[stop]) || is_digit(lx->text.data[stop]))) stop++;
+        while (stop < lx->end &&
+               (is_name_start(lx->text.data[stop]) || is_digit(lx->text.data[stop])))
+            stop++;
         Str word = {lx->text.data + lx->at, (size_t)(stop - lx->at)};
         bool allowed = false;
-        for (int32_t i = 0; i < COUNT_OF(may_follow); i++) allowed |= str_is(word, may_follow[i]);
+        for (int32_t i = 0; i < COUNT_OF(may_follow); i++)
+            allowed |= str_is(word, may_follow[i]);
         if (!allowed) lex_error(lx, "E0101", begin, stop, "a name may not begin with a digit");
     }
     push(lx, kind, T_NONE, begin);
@@ -171,8 +179,10 @@ static int32_t string_prefix(const Lexer *lx, bool *is_f)
         char c = peek(lx, i);
         if (c == '"' || c == '\'') return i;
         c |= 32;
-        if (c == 'f' || c == 't') *is_f = true;
-        else if (c != 'r' && c != 'b' && c != 'u') return -1;
+        if (c == 'f' || c == 't')
+            *is_f = true;
+        else if (c != 'r' && c != 'b' && c != 'u')
+            return -1;
     }
     return -1;
 }
@@ -190,7 +200,8 @@ static bool skip_field(Lexer *lx, int32_t depth, char quote, bool triple)
             if (c == '}') return lx->at++, true;
             if (c == '{') {
                 lx->at++;
-                if (depth >= LEX_MAX_FSTRING || !skip_field(lx, depth + 1, quote, triple)) return false;
+                if (depth >= LEX_MAX_FSTRING || !skip_field(lx, depth + 1, quote, triple))
+                    return false;
                 continue;
             }
             if (c == quote && !triple) return false;
@@ -206,7 +217,8 @@ static bool skip_field(Lexer *lx, int32_t depth, char quote, bool triple)
             continue;
         }
         if (is_name_start(c)) {
-            while (is_name_start(peek(lx, 0)) || is_digit(peek(lx, 0))) lx->at++;
+            while (is_name_start(peek(lx, 0)) || is_digit(peek(lx, 0)))
+                lx->at++;
             continue;
         }
         if (c == '(' || c == '[' || c == '{') nest++;
@@ -218,7 +230,8 @@ static bool skip_field(Lexer *lx, int32_t depth, char quote, bool triple)
     return false;
 }
 
-/// Skips an f-string that starts (quotes included) at `lx->at`. @return false: not closed, or too deep
+/// Skips an f-string that starts (quotes included) at `lx->at`. @return false: not closed, or too
+/// deep
 static bool skip_fstring(Lexer *lx, int32_t depth)
 {
     if (depth > LEX_MAX_FSTRING) return false;
@@ -262,7 +275,8 @@ static void lex_string(Lexer *lx, int32_t prefix, bool is_f)
 static void lex_name(Lexer *lx)
 {
     int32_t begin = lx->at;
-    while (is_name_start(peek(lx, 0)) || is_digit(peek(lx, 0))) lx->at++;
+    while (is_name_start(peek(lx, 0)) || is_digit(peek(lx, 0)))
+        lx->at++;
     Str word = {lx->text.data + begin, (size_t)(lx->at - begin)};
     for (int32_t id = T_LAST_OP + 1; id < T_ID_COUNT; id++)
         if (str_is(word, token_texts[id])) {
@@ -287,8 +301,8 @@ static void close_bracket(Lexer *lx, char c)
     char want = c == ')' ? '(' : c == ']' ? '[' : '{';
     if (lx->n_brackets == 0 || lx->brackets[lx->n_brackets - 1].open != want) {
         char text[64];
-        snprintf(text, sizeof text, lx->n_brackets ? "`%c` closes a `%c`" : "`%c` closes nothing", c,
-                 lx->n_brackets ? lx->brackets[lx->n_brackets - 1].open : ' ');
+        snprintf(text, sizeof text, lx->n_brackets ? "`%c` closes a `%c`" : "`%c` closes nothing",
+                 c, lx->n_brackets ? lx->brackets[lx->n_brackets - 1].open : ' ');
         lex_error(lx, "E0101", lx->at, lx->at + 1, text);
         return;
     }
@@ -300,7 +314,8 @@ static void lex_operator(Lexer *lx)
     int32_t begin = lx->at;
     for (int32_t id = 1; id <= T_LAST_OP; id++) {
         size_t len = strlen(token_texts[id]);
-        if (lx->at + (int32_t)len > lx->end || memcmp(lx->text.data + lx->at, token_texts[id], len)) continue;
+        if (lx->at + (int32_t)len > lx->end || memcmp(lx->text.data + lx->at, token_texts[id], len))
+            continue;
         char c = token_texts[id][0];
         if (len == 1 && (c == '(' || c == '[' || c == '{')) open_bracket(lx, c);
         if (len == 1 && (c == ')' || c == ']' || c == '}')) close_bracket(lx, c);
@@ -318,13 +333,18 @@ static void lex_indent(Lexer *lx)
     int32_t column = 0, alt = 0, begin = lx->at;
     for (;; lx->at++) {
         char c = peek(lx, 0);
-        if (c == ' ') column++, alt++;
-        else if (c == '\t') column = (column / 8 + 1) * 8, alt++;
-        else if (c == '\f') column = alt = 0;
-        else break;
+        if (c == ' ')
+            column++, alt++;
+        else if (c == '\t')
+            column = (column / 8 + 1) * 8, alt++;
+        else if (c == '\f')
+            column = alt = 0;
+        else
+            break;
     }
     char c = peek(lx, 0);
-    if (c == '#' || c == '\n' || c == '\r' || c == 0) return; // a blank line says nothing about suites
+    if (c == '#' || c == '\n' || c == '\r' || c == 0)
+        return; // a blank line says nothing about suites
     if (c == '\\' && (peek(lx, 1) == '\n' || peek(lx, 1) == '\r')) return;
     int32_t top = lx->n_indents ? lx->indents[lx->n_indents - 1] : 0;
     int32_t alt_top = lx->n_indents ? lx->alt_indents[lx->n_indents - 1] : 0;
@@ -344,7 +364,8 @@ static void lex_indent(Lexer *lx)
             push(lx, TOK_DEDENT, T_NONE, lx->at);
         }
         top = lx->n_indents ? lx->indents[lx->n_indents - 1] : 0;
-        if (top != column) lex_error(lx, "E0101", begin, lx->at, "this indentation matches no enclosing suite");
+        if (top != column)
+            lex_error(lx, "E0101", begin, lx->at, "this indentation matches no enclosing suite");
     }
 }
 
@@ -373,25 +394,32 @@ static void scan(Lexer *lx, bool lines)
             lx->at += nl;
             if (!lines || lx->n_brackets) continue;
             TokenKind last = lx->out->len ? vec_last(lx->out).kind : TOK_NEWLINE;
-            if (last != TOK_NEWLINE && last != TOK_INDENT && last != TOK_DEDENT) push(lx, TOK_NEWLINE, T_NONE, begin);
+            if (last != TOK_NEWLINE && last != TOK_INDENT && last != TOK_DEDENT)
+                push(lx, TOK_NEWLINE, T_NONE, begin);
             line_start = true;
         } else if (c == ' ' || c == '\t' || c == '\f') {
             lx->at++;
         } else if (c == '#') {
-            while (lx->at < lx->end && !newline_len(lx)) lx->at++;
+            while (lx->at < lx->end && !newline_len(lx))
+                lx->at++;
         } else if (c == '\\') {
             lx->at++;
             nl = newline_len(lx);
-            if (!nl) lex_error(lx, "E0101", lx->at - 1, lx->at, "a backslash must be the last character of its line");
+            if (!nl)
+                lex_error(lx, "E0101", lx->at - 1, lx->at,
+                          "a backslash must be the last character of its line");
             lx->at += nl;
         } else if (is_digit(c) || (c == '.' && is_digit(peek(lx, 1)))) {
             lex_number(lx);
         } else {
             bool is_f;
             int32_t prefix = string_prefix(lx, &is_f);
-            if (prefix >= 0) lex_string(lx, prefix, is_f);
-            else if (is_name_start(c)) lex_name(lx);
-            else lex_operator(lx);
+            if (prefix >= 0)
+                lex_string(lx, prefix, is_f);
+            else if (is_name_start(c))
+                lex_name(lx);
+            else
+                lex_operator(lx);
         }
     }
 }
@@ -401,7 +429,11 @@ static int32_t bad_utf8(Str text)
 {
     for (size_t i = 0; i < text.len;) {
         unsigned char c = (unsigned char)text.data[i];
-        size_t n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+        size_t n = c < 0x80                ? 1
+                   : c >= 0xC2 && c < 0xE0 ? 2
+                   : c >= 0xE0 && c < 0xF0 ? 3
+                   : c >= 0xF0 && c < 0xF5 ? 4
+                                           : 0;
         if (c == 0 || n == 0 || i + n > text.len) return (int32_t)i;
         for (size_t k = 1; k < n; k++)
             if ((text.data[i + k] & 0xC0) != 0x80) return (int32_t)i;
@@ -429,12 +461,14 @@ KilnStatus lex_file(Arena *arena, Str text, int32_t file, Tokens *out, Diag *dia
         lex_error(lx, "E0101", at, at + 1, "this bracket is never closed");
     }
     if (out->len && vec_last(out).kind != TOK_NEWLINE) push(lx, TOK_NEWLINE, T_NONE, lx->at);
-    for (; lx->n_indents; lx->n_indents--) push(lx, TOK_DEDENT, T_NONE, lx->at);
+    for (; lx->n_indents; lx->n_indents--)
+        push(lx, TOK_DEDENT, T_NONE, lx->at);
     push(lx, TOK_END, T_NONE, lx->at);
     return lx->failed ? KILN_ERR_INPUT : KILN_OK;
 }
 
-KilnStatus lex_range(Arena *arena, Str text, int32_t begin, int32_t end, int32_t file, Tokens *out, Diag *diag)
+KilnStatus lex_range(Arena *arena, Str text, int32_t begin, int32_t end, int32_t file, Tokens *out,
+                     Diag *diag)
 {
     *out = (Tokens){0};
     Lexer *lx = arena_new(arena, Lexer);
@@ -461,7 +495,8 @@ void string_bounds(Str text, const Token *t, int32_t *begin, int32_t *end, bool 
         at++;
     }
     char quote = text.data[at];
-    int32_t n = t->end - at >= 6 && text.data[at + 1] == quote && text.data[at + 2] == quote ? 3 : 1;
+    int32_t n =
+        t->end - at >= 6 && text.data[at + 1] == quote && text.data[at + 2] == quote ? 3 : 1;
     *begin = at + n;
     *end = MAX(at + n, t->end - n);
 }
@@ -472,7 +507,8 @@ static int32_t put_utf8(char *out, uint32_t c)
     if (c < 0x80) return out[0] = (char)c, 1;
     if (c < 0x800) return out[0] = (char)(0xC0 | c >> 6), out[1] = (char)(0x80 | (c & 63)), 2;
     if (c < 0x10000) {
-        out[0] = (char)(0xE0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 63)), out[2] = (char)(0x80 | (c & 63));
+        out[0] = (char)(0xE0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 63)),
+        out[2] = (char)(0x80 | (c & 63));
         return 3;
     }
     out[0] = (char)(0xF0 | c >> 18), out[1] = (char)(0x80 | (c >> 12 & 63));
@@ -481,11 +517,13 @@ static int32_t put_utf8(char *out, uint32_t c)
 }
 
 /// A numeric escape of up to `max` digits of `base` at `*at`. @return false: fewer than `min`
-static bool numeric_escape(Str text, int32_t *at, int32_t end, int32_t base, int32_t min, int32_t max, uint32_t *out)
+static bool numeric_escape(Str text, int32_t *at, int32_t end, int32_t base, int32_t min,
+                           int32_t max, uint32_t *out)
 {
     int32_t n = 0;
     *out = 0;
-    while (n < max && *at + n < end && is_hex(text.data[*at + n]) && digit_value(text.data[*at + n]) < base)
+    while (n < max && *at + n < end && is_hex(text.data[*at + n]) &&
+           digit_value(text.data[*at + n]) < base)
         *out = *out * (uint32_t)base + (uint32_t)digit_value(text.data[*at + n++]);
     if (n < min || *out > 0x10FFFF) return false;
     *at += n;
@@ -494,7 +532,8 @@ static bool numeric_escape(Str text, int32_t *at, int32_t end, int32_t base, int
 
 Str string_unescape(Arena *arena, Str text, int32_t begin, int32_t end, bool is_raw)
 {
-    char *out = arena_alloc(arena, (size_t)(end - begin) * 2 + 4, 1); // \ooo of two bytes gives at most as many
+    char *out = arena_alloc(arena, (size_t)(end - begin) * 2 + 4,
+                            1); // \ooo of two bytes gives at most as many
     int32_t n = 0;
     for (int32_t at = begin; at < end;) {
         char c = text.data[at++];
@@ -502,20 +541,30 @@ Str string_unescape(Arena *arena, Str text, int32_t begin, int32_t end, bool is_
             out[n++] = c;
             continue;
         }
-        static const char simple[][2] = {{'n', '\n'}, {'t', '\t'}, {'r', '\r'}, {'\\', '\\'}, {'\'', '\''},
-                                         {'"', '"'},  {'a', '\a'}, {'b', '\b'}, {'f', '\f'},  {'v', '\v'}};
+        static const char simple[][2] = {{'n', '\n'},  {'t', '\t'}, {'r', '\r'}, {'\\', '\\'},
+                                         {'\'', '\''}, {'"', '"'},  {'a', '\a'}, {'b', '\b'},
+                                         {'f', '\f'},  {'v', '\v'}};
         char e = text.data[at++];
         uint32_t code;
         int32_t i = 0;
-        while (i < COUNT_OF(simple) && simple[i][0] != e) i++;
-        if (i < COUNT_OF(simple)) out[n++] = simple[i][1];
-        else if (e == '\n') continue;
-        else if (e == '\r') at += at < end && text.data[at] == '\n';
-        else if (e == 'x' && numeric_escape(text, &at, end, 16, 2, 2, &code)) n += put_utf8(out + n, code);
-        else if (e == 'u' && numeric_escape(text, &at, end, 16, 4, 4, &code)) n += put_utf8(out + n, code);
-        else if (e == 'U' && numeric_escape(text, &at, end, 16, 8, 8, &code)) n += put_utf8(out + n, code);
-        else if (e >= '0' && e <= '7' && (at--, numeric_escape(text, &at, end, 8, 1, 3, &code))) n += put_utf8(out + n, code);
-        else out[n++] = '\\', out[n++] = e;
+        while (i < COUNT_OF(simple) && simple[i][0] != e)
+            i++;
+        if (i < COUNT_OF(simple))
+            out[n++] = simple[i][1];
+        else if (e == '\n')
+            continue;
+        else if (e == '\r')
+            at += at < end && text.data[at] == '\n';
+        else if (e == 'x' && numeric_escape(text, &at, end, 16, 2, 2, &code))
+            n += put_utf8(out + n, code);
+        else if (e == 'u' && numeric_escape(text, &at, end, 16, 4, 4, &code))
+            n += put_utf8(out + n, code);
+        else if (e == 'U' && numeric_escape(text, &at, end, 16, 8, 8, &code))
+            n += put_utf8(out + n, code);
+        else if (e >= '0' && e <= '7' && (at--, numeric_escape(text, &at, end, 8, 1, 3, &code)))
+            n += put_utf8(out + n, code);
+        else
+            out[n++] = '\\', out[n++] = e;
     }
     out[n] = 0;
     return (Str){out, (size_t)n};
@@ -527,7 +576,8 @@ Str string_value(Arena *arena, Str text, const Token *t, bool *is_bytes)
     bool is_raw;
     string_bounds(text, t, &begin, &end, &is_raw);
     *is_bytes = false;
-    for (int32_t i = t->begin; i < begin; i++) *is_bytes |= (text.data[i] | 32) == 'b';
+    for (int32_t i = t->begin; i < begin; i++)
+        *is_bytes |= (text.data[i] | 32) == 'b';
     return string_unescape(arena, text, begin, end, is_raw);
 }
 
@@ -538,7 +588,8 @@ void tokens_print(Str text, const Tokens *tokens, StrBuf *out)
     for (int32_t i = 0; i < tokens->len; i++) {
         const Token *t = &tokens->data[i];
         strbuf_puts(out, names[t->kind]);
-        if (t->kind >= TOK_NAME) strbuf_printf(out, " %.*s", t->end - t->begin, text.data + t->begin);
+        if (t->kind >= TOK_NAME)
+            strbuf_printf(out, " %.*s", t->end - t->begin, text.data + t->begin);
         strbuf_putc(out, '\n');
     }
 }

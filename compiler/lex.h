@@ -4,9 +4,9 @@
 //       x += 1  ==>  INDENT NAME(x) OP(+=) NUMBER(1) NEWLINE
 //                    DEDENT END
 //
-// The whole file is tokenised, host code included, because suite structure must be known to skip what is
-// not a kernel. Tokens are spans of the text; nothing is copied. An f-string is one token, whatever quotes
-// its fields contain; the parser tokenises the fields with lex_range().
+// The whole file is tokenised, host code included, because suite structure must be known to skip
+// what is not a kernel. Tokens are spans of the text; nothing is copied. An f-string is one token,
+// whatever quotes its fields contain; the parser tokenises the fields with lex_range().
 //
 // Source  docs.python.org/3/reference/lexical_analysis.html
 // Limits  LEX_MAX_* below; past one: E0101, so that no input nests the parser without bound
@@ -31,6 +31,7 @@ typedef enum TokenKind {
 } TokenKind;
 
 /// Operators and keywords share one numbering; see token_texts in lex.c.
+// clang-format off
 typedef enum TokenId {
     T_NONE,
     // operators, longest first among those with a common start
@@ -47,6 +48,7 @@ typedef enum TokenId {
     T_KW_OR, T_KW_PASS, T_KW_RAISE, T_KW_RETURN, T_KW_TRY, T_KW_WHILE, T_KW_WITH, T_KW_YIELD,
     T_ID_COUNT,
 } TokenId;
+// clang-format on
 
 typedef struct Token {
     TokenKind kind;
@@ -74,11 +76,11 @@ const char *token_text(TokenId id);
 /// @return KILN_OK; KILN_ERR_INPUT: E0101, E0102
 MUST_USE KilnStatus lex_file(Arena *arena, Str text, int32_t file, Tokens *out, Diag *diag);
 /// Tokenises bytes begin to end as one expression: newlines are spaces, there is no indentation.
-MUST_USE KilnStatus lex_range(Arena *arena, Str text, int32_t begin, int32_t end, int32_t file, Tokens *out,
-                              Diag *diag);
+MUST_USE KilnStatus lex_range(Arena *arena, Str text, int32_t begin, int32_t end, int32_t file,
+                              Tokens *out, Diag *diag);
 
-/// The value of a STRING token: prefix and quotes taken off, escapes replaced. `is_bytes` tells b"".
-/// Arena. An escape that Python rejects stays as written.
+/// The value of a STRING token: prefix and quotes taken off, escapes replaced. `is_bytes` tells
+/// b"". Arena. An escape that Python rejects stays as written.
 Str string_value(Arena *arena, Str text, const Token *t, bool *is_bytes);
 /// Where the text between the quotes of a STRING or FSTRING begins and ends, and whether it is raw.
 void string_bounds(Str text, const Token *t, int32_t *begin, int32_t *end, bool *is_raw);

@@ -4,17 +4,19 @@
 //   if n > 0:              %7:2 = if %6 { ... yield %x1, %y1 } else { ... yield %x2, %y2 }
 //       ...                locals: x ==> %7.0, y ==> %7.1
 //
-// The tree is walked as Python would run it, with values that are either known now (constexpr) or are made
-// by the kernel (VAL_RUN). Calls of jit functions are walked in place. A run-time `if` walks both suites
-// from the same locals and merges them; a run-time loop carries the names that its body assigns. Early
-// return becomes structure: what follows an `if` that returned moves into its other arm, or under a flag.
+// The tree is walked as Python would run it, with values that are either known now (constexpr) or
+// are made by the kernel (VAL_RUN). Calls of jit functions are walked in place. A run-time `if`
+// walks both suites from the same locals and merges them; a run-time loop carries the names that
+// its body assigns. Early return becomes structure: what follows an `if` that returned moves into
+// its other arm, or under a flag.
 //
-// Errors are recorded and become VAL_ERROR, which every operation accepts in silence; the IR made after the
-// first error is thrown away. So elaboration never stops early and reports every mistake.
+// Errors are recorded and become VAL_ERROR, which every operation accepts in silence; the IR made
+// after the first error is thrown away. So elaboration never stops early and reports every mistake.
 //
-//   lower.c    functions, statements, assignment      control.c  if, loops, return: merging and carrying
-//   express.c  expressions, names, calls              infer.c    types: promotion, broadcasting, casts, operators
-//   builtin*.c the functions of the language
+//   lower.c     functions, statements, assignment
+//   control.c   if and return: merging           loop.c    loops: carrying, unrolling
+//   express.c   expressions, names, calls        infer.c   promotion, broadcasting, casts,
+//   operators builtin*.c  the functions of the language
 //
 // Limits  elaborated statements and expressions: LOWER_MAX_STEPS; call depth LOWER_MAX_CALLS
 // Tests   tests/compiler/test_lower.c, test_errors.c, tests/golden/lower, tests/golden/errors
@@ -26,8 +28,8 @@
 #include "ir/build.h"
 
 enum {
-    LOWER_MAX_STEPS = 1000000,      ///< elaborated statements (E0708)
-    LOWER_MAX_EXPRS = 20000000,     ///< elaborated expressions
+    LOWER_MAX_STEPS = 1000000,  ///< elaborated statements (E0708)
+    LOWER_MAX_EXPRS = 20000000, ///< elaborated expressions
     LOWER_MAX_CALLS = 64,
     LOWER_MAX_STATIC_RANGE = 4096,
     LOWER_MAX_NESTING = 1200,
@@ -69,10 +71,11 @@ typedef struct Frame {
     const JitFunc *func;
     const Node *call; ///< in the caller
     int32_t file, depth;
-    Map slots;        ///< name -> 1 + index of `locals`
+    Map slots; ///< name -> 1 + index of `locals`
     Locals locals;
     Returned ret;
-    int32_t loops, statics; ///< run-time loops, and static loops inside the innermost of them, around the statement at hand
+    int32_t loops, statics; ///< run-time loops, and static loops inside the innermost of them,
+                            ///< around the statement at hand
     int32_t static_runtime; ///< run-time ifs inside the innermost static loop
 } Frame;
 
@@ -85,31 +88,36 @@ struct Lower {
     Diag *diag;
     const Target *target;
     Frame *frame;
-    Map globals;       ///< module names that were evaluated: "function source address + name" -> Val*
+    Map globals; ///< module names that were evaluated: "function source address + name" -> Val*
     int64_t steps, exprs;
-    int32_t nesting;   ///< of expressions and suites, calls included: bounds our own stack
-    bool stopped;      ///< past a limit: everything is an error now, without more messages
+    int32_t nesting; ///< of expressions and suites, calls included: bounds our own stack
+    bool stopped;    ///< past a limit: everything is an error now, without more messages
     bool debug;
-    bool pure;         ///< inside a combine function: no memory (E0719)
+    bool pure;                   ///< inside a combine function: no memory (E0719)
     int32_t errors, unsupported; ///< of the errors, those that say E09xx
 };
 
 /// Elaborates `f` for `spec`. @param out arena of `m`; meaningless unless KILN_OK
-MUST_USE KilnStatus lower_kernel(Module *m, const JitFunc *f, const Spec *spec, const Target *target, Diag *diag, Func **out);
+MUST_USE KilnStatus lower_kernel(Module *m, const JitFunc *f, const Spec *spec,
+                                 const Target *target, Diag *diag, Func **out);
 
 // ---- messages ---------------------------------------------------------------------------------
 
 Span lower_span(const Lower *cx, const Node *n);
-/// Records an error at `n` in the function at hand, with a note per call frame. The item takes notes and help; NULL
-/// when nothing is recorded.
-DiagItem *lower_error(Lower *cx, const Node *n, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
-DiagItem *lower_warn(Lower *cx, const Node *n, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/// Records an error at `n` in the function at hand, with a note per call frame. The item takes
+/// notes and help; NULL when nothing is recorded.
+DiagItem *lower_error(Lower *cx, const Node *n, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+DiagItem *lower_warn(Lower *cx, const Node *n, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 /// W0100, of the group -Wtriton-compat: `what` is accepted here and rejected by Triton.
 void lower_extension(Lower *cx, const Node *n, const char *what);
 /// E0901 for something legal that is not done.
 Val lower_not_yet(Lower *cx, const Node *n, const char *what);
 /// Notes where the local that `n` names was bound, if `n` is a name.
 void lower_note_binding(Lower *cx, DiagItem *item, const Node *n);
+/// The line of `n`, for messages.
+int32_t lower_line(const Lower *cx, const Node *n);
 /// The source text of `n`, for messages.
 Str lower_source(const Lower *cx, const Node *n);
 /// "int32", "float16[64, 128]", "the constant 3", "a tuple", ...
@@ -127,7 +135,8 @@ static inline bool is_error(Val v)
     return v.kind == VAL_ERROR;
 }
 
-/// Counts one more level of recursion; the caller takes it back. @return false after E0717: too deep
+/// Counts one more level of recursion; the caller takes it back. @return false after E0717: too
+/// deep
 bool lower_deeper(Lower *cx, const Node *n);
 
 // ---- infer.c: types ---------------------------------------------------------------------------
@@ -158,16 +167,20 @@ static inline bool infer_is_ptr(Val v)
 {
     return v.kind == VAL_RUN && v.run->type->is_ptr;
 }
-/// Both operands of a numeric operation in one type and shape. `weak`: numbers take the other's type (6.2).
+/// Both operands of a numeric operation in one type and shape. `weak`: numbers take the other's
+/// type (6.2).
 /// @return false after an error
-bool infer_operands(Lower *cx, Val a, Val b, const Node *na, const Node *nb, const Node *n, const char *op, ArithClass class,
-                    bool weak, Value **x, Value **y);
+bool infer_operands(Lower *cx, Val a, Val b, const Node *na, const Node *nb, const Node *n,
+                    const char *op, ArithClass class, bool weak, Value **x, Value **y);
 
-Val infer_binary(Lower *cx, TokenId op, Val a, Val b, const Node *na, const Node *nb, const Node *n);
+Val infer_binary(Lower *cx, TokenId op, Val a, Val b, const Node *na, const Node *nb,
+                 const Node *n);
 Val infer_unary(Lower *cx, TokenId op, Val a, const Node *na, const Node *n);
-Val infer_compare(Lower *cx, TokenId op, Val a, Val b, const Node *na, const Node *nb, const Node *n);
+Val infer_compare(Lower *cx, TokenId op, Val a, Val b, const Node *na, const Node *nb,
+                  const Node *n);
 /// x.to(t).
-Val infer_to(Lower *cx, Val v, Val type, bool bitcast, bool has_round, RoundMode round, const Node *nv, const Node *nt, const Node *n);
+Val infer_to(Lower *cx, Val v, Val type, bool bitcast, bool has_round, RoundMode round,
+             const Node *nv, const Node *nt, const Node *n);
 
 // ---- express.c --------------------------------------------------------------------------------
 
@@ -190,12 +203,29 @@ Flow lower_suite(Lower *cx, const NodeList *list, int32_t from, bool tail);
 Flow lower_statement(Lower *cx, const Node *n);
 /// `target = v`, tuples unpacked.
 void lower_assign(Lower *cx, const Node *target, Val v, const Node *value);
-Flow control_if(Lower *cx, const Node *n, const NodeList *rest, int32_t from, bool tail, bool *rest_done);
+Flow control_if(Lower *cx, const Node *n, const NodeList *rest, int32_t from, bool tail,
+                bool *rest_done);
 /// `if not flag:` around the rest of a suite, after something in it may have returned.
 Flow control_guard(Lower *cx, const NodeList *rest, int32_t from, bool tail, const Node *n);
-Flow control_for(Lower *cx, const Node *n);
-Flow control_while(Lower *cx, const Node *n);
+Flow loop_for(Lower *cx, const Node *n);
+Flow loop_while(Lower *cx, const Node *n);
 Flow control_return(Lower *cx, const Node *n);
+/// An unrolled loop: over begin, begin + step, ..., or over the elements of a tuple.
+typedef struct StaticLoop {
+    const Node *n;
+    Int128 begin, step;
+    int32_t trips;
+    const Val *items; ///< NULL: the range
+} StaticLoop;
+
+/// Passes `from` to the last of an unrolled loop. What follows a pass that may have returned is
+/// guarded.
+Flow loop_passes(Lower *cx, const StaticLoop *loop, int32_t from);
+/// The same where the function has not returned yet.
+Flow control_guard_loop(Lower *cx, const StaticLoop *loop, int32_t from);
+/// After an error in a head: names assigned in `list` have no known type.
+void control_poison(Lower *cx, const NodeList *list);
+Locals locals_copy(Lower *cx, const Locals *from);
 /// a if c else b with a run-time condition.
 Val control_select(Lower *cx, const Node *n, Value *cond);
 
@@ -223,8 +253,10 @@ bool arg_dtype(Lower *cx, Call *c, int32_t index, DType *out);
 Value *arg_run(Lower *cx, Call *c, int32_t index);
 /// A run-time tile or scalar that is not a pointer.
 Value *arg_numeric(Lower *cx, Call *c, int32_t index);
-/// A shape from a tuple, or from `rest`. Checks powers of two and size. @return false after an error
-bool arg_shape(Lower *cx, Call *c, Val v, const Node *n, int32_t *rank, int32_t shape[TYPE_MAX_RANK]);
+/// A shape from a tuple, or from `rest`. Checks powers of two and size. @return false after an
+/// error
+bool arg_shape(Lower *cx, Call *c, Val v, const Node *n, int32_t *rank,
+               int32_t shape[TYPE_MAX_RANK]);
 /// An axis of a tile of `rank` axes (E0508).
 bool arg_axis(Lower *cx, Call *c, int32_t index, int32_t rank, int32_t *out);
 #endif

@@ -37,13 +37,17 @@ Str scope_canonical(Arena *arena, Str path)
 {
     for (int32_t i = 0; i < COUNT_OF(aliases); i++) {
         size_t n = strlen(aliases[i][0]);
-        if (path.len < n || memcmp(path.data, aliases[i][0], n) || (path.len > n && path.data[n] != '.')) continue;
+        if (path.len < n || memcmp(path.data, aliases[i][0], n) ||
+            (path.len > n && path.data[n] != '.'))
+            continue;
         if (path.len == n) return str_of(aliases[i][1]);
-        return str_of(arena_printf(arena, "%s%.*s", aliases[i][1], (int)(path.len - n), path.data + n));
+        return str_of(
+            arena_printf(arena, "%s%.*s", aliases[i][1], (int)(path.len - n), path.data + n));
     }
     // Projects re-export Triton: the last part of `x.y.tl` says what it is.
     size_t last = path.len;
-    while (last > 0 && path.data[last - 1] != '.') last--;
+    while (last > 0 && path.data[last - 1] != '.')
+        last--;
     if (last > 0 && path.data[0] != 't') {
         Str tail = {path.data + last, path.len - last};
         if (str_is(tail, "tl")) return STR("tl");
@@ -54,11 +58,25 @@ Str scope_canonical(Arena *arena, Str path)
 }
 
 /// Module paths that are something to take attributes of.
-static const char *const modules[] = {"triton",   "tl",          "libdevice",         "target",          "math",
-                                      "tl.extra", "tl.extra.cuda", "tl.PropagateNan", "triton.language", "triton.runtime"};
+static const char *const modules[] = {"triton",
+                                      "tl",
+                                      "libdevice",
+                                      "target",
+                                      "math",
+                                      "tl.extra",
+                                      "tl.extra.cuda",
+                                      "tl.PropagateNan",
+                                      "triton.language",
+                                      "triton.runtime"};
 /// Names of `triton` that mean something as decorators and in host code only.
-static const char *const markers[] = {"triton.jit", "triton.autotune", "triton.heuristics", "triton.Config",
-                                      "triton.constexpr_function", "tl.tensor", "tl.const", "tl.block_type"};
+static const char *const markers[] = {"triton.jit",
+                                      "triton.autotune",
+                                      "triton.heuristics",
+                                      "triton.Config",
+                                      "triton.constexpr_function",
+                                      "tl.tensor",
+                                      "tl.const",
+                                      "tl.block_type"};
 
 static bool listed(Str name, const char *const *list, int32_t n)
 {
@@ -72,14 +90,18 @@ static Val math_constant(Str name)
     static const struct {
         const char *name;
         double value;
-    } constants[] = {{"pi", 3.14159265358979323846}, {"e", 2.71828182845904523536}, {"tau", 6.28318530717958647692},
-                     {"inf", INFINITY}, {"nan", NAN}};
+    } constants[] = {{"pi", 3.14159265358979323846},
+                     {"e", 2.71828182845904523536},
+                     {"tau", 6.28318530717958647692},
+                     {"inf", INFINITY},
+                     {"nan", NAN}};
     for (int32_t i = 0; i < COUNT_OF(constants); i++)
         if (str_is(name, constants[i].name)) return val_float(constants[i].value);
     return val_of(VAL_ABSENT);
 }
 
-/// tl.float32 and its like. Only the names that the language has: int1 uint8 float16 bfloat16 float8e4nv ...
+/// tl.float32 and its like. Only the names that the language has: int1 uint8 float16 bfloat16
+/// float8e4nv ...
 static Val dtype_named(Str name)
 {
     for (int32_t t = DTYPE_VOID; t < DTYPE_COUNT; t++)
@@ -95,7 +117,8 @@ Val scope_path(Arena *arena, Str path)
     if (listed(path, modules, COUNT_OF(modules)) || listed(path, markers, COUNT_OF(markers)))
         return (Val){.kind = VAL_MODULE, .s = path};
     size_t dot = path.len;
-    while (dot > 0 && path.data[dot - 1] != '.') dot--;
+    while (dot > 0 && path.data[dot - 1] != '.')
+        dot--;
     if (dot == 0) return val_of(VAL_ABSENT);
     Str space = {path.data, dot - 1}, name = {path.data + dot, path.len - dot};
     if (str_is(space, "tl.PropagateNan")) return val_str(name);
@@ -144,15 +167,18 @@ Val scope_name(const Source *s, Arena *arena, Str name, const Binding **binding)
         return scope_attr(arena, module, name);
     }
     switch (b->kind) {
-    case BIND_MODULE: return imported(arena, b);
-    case BIND_JIT: return (Val){.kind = VAL_FUNC, .func = b->func};
+    case BIND_MODULE:
+        return imported(arena, b);
+    case BIND_JIT:
+        return (Val){.kind = VAL_FUNC, .func = b->func};
     case BIND_EXPR: {
         HostEval h = host_eval_new(s, arena);
         Val v = host_eval(&h, b->expr, NULL);
         bool usable = v.kind != VAL_OPAQUE && v.kind != VAL_ABSENT && v.kind != VAL_ERROR;
         return usable ? v : (Val){.kind = VAL_OPAQUE, .s = name};
     }
-    case BIND_OPAQUE: break;
+    case BIND_OPAQUE:
+        break;
     }
     return (Val){.kind = VAL_OPAQUE, .s = name};
 }

@@ -19,8 +19,12 @@ static Str text_of(const Source *s, const Token *t)
 
 static void bind_opaque(Source *s, const Token *name, const Token *stmt, const Token *end)
 {
-    bind(s, (Binding){.name = text_of(s, name), .kind = BIND_OPAQUE, .begin = name->begin, .end = name->end,
-                      .stmt_begin = stmt->begin, .stmt_end = end[-1].end});
+    bind(s, (Binding){.name = text_of(s, name),
+                      .kind = BIND_OPAQUE,
+                      .begin = name->begin,
+                      .end = name->end,
+                      .stmt_begin = stmt->begin,
+                      .stmt_end = end[-1].end});
 }
 
 // ---- imports ----------------------------------------------------------------------------------
@@ -41,8 +45,13 @@ static Str dotted(Source *s, const Token **at)
 
 static void bind_module(Source *s, const Token *name, Str path, const Token *stmt, const Token *end)
 {
-    bind(s, (Binding){.name = text_of(s, name), .kind = BIND_MODULE, .path = path, .begin = name->begin, .end = name->end,
-                      .stmt_begin = stmt->begin, .stmt_end = end[-1].end});
+    bind(s, (Binding){.name = text_of(s, name),
+                      .kind = BIND_MODULE,
+                      .path = path,
+                      .begin = name->begin,
+                      .end = name->end,
+                      .stmt_begin = stmt->begin,
+                      .stmt_end = end[-1].end});
 }
 
 /// import a.b [as c], ...
@@ -73,14 +82,19 @@ static void read_from(Source *s, const Token *stmt, const Token *end)
     t++;
     if (t->id == T_LPAREN) t++;
     if (t->id == T_MUL) {
-        bind(s, (Binding){.name = STR("*"), .kind = BIND_MODULE, .path = module, .begin = t->begin, .end = t->end,
-                          .stmt_begin = stmt->begin, .stmt_end = end[-1].end});
+        bind(s, (Binding){.name = STR("*"),
+                          .kind = BIND_MODULE,
+                          .path = module,
+                          .begin = t->begin,
+                          .end = t->end,
+                          .stmt_begin = stmt->begin,
+                          .stmt_end = end[-1].end});
         return;
     }
     while (t < end && t->kind == TOK_NAME) {
         const Token *name = t;
-        const char *path = arena_printf(&s->arena, "%.*s%s%.*s", STR_ARG(module), str_ends(module, ".") ? "" : ".",
-                                        STR_ARG(text_of(s, t)));
+        const char *path = arena_printf(&s->arena, "%.*s%s%.*s", STR_ARG(module),
+                                        str_ends(module, ".") ? "" : ".", STR_ARG(text_of(s, t)));
         t++;
         if (t->id == T_KW_AS && t[1].kind == TOK_NAME) {
             name = t + 1;
@@ -99,7 +113,8 @@ Str source_path_of(const Source *s, Arena *arena, const Node *n)
     if (n->kind == NODE_ATTR) {
         Str base = source_path_of(s, arena, n->a);
         if (!base.len) return base;
-        return scope_canonical(arena, str_of(arena_printf(arena, "%.*s.%.*s", STR_ARG(base), STR_ARG(n->text))));
+        return scope_canonical(
+            arena, str_of(arena_printf(arena, "%.*s.%.*s", STR_ARG(base), STR_ARG(n->text))));
     }
     if (n->kind != NODE_NAME) return (Str){0};
     Binding *b = map_get(&s->names, n->text);
@@ -121,7 +136,8 @@ static void warn_decorator(Source *s, const Node *d, Str name, int32_t file, Dia
     if (map_get(&s->warned, name)) return; // once per name and file
     map_put(&s->arena, &s->warned, name, s);
     Span at = {file, d->begin, d->end};
-    diag_add(diag, DIAG_WARNING, "W0201", at, "decorator `@%.*s` is not known and was ignored", STR_ARG(name));
+    diag_add(diag, DIAG_WARNING, "W0201", at, "decorator `@%.*s` is not known and was ignored",
+             STR_ARG(name));
 }
 
 /// Keywords of @triton.jit(...).
@@ -132,18 +148,23 @@ static void read_jit_call(JitFunc *f, const Node *call, int32_t file, Diag *diag
         const Node *arg = call->list.data[i];
         if (arg->kind != NODE_KEYWORD) continue;
         bool known = false;
-        for (int32_t k = 0; k < COUNT_OF(ignored); k++) known |= str_is(arg->text, ignored[k]);
-        if (str_is(arg->text, "do_not_specialize")) f->no_specialize = arg->a;
-        else if (str_is(arg->text, "do_not_specialize_on_alignment")) f->no_alignment = arg->a;
-        else if (str_is(arg->text, "debug")) f->debug = arg->a->kind == NODE_CONSTANT && arg->a->op == T_KW_TRUE;
+        for (int32_t k = 0; k < COUNT_OF(ignored); k++)
+            known |= str_is(arg->text, ignored[k]);
+        if (str_is(arg->text, "do_not_specialize"))
+            f->no_specialize = arg->a;
+        else if (str_is(arg->text, "do_not_specialize_on_alignment"))
+            f->no_alignment = arg->a;
+        else if (str_is(arg->text, "debug"))
+            f->debug = arg->a->kind == NODE_CONSTANT && arg->a->op == T_KW_TRUE;
         else if (!known)
-            diag_add(diag, DIAG_ERROR, "E0210", (Span){file, arg->begin, arg->end}, "`triton.jit` has no keyword `%.*s`",
-                     STR_ARG(arg->text));
+            diag_add(diag, DIAG_ERROR, "E0210", (Span){file, arg->begin, arg->end},
+                     "`triton.jit` has no keyword `%.*s`", STR_ARG(arg->text));
     }
 }
 
 /// One decorator. @return whether it makes the function a jit function
-static bool read_decorator(Source *s, JitFunc *f, const Node *d, bool report, int32_t file, Diag *diag)
+static bool read_decorator(Source *s, JitFunc *f, const Node *d, bool report, int32_t file,
+                           Diag *diag)
 {
     bool called = d->kind == NODE_CALL;
     const Node *callee = called ? d->a : d;
@@ -168,28 +189,36 @@ static bool read_decorator(Source *s, JitFunc *f, const Node *d, bool report, in
     return false;
 }
 
-/// The `# kiln:` lines directly above byte `at`, oldest first; `# kiln:+` continues the card before it.
+/// The `# kiln:` lines directly above byte `at`, oldest first; `# kiln:+` continues the card before
+/// it.
 static void read_cards(Source *s, JitFunc *f, int32_t at)
 {
     int32_t first = at;
-    while (first > 0 && s->text.data[first - 1] != '\n') first--; // start of the decorator's line
+    while (first > 0 && s->text.data[first - 1] != '\n')
+        first--; // start of the decorator's line
     int32_t block = first;
     while (block > 0) {
         int32_t line = block - 1;
-        while (line > 0 && s->text.data[line - 1] != '\n') line--;
+        while (line > 0 && s->text.data[line - 1] != '\n')
+            line--;
         int32_t i = line;
-        while (i < block && (s->text.data[i] == ' ' || s->text.data[i] == '\t')) i++;
+        while (i < block && (s->text.data[i] == ' ' || s->text.data[i] == '\t'))
+            i++;
         if (s->text.data[i] != '#') break;
         block = line;
     }
-    for (; s->counted_to < block; s->counted_to++) s->lines += s->text.data[s->counted_to] == '\n';
+    for (; s->counted_to < block; s->counted_to++)
+        s->lines += s->text.data[s->counted_to] == '\n';
     int32_t line_number = s->lines + 1;
     for (int32_t i = block; i < first; line_number++) {
         int32_t end = i;
-        while (end < first && s->text.data[end] != '\n') end++;
+        while (end < first && s->text.data[end] != '\n')
+            end++;
         Str line = {s->text.data + i, (size_t)(end - i)};
-        while (line.len && (line.data[0] == ' ' || line.data[0] == '\t')) line.data++, line.len--;
-        while (line.len && line.data[line.len - 1] == '\r') line.len--;
+        while (line.len && (line.data[0] == ' ' || line.data[0] == '\t'))
+            line.data++, line.len--;
+        while (line.len && line.data[line.len - 1] == '\r')
+            line.len--;
         i = end + 1;
         bool more = str_starts(line, "# kiln:+");
         if (!str_starts(line, "# kiln:")) continue;
@@ -198,7 +227,9 @@ static void read_cards(Source *s, JitFunc *f, int32_t at)
             CardText *c = &vec_last(&f->cards);
             c->text = str_of(arena_printf(&s->arena, "%.*s %.*s", STR_ARG(c->text), STR_ARG(rest)));
         } else {
-            vec_push(&s->arena, &f->cards, (CardText){str_of(arena_strndup(&s->arena, rest.data, rest.len)), line_number});
+            vec_push(
+                &s->arena, &f->cards,
+                (CardText){str_of(arena_strndup(&s->arena, rest.data, rest.len)), line_number});
         }
     }
 }
@@ -214,12 +245,14 @@ static void check_names(const Node *def, int32_t file, Diag *diag)
 {
     if (!plain_name(def->text))
         diag_add(diag, DIAG_ERROR, "E0103", (Span){file, def->begin, def->begin + 3},
-                 "the name of a kernel may have only letters, digits and _, got `%.*s`", STR_ARG(def->text));
+                 "the name of a kernel may have only letters, digits and _, got `%.*s`",
+                 STR_ARG(def->text));
     for (int32_t i = 0; i < def->list.len; i++) {
         const Node *p = def->list.data[i];
         if (!plain_name(p->text))
             diag_add(diag, DIAG_ERROR, "E0103", (Span){file, p->begin, p->end},
-                     "the name of a parameter may have only letters, digits and _, got `%.*s`", STR_ARG(p->text));
+                     "the name of a parameter may have only letters, digits and _, got `%.*s`",
+                     STR_ARG(p->text));
     }
 }
 
@@ -236,22 +269,26 @@ static void read_function(Source *s, Parser *p, int32_t file, Diag *diag)
     p->n_errors = before;
     bool broken = p->failed;
     p->failed = false;
-    while (p->t->id == T_MATMUL || (broken && p->t->id != T_KW_DEF && p->t->id != T_KW_CLASS && p->t->kind != TOK_END &&
-                                    p->t->kind != TOK_DEDENT && p->t->id != T_KW_ASYNC))
+    while (p->t->id == T_MATMUL ||
+           (broken && p->t->id != T_KW_DEF && p->t->id != T_KW_CLASS && p->t->kind != TOK_END &&
+            p->t->kind != TOK_DEDENT && p->t->id != T_KW_ASYNC))
         parse_skip_statement(p);
     JitFunc *f = arena_new(&s->arena, JitFunc);
     bool is_jit = false;
-    for (int32_t i = 0; i < decorators.len; i++) is_jit |= read_decorator(s, f, decorators.data[i], false, file, NULL);
+    for (int32_t i = 0; i < decorators.len; i++)
+        is_jit |= read_decorator(s, f, decorators.data[i], false, file, NULL);
     const Token *def = p->t;
     if (!is_jit || broken || def->id != T_KW_DEF) {
         parse_skip_statement(p);
         const Token *name = def->id == T_KW_ASYNC ? def + 2 : def + 1;
-        if ((def->id == T_KW_DEF || def->id == T_KW_CLASS || def->id == T_KW_ASYNC) && name < p->t && name->kind == TOK_NAME)
+        if ((def->id == T_KW_DEF || def->id == T_KW_CLASS || def->id == T_KW_ASYNC) &&
+            name < p->t && name->kind == TOK_NAME)
             bind_opaque(s, name, stmt, p->t);
         return;
     }
     f->heuristics.len = 0;
-    for (int32_t i = 0; i < decorators.len; i++) read_decorator(s, f, decorators.data[i], true, file, diag);
+    for (int32_t i = 0; i < decorators.len; i++)
+        read_decorator(s, f, decorators.data[i], true, file, diag);
     int32_t errors = p->n_errors;
     Node *node = parse_def(p);
     node->list3 = decorators;
@@ -262,8 +299,13 @@ static void read_function(Source *s, Parser *p, int32_t file, Diag *diag)
     if (p->n_errors == errors) check_names(node, file, diag);
     read_cards(s, f, stmt->begin);
     vec_push(&s->arena, &s->funcs, f);
-    bind(s, (Binding){.name = node->text, .kind = BIND_JIT, .func = f, .begin = def[1].begin, .end = def[1].end,
-                      .stmt_begin = stmt->begin, .stmt_end = p->t[-1].end});
+    bind(s, (Binding){.name = node->text,
+                      .kind = BIND_JIT,
+                      .func = f,
+                      .begin = def[1].begin,
+                      .end = def[1].end,
+                      .stmt_begin = stmt->begin,
+                      .stmt_end = p->t[-1].end});
 }
 
 // ---- module statements ------------------------------------------------------------------------
@@ -281,7 +323,8 @@ static void read_assignment(Source *s, Parser *p)
     Node *n = parse_statement(p);
     bool ok = !p->failed && p->t[-1].kind == TOK_NEWLINE;
     bool simple = ok && (n->kind == NODE_ANNOTATED ? n->a->kind == NODE_NAME && n->c
-                                                   : n->kind == NODE_ASSIGN && n->list.len == 1 && n->list.data[0]->kind == NODE_NAME);
+                                                   : n->kind == NODE_ASSIGN && n->list.len == 1 &&
+                                                         n->list.data[0]->kind == NODE_NAME);
     p->diag = real;
     p->n_errors = errors;
     p->failed = false;
@@ -289,13 +332,23 @@ static void read_assignment(Source *s, Parser *p)
     p->t = stmt;
     parse_skip_statement(p);
     if (!simple) {
-        for (const Token *t = stmt; t < p->t; t++) // a, b = ... and a = b = ...: names before the last `=`
-            if (t->kind == TOK_NAME && (t[1].id == T_ASSIGN || t[1].id == T_COMMA || t[1].id == T_COLON)) bind_opaque(s, t, stmt, p->t);
-            else if (t->kind != TOK_NAME && t->id != T_COMMA && t->id != T_ASSIGN && t->id != T_COLON) break;
+        for (const Token *t = stmt; t < p->t;
+             t++) // a, b = ... and a = b = ...: names before the last `=`
+            if (t->kind == TOK_NAME &&
+                (t[1].id == T_ASSIGN || t[1].id == T_COMMA || t[1].id == T_COLON))
+                bind_opaque(s, t, stmt, p->t);
+            else if (t->kind != TOK_NAME && t->id != T_COMMA && t->id != T_ASSIGN &&
+                     t->id != T_COLON)
+                break;
         return;
     }
-    Binding b = {.name = text_of(s, stmt), .kind = BIND_EXPR, .expr = annotated ? n->c : n->a, .begin = stmt->begin,
-                 .end = stmt->end, .stmt_begin = stmt->begin, .stmt_end = p->t[-1].begin};
+    Binding b = {.name = text_of(s, stmt),
+                 .kind = BIND_EXPR,
+                 .expr = annotated ? n->c : n->a,
+                 .begin = stmt->begin,
+                 .end = stmt->end,
+                 .stmt_begin = stmt->begin,
+                 .stmt_end = p->t[-1].begin};
     if (annotated) b.is_constexpr = str_is(source_path_of(s, &s->arena, n->b), "tl.constexpr");
     bind(s, b);
 }
@@ -340,7 +393,8 @@ static bool test_holds(Source *s, Parser *p, bool *known)
     return truth;
 }
 
-/// if/elif/else: the taken suite; without a known test the `else` when there is one, else the `if` (W0207).
+/// if/elif/else: the taken suite; without a known test the `else` when there is one, else the `if`
+/// (W0207).
 static void read_if(Source *s, Parser *p, int32_t file, Diag *diag)
 {
     const Token *head = p->t;
@@ -366,7 +420,8 @@ static void read_if(Source *s, Parser *p, int32_t file, Diag *diag)
     }
     if (unknown && !taken)
         diag_add(diag, DIAG_WARNING, "W0207", (Span){file, head->begin, head->end},
-                 "this condition is not evaluated; the %s branch is used", else_at ? "`else`" : "`if`");
+                 "this condition is not evaluated; the %s branch is used",
+                 else_at ? "`else`" : "`if`");
 }
 
 /// try takes its body, `else` and `finally`.
@@ -395,19 +450,28 @@ static void read_block(Source *s, Parser *p, int32_t file, Diag *diag)
         const Token *before = p->t;
         switch (p->t->id) {
         case T_MATMUL:
-        case T_KW_DEF: read_function(s, p, file, diag); break;
+        case T_KW_DEF:
+            read_function(s, p, file, diag);
+            break;
         case T_KW_IMPORT:
         case T_KW_FROM: {
             const Token *stmt = p->t;
             parse_skip_statement(p);
-            if (stmt->id == T_KW_IMPORT) read_import(s, stmt, p->t);
-            else read_from(s, stmt, p->t);
+            if (stmt->id == T_KW_IMPORT)
+                read_import(s, stmt, p->t);
+            else
+                read_from(s, stmt, p->t);
             break;
         }
-        case T_KW_IF: read_if(s, p, file, diag); break;
-        case T_KW_TRY: read_try(s, p, file, diag); break;
+        case T_KW_IF:
+            read_if(s, p, file, diag);
+            break;
+        case T_KW_TRY:
+            read_try(s, p, file, diag);
+            break;
         default:
-            if (p->t->kind == TOK_NAME && (p->t[1].id == T_ASSIGN || p->t[1].id == T_COLON || p->t[1].id == T_COMMA))
+            if (p->t->kind == TOK_NAME &&
+                (p->t[1].id == T_ASSIGN || p->t[1].id == T_COLON || p->t[1].id == T_COMMA))
                 read_assignment(s, p);
             else
                 read_opaque(s, p);
@@ -440,7 +504,8 @@ static void find_kernels(Source *s)
     for (int32_t i = 0; i < s->funcs.len; i++) {
         JitFunc *f = s->funcs.data[i];
         Binding *b = map_get(&s->names, str_of(f->name));
-        bool current = b && b->kind == BIND_JIT && b->func == f; // not replaced by a later definition
+        bool current =
+            b && b->kind == BIND_JIT && b->func == f; // not replaced by a later definition
         if (current && (!f->has_caller || f->cards.len)) vec_push(&s->arena, &s->kernels, f);
     }
 }
@@ -462,8 +527,10 @@ KilnStatus source_from_text(const char *path, Str text, Source **out, Diag *diag
         find_kernels(s);
         if (p.n_errors || (diag && diag->n_errors > errors)) st = KILN_ERR_INPUT;
     }
-    if (st != KILN_OK) source_close(s);
-    else *out = s;
+    if (st != KILN_OK)
+        source_close(s);
+    else
+        *out = s;
     return st;
 }
 
@@ -472,7 +539,8 @@ KilnStatus source_open(const char *path, Source **out, Diag *diag)
     StrBuf text = {0};
     *out = NULL;
     KilnStatus st = file_read(path, &text, diag);
-    if (st == KILN_OK) st = source_from_text(path, (Str){text.data ? text.data : "", text.len}, out, diag);
+    if (st == KILN_OK)
+        st = source_from_text(path, (Str){text.data ? text.data : "", text.len}, out, diag);
     strbuf_free(&text);
     return st;
 }
@@ -509,6 +577,7 @@ int32_t source_diag_file(const Source *s, Diag *diag)
 {
     if (!diag) return -1;
     for (int32_t i = 0; i < diag->files.len; i++)
-        if (!strcmp(diag->files.data[i].path, s->path) && str_eq(diag->files.data[i].text, s->text)) return i;
+        if (!strcmp(diag->files.data[i].path, s->path) && str_eq(diag->files.data[i].text, s->text))
+            return i;
     return diag_file(diag, s->path, s->text);
 }

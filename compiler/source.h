@@ -7,8 +7,8 @@
 //   @triton.jit                       f       ==> JIT
 //   def f(x, n): ...
 //
-// Host code is tokenised and split into statements, no more; what it binds can only be named in an error.
-// A Source is immutable after source_open, so several threads may compile from it.
+// Host code is tokenised and split into statements, no more; what it binds can only be named in an
+// error. A Source is immutable after source_open, so several threads may compile from it.
 //
 // Tests  tests/compiler/test_parse.c
 #ifndef COMPILER_SOURCE_H
@@ -61,16 +61,17 @@ struct Source {
     Tokens tokens;
     Map names; ///< Str -> Binding*, the last binding of each
     VEC(JitFunc *) funcs;
-    VEC(JitFunc *) kernels; ///< entries: no caller, or a card
-    Map warned;             ///< decorators that W0201 has named
+    VEC(JitFunc *) kernels;    ///< entries: no caller, or a card
+    Map warned;                ///< decorators that W0201 has named
     int32_t counted_to, lines; ///< newlines before byte `counted_to`, while reading
 };
 
 /// The jit function called `name`, or NULL.
 JitFunc *source_func(const Source *s, Str name);
-/// The file number of `s` in `diag`: registered on the first call, found again on later ones. -1 when `diag` is NULL.
+/// The file number of `s` in `diag`: registered on the first call, found again on later ones. -1
+/// when `diag` is NULL.
 int32_t source_diag_file(const Source *s, Diag *diag);
-/// The dotted path that `n` (NAME or ATTR of them) reaches through the imports of `s`, e.g. "tl.constexpr",
-/// in canonical form (scope.h), or an empty Str.
+/// The dotted path that `n` (NAME or ATTR of them) reaches through the imports of `s`, e.g.
+/// "tl.constexpr", in canonical form (scope.h), or an empty Str.
 Str source_path_of(const Source *s, Arena *arena, const Node *n);
 #endif

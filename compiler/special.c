@@ -6,8 +6,11 @@
 
 Str special_trim(Str s)
 {
-    while (s.len && (s.data[0] == ' ' || s.data[0] == '\t' || s.data[0] == '\n' || s.data[0] == '\r')) s.data++, s.len--;
-    while (s.len && strchr(" \t\r\n", s.data[s.len - 1])) s.len--;
+    while (s.len &&
+           (s.data[0] == ' ' || s.data[0] == '\t' || s.data[0] == '\n' || s.data[0] == '\r'))
+        s.data++, s.len--;
+    while (s.len && strchr(" \t\r\n", s.data[s.len - 1]))
+        s.len--;
     return s;
 }
 
@@ -63,8 +66,8 @@ typedef struct Reading {
 static KilnStatus bad(Reading *r, const char *what, Str name)
 {
     return fail_hint(r->diag, KILN_ERR_INPUT, "K111",
-                     "write e.g. f(x: *f32:16, n: i32, stride: 1, m: None, BLOCK=128)[num_warps=4]", "%s: %s `%.*s`",
-                     r->where, what, (int)MIN(name.len, 60), name.data);
+                     "write e.g. f(x: *f32:16, n: i32, stride: 1, m: None, BLOCK=128)[num_warps=4]",
+                     "%s: %s `%.*s`", r->where, what, (int)MIN(name.len, 60), name.data);
 }
 
 /// `*f32:16`, `*kbf16`, `i32:16`, `f32`. @return false: not a type
@@ -92,25 +95,44 @@ static bool to_const(Arena *arena, Val v, SpecConst *out)
 {
     *out = (SpecConst){0};
     switch (v.kind) {
-    case VAL_NONE: out->kind = CONST_NONE; return true;
-    case VAL_BOOL: out->kind = CONST_BOOL, out->i = v.b; return true;
-    case VAL_INT: out->kind = CONST_INT, out->i = (int64_t)v.i; return v.i == (Int128)out->i;
-    case VAL_FLOAT: out->kind = CONST_FLOAT, out->f = v.f; return true;
-    case VAL_STR: out->kind = CONST_STR, out->s = arena_strndup(arena, v.s.data, v.s.len); return true;
-    case VAL_DTYPE: out->kind = CONST_DTYPE, out->i = v.type.dtype; return !v.type.is_ptr && !v.type.rank;
-    default: return false;
+    case VAL_NONE:
+        out->kind = CONST_NONE;
+        return true;
+    case VAL_BOOL:
+        out->kind = CONST_BOOL, out->i = v.b;
+        return true;
+    case VAL_INT:
+        out->kind = CONST_INT, out->i = (int64_t)v.i;
+        return v.i == (Int128)out->i;
+    case VAL_FLOAT:
+        out->kind = CONST_FLOAT, out->f = v.f;
+        return true;
+    case VAL_STR:
+        out->kind = CONST_STR, out->s = arena_strndup(arena, v.s.data, v.s.len);
+        return true;
+    case VAL_DTYPE:
+        out->kind = CONST_DTYPE, out->i = v.type.dtype;
+        return !v.type.is_ptr && !v.type.rank;
+    default:
+        return false;
     }
 }
 
 Val special_value(SpecConst c)
 {
     switch (c.kind) {
-    case CONST_NONE: return val_of(VAL_NONE);
-    case CONST_BOOL: return val_bool(c.i != 0);
-    case CONST_INT: return val_int(c.i);
-    case CONST_FLOAT: return val_float(c.f);
-    case CONST_STR: return val_str(str_of(c.s));
-    case CONST_DTYPE: return val_dtype((DType)c.i);
+    case CONST_NONE:
+        return val_of(VAL_NONE);
+    case CONST_BOOL:
+        return val_bool(c.i != 0);
+    case CONST_INT:
+        return val_int(c.i);
+    case CONST_FLOAT:
+        return val_float(c.f);
+    case CONST_STR:
+        return val_str(str_of(c.s));
+    case CONST_DTYPE:
+        return val_dtype((DType)c.i);
     }
     return val_of(VAL_NONE);
 }
@@ -146,7 +168,8 @@ static KilnStatus resolve(Reading *r, int32_t n, Written *w)
         }
     }
     for (int32_t i = 0; i < n; i++)
-        if (w[i].is_const && !w[i].done) return bad(r, "this value cannot be evaluated:", w[i].text);
+        if (w[i].is_const && !w[i].done)
+            return bad(r, "this value cannot be evaluated:", w[i].text);
     return KILN_OK;
 }
 
@@ -163,11 +186,16 @@ static KilnStatus read_option(Reading *r, Str text, Spec *out)
     int32_t i;
     bool ok = val_fits_i32(v, &i);
     bool flag = ok && (i == 0 || i == 1);
-    if (str_is(name, "num_warps") && ok && is_pow2(i) && i <= 32) out->num_warps = i;
-    else if (str_is(name, "num_stages") && ok && i >= 1 && i <= 16) out->num_stages = i;
-    else if ((str_is(name, "fp_fusion") || str_is(name, "enable_fp_fusion")) && flag) out->fp_fusion = i;
-    else if (str_is(name, "debug") && flag) out->debug = i;
-    else return bad(r, "unknown option or bad value:", text);
+    if (str_is(name, "num_warps") && ok && is_pow2(i) && i <= 32)
+        out->num_warps = i;
+    else if (str_is(name, "num_stages") && ok && i >= 1 && i <= 16)
+        out->num_stages = i;
+    else if ((str_is(name, "fp_fusion") || str_is(name, "enable_fp_fusion")) && flag)
+        out->fp_fusion = i;
+    else if (str_is(name, "debug") && flag)
+        out->debug = i;
+    else
+        return bad(r, "unknown option or bad value:", text);
     return KILN_OK;
 }
 
@@ -183,13 +211,15 @@ static KilnStatus fill_in(Reading *r, const JitFunc *f, Spec *spec, const bool *
             for (int32_t k = 0; pass == 1 && k < spec->n_params; k++) {
                 if (!given[k] && !spec->params[k].name) continue;
                 bool is_const = spec->params[k].kind == SPEC_CONST;
-                Val arg = is_const ? special_value(spec->params[k].value) : val_dtype(spec->params[k].dtype);
+                Val arg = is_const ? special_value(spec->params[k].value)
+                                   : val_dtype(spec->params[k].dtype);
                 args = host_dict_with(r->arena, args, val_str(f->def->list.data[k]->text), arg);
             }
             for (int32_t k = 0; pass == 1 && k < f->heuristics.len; k++) {
                 Val dict = host_eval(&h, f->heuristics.data[k], NULL);
                 for (int32_t e = 0; dict.kind == VAL_DICT && e < dict.n; e++)
-                    if (val_equal(dict.items[2 * e], val_str(param->text))) v = host_call(&h, dict.items[2 * e + 1], 1, &args);
+                    if (val_equal(dict.items[2 * e], val_str(param->text)))
+                        v = host_call(&h, dict.items[2 * e + 1], 1, &args);
             }
             if (v.kind == VAL_ABSENT && param->b) v = host_eval(&h, param->b, NULL);
             SpecConst c;
@@ -215,9 +245,11 @@ static bool wants_constexpr(const Reading *r, const Node *param)
 static int32_t positional(const Reading *r, const NodeList *params, const bool *given, Str piece)
 {
     SpecParam type;
-    if (memchr(piece.data, '=', piece.len) || !read_type(special_trim(piece), &type)) return params->len;
+    if (memchr(piece.data, '=', piece.len) || !read_type(special_trim(piece), &type))
+        return params->len;
     int32_t i = 0;
-    while (i < params->len && (given[i] || wants_constexpr(r, params->data[i]))) i++;
+    while (i < params->len && (given[i] || wants_constexpr(r, params->data[i])))
+        i++;
     return i;
 }
 
@@ -231,20 +263,28 @@ static KilnStatus read_params(Reading *r, const JitFunc *f, Str inside, Spec *ou
     while (special_trim(inside).len) {
         Str piece = next_piece(&inside);
         size_t i = 0;
-        while (i < piece.len && piece.data[i] != ':' && piece.data[i] != '=') i++;
+        while (i < piece.len && piece.data[i] != ':' && piece.data[i] != '=')
+            i++;
         Str name = special_trim((Str){piece.data, i});
         int32_t index = positional(r, params, given, piece);
         bool is_positional = index < params->len;
-        if (is_positional) name = params->data[index]->text, i = 0;
-        else for (index = 0; index < params->len && !str_eq(params->data[index]->text, name);) index++;
+        if (is_positional)
+            name = params->data[index]->text, i = 0;
+        else
+            for (index = 0; index < params->len && !str_eq(params->data[index]->text, name);)
+                index++;
         if (i == piece.len || index == params->len || given[index])
-            return bad(r, i == piece.len ? "a parameter needs a type or a value:" : index == params->len
-                          ? "the kernel has no parameter" : "this parameter is given twice:", name);
+            return bad(r,
+                       i == piece.len         ? "a parameter needs a type or a value:"
+                       : index == params->len ? "the kernel has no parameter"
+                                              : "this parameter is given twice:",
+                       name);
         given[index] = true;
         Written *p = &w[n];
         at[n++] = index;
         p->name = name;
-        p->text = is_positional ? special_trim(piece) : special_trim((Str){piece.data + i + 1, piece.len - i - 1});
+        p->text = is_positional ? special_trim(piece)
+                                : special_trim((Str){piece.data + i + 1, piece.len - i - 1});
         p->is_const = (!is_positional && piece.data[i] == '=') || !read_type(p->text, &p->param);
         if (p->is_const) p->param = (SpecParam){.kind = SPEC_CONST};
         if (!p->is_const && wants_constexpr(r, params->data[index]))
@@ -259,13 +299,15 @@ static KilnStatus read_params(Reading *r, const JitFunc *f, Str inside, Spec *ou
     return fill_in(r, f, out, given);
 }
 
-KilnStatus special_parse(const Source *s, Str text, const char *where, Arena *arena, Spec *out, Diag *diag)
+KilnStatus special_parse(const Source *s, Str text, const char *where, Arena *arena, Spec *out,
+                         Diag *diag)
 {
     *out = (Spec){.num_warps = 4, .num_stages = 3, .fp_fusion = true};
     Reading r = {s, where, arena, diag};
     text = special_trim(text);
     size_t open = 0;
-    while (open < text.len && text.data[open] != '(' && text.data[open] != '[') open++;
+    while (open < text.len && text.data[open] != '(' && text.data[open] != '[')
+        open++;
     Str name = special_trim((Str){text.data, open});
     const JitFunc *f = source_func(s, name);
     if (!f) return bad(&r, "the file has no kernel", name);
@@ -286,7 +328,8 @@ KilnStatus special_parse(const Source *s, Str text, const char *where, Arena *ar
         size_t end = special_balanced(rest, 0);
         if (!end) return bad(&r, "a bracket is never closed in", rest);
         Str options = {rest.data + 1, end - 2};
-        while (st == KILN_OK && special_trim(options).len) st = read_option(&r, next_piece(&options), out);
+        while (st == KILN_OK && special_trim(options).len)
+            st = read_option(&r, next_piece(&options), out);
         rest = special_trim((Str){rest.data + end, rest.len - end});
     }
     if (st == KILN_OK && rest.len) return bad(&r, "nothing may follow the options, found", rest);
@@ -313,8 +356,9 @@ const char *spec_text(Arena *arena, const Spec *spec)
             continue;
         }
         const DTypeFacts *t = &dtype_facts[p->dtype];
-        strbuf_printf(&b, "%s: %s%s%s%s", p->name, p->kind == SPEC_PTR ? "*" : "", p->is_const_ptr ? "k" : "",
-                      t->is_float ? t->tl : t->name, p->divisible ? ":16" : "");
+        strbuf_printf(&b, "%s: %s%s%s%s", p->name, p->kind == SPEC_PTR ? "*" : "",
+                      p->is_const_ptr ? "k" : "", t->is_float ? t->tl : t->name,
+                      p->divisible ? ":16" : "");
     }
     strbuf_printf(&b, ")[num_warps=%d, num_stages=%d", spec->num_warps, spec->num_stages);
     if (!spec->fp_fusion) strbuf_puts(&b, ", fp_fusion=False");

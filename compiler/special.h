@@ -10,8 +10,10 @@
 #include "compiler/source.h"
 
 /// As spec_parse, with `where` in front of messages ("softmax.py:12").
-MUST_USE KilnStatus special_parse(const Source *s, Str text, const char *where, Arena *arena, Spec *out, Diag *diag);
-/// Bytes of `text` up to and including the bracket that closes the one at `open`, or 0 when none does.
+MUST_USE KilnStatus special_parse(const Source *s, Str text, const char *where, Arena *arena,
+                                  Spec *out, Diag *diag);
+/// Bytes of `text` up to and including the bracket that closes the one at `open`, or 0 when none
+/// does.
 size_t special_balanced(Str text, size_t open);
 Str special_trim(Str s);
 /// The compile-time value of a parameter.

@@ -9,8 +9,8 @@ CpuLevel target_host_level(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         return CPU_AVX512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CPU_AVX2;
     return CPU_GENERIC;
@@ -52,17 +52,27 @@ KilnStatus target_parse(const char *text, Target *out, Diag *diag)
     bool emu = str_starts(s, "emu:");
     *out = (Target){.kind = emu ? TARGET_EMU : TARGET_SM};
     if (parse_sm(emu ? (Str){s.data + 4, s.len - 4} : s, out)) return KILN_OK;
-    return fail_hint(diag, KILN_ERR_INPUT, "K114", "targets: cpu cpu:avx512 cpu:avx2 cpu:generic sm_75 sm_80 sm_86 sm_89 sm_90 sm_90a emu:sm_80 interp",
+    return fail_hint(diag, KILN_ERR_INPUT, "K114",
+                     "targets: cpu cpu:avx512 cpu:avx2 cpu:generic sm_75 sm_80 sm_86 sm_89 sm_90 "
+                     "sm_90a emu:sm_80 interp",
                      "unknown target `%s`", text);
 }
 
 void target_text(const Target *t, char *out)
 {
     switch (t->kind) {
-    case TARGET_CPU: snprintf(out, 24, "cpu:%s", level_names[t->cpu]); break;
-    case TARGET_SM: snprintf(out, 24, "sm_%d%s", t->sm % 1000, t->sm_a ? "a" : ""); break;
-    case TARGET_EMU: snprintf(out, 24, "emu:sm_%d%s", t->sm % 1000, t->sm_a ? "a" : ""); break;
-    case TARGET_INTERP: snprintf(out, 24, "interp"); break;
+    case TARGET_CPU:
+        snprintf(out, 24, "cpu:%s", level_names[t->cpu]);
+        break;
+    case TARGET_SM:
+        snprintf(out, 24, "sm_%d%s", t->sm % 1000, t->sm_a ? "a" : "");
+        break;
+    case TARGET_EMU:
+        snprintf(out, 24, "emu:sm_%d%s", t->sm % 1000, t->sm_a ? "a" : "");
+        break;
+    case TARGET_INTERP:
+        snprintf(out, 24, "interp");
+        break;
     }
 }
 

@@ -6,7 +6,8 @@
 
 #include "base/file.h"
 
-KilnStatus front_compile_diag(const char *path, const char *text, const char *spec, StrBuf *tile, Diag *d)
+KilnStatus front_compile_diag(const char *path, const char *text, const char *spec, StrBuf *tile,
+                              Diag *d)
 {
     Source *s = NULL;
     Arena arena;
@@ -24,7 +25,8 @@ KilnStatus front_compile_diag(const char *path, const char *text, const char *sp
     return st;
 }
 
-KilnStatus front_compile(const char *path, const char *text, const char *spec, StrBuf *tile, StrBuf *messages)
+KilnStatus front_compile(const char *path, const char *text, const char *spec, StrBuf *tile,
+                         StrBuf *messages)
 {
     Diag d;
     diag_init(&d, heap_default());

@@ -1,4 +1,5 @@
-// tests/compiler/test_errors.c - every golden kernel of tests/golden/errors says what its comments expect:
+// tests/compiler/test_errors.c - every golden kernel of tests/golden/errors says what its comments
+// expect:
 //
 //   # spec: k(p: *f16, n: i32, BLOCK=128)
 //   # expect: 9:17: error[E0601]: `tl.load` needs a pointer, got int32[128]
@@ -43,7 +44,8 @@ static int check_file(const char *dir, const char *name)
         char got[600];
         int32_t line = 0, column = 0;
         if (it->span.file >= 0) diag_line_column(&d, it->span.file, it->span.begin, &line, &column);
-        snprintf(got, sizeof got, "%d:%d: %s[%s]: %s", line, column, it->level == DIAG_ERROR ? "error" : "warning", it->code, it->text);
+        snprintf(got, sizeof got, "%d:%d: %s[%s]: %s", line, column,
+                 it->level == DIAG_ERROR ? "error" : "warning", it->code, it->text);
         const char *next = at ? line_after(at, "# expect: ", want, sizeof want) : NULL;
         cr_expect(next, "%s: more messages than expected: %s", name, got);
         if (!next) break;
@@ -72,21 +74,25 @@ Test(errors, say_the_place_the_code_and_the_rule_that_was_broken)
     const char *dir = KILN_SOURCE_DIR "/tests/golden/errors";
     int n = front_list(dir, ".py", names, 256), messages = 0;
     cr_assert_gt(n, 80, "only %d golden files in %s", n, dir);
-    for (int i = 0; i < n; i++) messages += check_file(dir, names[i]);
+    for (int i = 0; i < n; i++)
+        messages += check_file(dir, names[i]);
     cr_expect_gt(messages, 150, "only %d messages", messages);
 }
 
 Test(errors, are_the_same_when_said_twice)
 {
-    const char *text = "import triton\nimport triton.language as tl\n@triton.jit\ndef k(p):\n    tl.store(q, 1)\n";
+    const char *text =
+        "import triton\nimport triton.language as tl\n@triton.jit\ndef k(p):\n    tl.store(q, 1)\n";
     StrBuf a = {0}, b = {0};
     front_compile("k.py", text, "k(p: *f32)", NULL, &a);
     front_compile("k.py", text, "k(p: *f32)", NULL, &b);
     cr_expect_str_eq(a.data, b.data);
-    cr_expect_str_eq(a.data, "k.py:5:14: error[E0201]: name `q` is not defined\n"
-                             "    5 |     tl.store(q, 1)\n"
-                             "      |              ^\n"
-                             "  note: while compiling k(p: *fp32)[num_warps=4, num_stages=3]\n", "%s", a.data);
+    cr_expect_str_eq(a.data,
+                     "k.py:5:14: error[E0201]: name `q` is not defined\n"
+                     "    5 |     tl.store(q, 1)\n"
+                     "      |              ^\n"
+                     "  note: while compiling k(p: *fp32)[num_warps=4, num_stages=3]\n",
+                     "%s", a.data);
     strbuf_free(&a);
     strbuf_free(&b);
 }
@@ -98,20 +104,23 @@ Test(errors, bound_what_a_hostile_kernel_may_cost)
     const char *head = "import triton\nimport triton.language as tl\n";
     strbuf_puts(&text, head);
     for (int i = 0; i < 40; i++)
-        strbuf_printf(&text, "@triton.jit\ndef f%d(x):\n    y = f%d(x)\n    return f%d(y)\n", i, i + 1, i + 1);
+        strbuf_printf(&text, "@triton.jit\ndef f%d(x):\n    y = f%d(x)\n    return f%d(y)\n", i,
+                      i + 1, i + 1);
     strbuf_puts(&text, "@triton.jit\ndef f40(x):\n    return x + 1\n");
     strbuf_puts(&text, "@triton.jit\ndef k(p):\n    tl.store(p, f0(1.0))\n");
     cr_expect_neq(front_compile("k.py", text.data, "k(p: *f32)", NULL, &out), KILN_OK);
     cr_expect(strstr(out.data, "E0708"), "%.300s", out.data);
     text.len = out.len = 0;
     strbuf_printf(&text, "%s@triton.jit\ndef k(p):\n    tl.store(p, ", head);
-    for (int i = 0; i < 50000; i++) strbuf_puts(&text, "1 + ");
+    for (int i = 0; i < 50000; i++)
+        strbuf_puts(&text, "1 + ");
     strbuf_puts(&text, "1)\n");
     cr_expect_neq(front_compile("k.py", text.data, "k(p: *f32)", NULL, &out), KILN_OK);
     cr_expect(strstr(out.data, "E0101"), "%.300s", out.data);
     text.len = out.len = 0;
     strbuf_printf(&text, "%s@triton.jit\ndef k(p, n):\n    x = 0\n", head);
-    for (int i = 0; i < 3; i++) strbuf_printf(&text, "%*sfor i%d in tl.static_range(4000):\n", 4 * i + 4, "", i);
+    for (int i = 0; i < 3; i++)
+        strbuf_printf(&text, "%*sfor i%d in tl.static_range(4000):\n", 4 * i + 4, "", i);
     strbuf_puts(&text, "                x = x + 1\n");
     cr_expect_neq(front_compile("k.py", text.data, "k(p: *f32, n: i32)", NULL, &out), KILN_OK);
     cr_expect(strstr(out.data, "E0708"), "%.300s", out.data);

@@ -1,6 +1,6 @@
-// tests/fuzz/kernel.c - any bytes as a kernel file: read it, then lower each kernel for its cards, or for a
-// specialisation made up from its parameters. Whatever the text, it is IR that verifies and whose text reads
-// back to itself, or an error with a code; never an internal one (E9999).
+// tests/fuzz/kernel.c - any bytes as a kernel file: read it, then lower each kernel for its cards,
+// or for a specialisation made up from its parameters. Whatever the text, it is IR that verifies
+// and whose text reads back to itself, or an error with a code; never an internal one (E9999).
 #include <stdlib.h>
 
 #include "compiler/source.h"
@@ -15,7 +15,8 @@ static void must_round_trip(Str tile, Arena *arena)
     StrBuf again = {0};
     diag_init(&diag, heap_default());
     Module *m = module_new(arena, &diag);
-    if (module_parse(m, "fuzz.tile", tile) != KILN_OK || module_verify(m, &diag) != KILN_OK) abort();
+    if (module_parse(m, "fuzz.tile", tile) != KILN_OK || module_verify(m, &diag) != KILN_OK)
+        abort();
     func_print(m->funcs.data[0], &again);
     if (!str_eq((Str){again.data, again.len}, tile)) abort();
     strbuf_free(&again);
@@ -58,7 +59,10 @@ static void made_up(const Source *s, const char *name, Arena *arena)
     for (int32_t i = 0; i < f->def->list.len; i++) {
         Str param = f->def->list.data[i]->text;
         bool is_const = f->def->list.data[i]->a != NULL;
-        strbuf_printf(&text, "%s%.*s%s", i ? ", " : "", STR_ARG(param), is_const ? "=16" : i % 3 == 2 ? ": i32" : ": *f32:16");
+        strbuf_printf(&text, "%s%.*s%s", i ? ", " : "", STR_ARG(param),
+                      is_const     ? "=16"
+                      : i % 3 == 2 ? ": i32"
+                                   : ": *f32:16");
     }
     strbuf_puts(&text, ")");
     if (spec_parse(s, (Str){text.data, text.len}, arena, &spec, NULL) == KILN_OK) lower(s, &spec);
@@ -79,7 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         int32_t n;
         Card *cards;
         if (source_cards(s, source_kernel(s, k), &arena, &n, &cards, &diag) == KILN_OK)
-            for (int32_t i = 0; i < n && i < MOST; i++) lower(s, &cards[i].spec);
+            for (int32_t i = 0; i < n && i < MOST; i++)
+                lower(s, &cards[i].spec);
         made_up(s, source_kernel(s, k), &arena);
     }
     source_close(s);
