@@ -4,6 +4,7 @@
 #include "compiler/gpu/lower.h"
 #include "compiler/gpu/nvptx.h"
 #include "ir/text.h"
+#include "ir/verify.h"
 
 static const SmFacts facts[] = {
 #define SM(SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8) {SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8},
@@ -52,6 +53,11 @@ static KilnStatus decide(GpuCx *cx, const Emit *emit)
     if (r.found) return KILN_ERR_UNSUPPORTED;
     anchors_choose(cx, affine_new(cx->arena, cx->fn));
     TRY(layouts_assign(cx));
+#ifdef KILN_ASSERTS
+    TRY(func_verify(cx->fn, cx->diag));
+#endif
+    if (emit->tile_after && emit->tile_after_pass && !strcmp(emit->tile_after_pass, "layouts"))
+        func_print(cx->fn, emit->tile_after);
     if (emit->layout) layouts_print(cx->fn, emit->layout);
     if (emit->layout_svg) layouts_draw(cx->fn, emit->layout_svg);
 done:
