@@ -40,7 +40,7 @@ def write_gguf(path, weights, shape, tokenizer, description):
     out = gguf.GGUFWriter(str(path), "llama")
     out.add_name("kiln-tiny")
     out.add_description(description)
-    out.add_license("MIT")
+    out.add_license("apache-2.0")
     out.add_author("kiln")
     out.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     out.add_context_length(shape.context)
