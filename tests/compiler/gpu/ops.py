@@ -311,3 +311,92 @@ def masked(y, x, n, N: tl.constexpr):
     tl.store(y + i * 3 + 1, v, mask=live)
     w = tl.load(x + i, mask=live, other=3, cache_modifier=".cg")
     tl.store(y + i * 3, w, mask=live, eviction_policy="evict_first")
+
+
+# kiln: cube(y: *f32, x: *f32, A={1,4}, B={2,16}, C={1,8})[num_warps={1,4}] y=zeros(5*A*B*C) x=randn(A*B*C)
+@triton.jit
+def cube(y, x, A: tl.constexpr, B: tl.constexpr, C: tl.constexpr):
+    a = tl.arange(0, A)
+    b = tl.arange(0, B)
+    c = tl.arange(0, C)
+    at = a[:, None, None] * (B * C) + b[None, :, None] * C + c[None, None, :]
+    v = tl.load(x + at)
+    P: tl.constexpr = A * B * C
+    middle = tl.sum(v, axis=1)
+    tl.store(y + a[:, None] * C + c[None, :], middle)
+    tl.store(y + P + at, v - middle[:, None, :])
+    turned = tl.permute(v, (2, 0, 1))
+    tl.store(y + 2 * P + c[:, None, None] * (A * B) + a[None, :, None] * B + b[None, None, :], turned)
+    flat = tl.reshape(v, (B, A * C))
+    tl.store(y + 3 * P + b[:, None] * (A * C) + tl.arange(0, A * C)[None, :], flat * 2)
+    tl.store(y + 4 * P, tl.sum(tl.max(tl.min(v, axis=2), axis=0), axis=0))
+
+
+# kiln: outer(y: *f32, u: *f32, v: *f32, i: *i32, M={1,16}, N={4,64})[num_warps={1,4}] y=zeros(3*M*N) u=randn(4*N) v=randn(4*N) i=ints(0,4,M)
+@triton.jit
+def outer(y, u, v, i, M: tl.constexpr, N: tl.constexpr):
+    m = tl.arange(0, M)
+    n = tl.arange(0, N)
+    at = m[:, None] * N + n[None, :]
+    a = tl.load(u + m)
+    b = tl.load(v + n)
+    tl.store(y + at, a[:, None] * b[None, :])
+    row = tl.load(i + m)
+    tl.store(y + M * N + at, tl.load(u + row[:, None] * N + n[None, :]))
+    w = tl.where(row[:, None] > 1, u + n[None, :], v + n[None, :])
+    tl.store(y + 2 * M * N + at, tl.load(w))
+
+
+# kiln: branches(y: *f32, x: *f32, n: i32, N={8,256})[num_warps={1,4}] n={0,1,2,7} y=zeros(2*N) x=randn(8*N)
+@triton.jit
+def branches(y, x, n, N: tl.constexpr):
+    i = tl.arange(0, N)
+    v = tl.load(x + i)
+    if n > 1:
+        v = v + tl.sum(v, axis=0)
+        if n > 2:
+            v = tl.flip(v)
+    else:
+        v = tl.cumsum(v, axis=0)
+    best = v
+    for k in range(0, n):
+        w = tl.load(x + k * N + i)
+        for j in range(0, k):
+            w = w * 0.5 + best
+        best = tl.maximum(best, w)
+        if tl.max(best, axis=0) > 6.0:
+            best = best - 1.0
+    tl.store(y + i, v)
+    tl.store(y + N + i, best)
+
+
+# kiln: flags(y: *i1, x: *i1, z: *i8, N={4,256})[num_warps=4] y=zeros(3*N) x=ints(0,2,N) z=zeros(2*N)
+@triton.jit
+def flags(y, x, z, N: tl.constexpr):
+    n = tl.arange(0, N)
+    v = tl.load(x + n)
+    tl.store(y + n, ~v)
+    tl.store(y + N + n, v & (n > 3))
+    tl.store(y + 2 * N + n, tl.flip(v))
+    tl.store(z + n, v.to(tl.int8) * 5)
+    tl.store(z + N + n, tl.where(v, 1, -1))
+
+
+# kiln: weights(y: *f32:16, x: *f32:16, w: *i8:16, s: *f16, N={8,64}, K={32,128})[num_warps={1,4}] y=zeros(N) x=randn(K) w=ints(-127,128,N*K) s=uniform(0.01,0.1,N*K//32)
+@triton.jit
+def weights(y, x, w, s, N: tl.constexpr, K: tl.constexpr):
+    n = tl.arange(0, N)
+    k = tl.arange(0, K)
+    scale = tl.load(s + n[:, None] * (K // 32) + (k // 32)[None, :])
+    q = tl.load(w + n[:, None] * K + k[None, :]).to(tl.float32) * scale.to(tl.float32)
+    tl.store(y + n, tl.sum(q * tl.load(x + k)[None, :], axis=1))
+
+
+# kiln: nibbles(y: *f32:16, x: *u8:16, N={8,256})[num_warps={1,4}] y=zeros(2*N) x=ints(0,256,N)
+@triton.jit
+def nibbles(y, x, N: tl.constexpr):
+    n = tl.arange(0, N)
+    v = tl.load(x + n)
+    low = (v & 15).to(tl.int8) - 8
+    high = (v >> 4).to(tl.int8) - 8
+    tl.store(y + tl.arange(0, 2 * N), tl.interleave(low, high).to(tl.float32))
