@@ -224,7 +224,7 @@ int command_compile(const Settings *s, Arena *arena, Diag *diag)
     TRY(collect(&j, colon ? colon + 1 : NULL, &n_cards, &cards));
     st = compile_cards(&j, n_cards, cards);
     if (s->json) print_json(&j, &j.out);
-    else if (!s->emits.n || s->out_dir) table_print(&j.table, &j.out);
+    else if ((!s->emits.n || s->out_dir) && j.n_done) table_print(&j.table, &j.out);
 done:
     print_out(&j.out);
     strbuf_free(&j.out);
