@@ -373,7 +373,8 @@ void plan_function(Cx *cx);
 /// The pointer argument (or carried pointer) that a pointer is computed from; NULL: unknown.
 const Value *pointer_base(const Cx *cx, const Value *v);
 /// May two accesses, one of them a store, touch the same element from different positions?
-bool pointers_conflict(const Cx *cx, const Value *x, const Value *y);
+/// @param in_place  both are made at one position of their root
+bool pointers_conflict(const Cx *cx, const Value *x, const Value *y, bool in_place);
 /// The uniform amount by which carried tile `i` of a `for` moves per iteration, or NULL.
 Value *carried_step(Cx *cx, Op *loop, int32_t i, bool *minus);
 /// Evaluates a combine region on vectors: `in` are its arguments, `out` what it yields.

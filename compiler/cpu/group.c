@@ -11,13 +11,19 @@
 
 enum { GROUP_MAX = 30 };
 
+/// A load that a root evaluates; in place: at the root's own position.
+typedef struct Load {
+    const Value *pointer;
+    bool in_place;
+} Load;
+
 struct Group {
     int32_t n;
     Root roots[GROUP_MAX];
     const Type *space;
     int32_t axis;        ///< that reductions remove, or -1
     int32_t first_store; ///< position of the first store, or INT32_MAX
-    VEC(const Value *) loads; ///< pointers of the loads that roots evaluate
+    VEC(Load) loads;
 };
 
 Group *group_new(Arena *a)
@@ -47,7 +53,7 @@ typedef struct Walk {
     VEC(const Value *) seen;
     bool blocks;         ///< a result of the group is needed elsewhere than at the same position
     int32_t latest_load; ///< position
-    VEC(const Value *) loads;
+    VEC(Load) loads;
 } Walk;
 
 static bool keeps_position(const Op *op)
@@ -85,7 +91,7 @@ static void walk(Cx *cx, Walk *w, const Value *v, bool in_place)
     if (!v->def) return;
     if (v->def->kind == OP_LOAD) {
         w->latest_load = MAX(w->latest_load, position(v->def));
-        vec_push(cx->arena, &w->loads, v->def->in[0]);
+        vec_push(cx->arena, &w->loads, (Load){v->def->in[0], in_place});
     }
     for (int32_t i = 0; i < v->def->n_in; i++) walk(cx, w, v->def->in[i], in_place && keeps_position(v->def));
 }
@@ -129,13 +135,13 @@ static bool stores_conflict(Cx *cx, const Group *g, const Root *r, const Walk *w
 {
     if (r->kind == ROOT_STORE)
         for (int32_t i = 0; i < g->loads.len; i++)
-            if (pointers_conflict(cx, g->loads.data[i], r->op->in[0])) return true;
+            if (pointers_conflict(cx, g->loads.data[i].pointer, r->op->in[0], g->loads.data[i].in_place)) return true;
     for (int32_t k = 0; k < g->n; k++) {
         if (g->roots[k].kind == ROOT_STORE) {
             const Value *to = g->roots[k].op->in[0];
-            if (r->kind == ROOT_STORE && pointers_conflict(cx, r->op->in[0], to)) return true;
+            if (r->kind == ROOT_STORE && pointers_conflict(cx, r->op->in[0], to, true)) return true;
             for (int32_t i = 0; i < w->loads.len; i++)
-                if (pointers_conflict(cx, w->loads.data[i], to)) return true;
+                if (pointers_conflict(cx, w->loads.data[i].pointer, to, w->loads.data[i].in_place)) return true;
         }
     }
     return false;

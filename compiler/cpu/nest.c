@@ -446,20 +446,20 @@ static LLVMValueRef extended(Cx *cx, Value *v, const Chunk *c)
     return dtype_is_signed(v->type->dtype) ? LLVMBuildSExt(cx->b, x, cx->i64, "") : LLVMBuildZExt(cx->b, x, cx->i64, "");
 }
 
-/// 0 in place of `count` when `x` would leave its type on the way to the axis's last index.
-static LLVMValueRef unless_wraps(Cx *cx, LLVMValueRef count, LLVMValueRef x, DType t, int64_t travel)
+/// Would `x` leave its type on the way to the axis's last index? NULL: it cannot.
+static LLVMValueRef leaves_type(Cx *cx, LLVMValueRef x, DType t, int64_t travel)
 {
-    if (!travel || dtype_bits(t) == 64) return count;
+    if (!travel || dtype_bits(t) == 64) return NULL;
     int64_t high = dtype_is_signed(t) ? ((int64_t)1 << (dtype_bits(t) - 1)) - 1 : ((int64_t)1 << dtype_bits(t)) - 1;
     int64_t low = dtype_is_signed(t) ? -high - 1 : 0;
     LLVMValueRef end = LLVMBuildAdd(cx->b, x, const_i64(cx, travel), "");
     LLVMValueRef above = LLVMBuildICmp(cx->b, LLVMIntSGT, end, const_i64(cx, high), "");
-    LLVMValueRef below = LLVMBuildICmp(cx->b, LLVMIntSLT, end, const_i64(cx, low), "");
-    return LLVMBuildSelect(cx->b, LLVMBuildOr(cx->b, above, below, ""), const_i64(cx, 0), count, "");
+    return LLVMBuildOr(cx->b, above, LLVMBuildICmp(cx->b, LLVMIntSLT, end, const_i64(cx, low), ""), "");
 }
 
-/// How many of the axis's `extent` indices satisfy the term: an i64 at the current depth.
-static LLVMValueRef prefix_count(Cx *cx, const Term *t, const Prefix *p, int64_t extent, const Chunk *c)
+/// How many of the axis's `extent` indices satisfy the term, an i64 at the current depth. Where an index would wrap
+/// nothing is known: then it may hold for none (`full`) and for any (`end`).
+static void prefix_count(Cx *cx, const Term *t, const Prefix *p, int64_t extent, const Chunk *c, LLVMValueRef *full, LLVMValueRef *end)
 {
     Chunk inner;
     chunk_map(c, t->map, &inner);
@@ -471,10 +471,15 @@ static LLVMValueRef prefix_count(Cx *cx, const Term *t, const Prefix *p, int64_t
         d = LLVMBuildSDiv(cx->b, pick(cx, false, d, const_i64(cx, 0)), const_i64(cx, p->stride), "");
     }
     d = pick(cx, false, d, const_i64(cx, 0));
-    d = pick(cx, true, d, const_i64(cx, extent));
-    if (!p->wraps) return d;
-    d = unless_wraps(cx, d, left, p->left->type->dtype, p->left_step * (extent - 1));
-    return unless_wraps(cx, d, right, p->right->type->dtype, p->right_step * (extent - 1));
+    *full = *end = pick(cx, true, d, const_i64(cx, extent));
+    if (!p->wraps) return;
+    LLVMValueRef wraps[] = {leaves_type(cx, left, p->left->type->dtype, p->left_step * (extent - 1)),
+                            leaves_type(cx, right, p->right->type->dtype, p->right_step * (extent - 1))};
+    for (int32_t i = 0; i < 2; i++) {
+        if (!wraps[i]) continue;
+        *full = LLVMBuildSelect(cx->b, wraps[i], const_i64(cx, 0), *full, "");
+        *end = LLVMBuildSelect(cx->b, wraps[i], const_i64(cx, extent), *end, "");
+    }
 }
 
 typedef struct Split {
@@ -496,9 +501,10 @@ static Split split_loop(Cx *cx, Nest *n, int32_t level, const Chunk *c)
     VEC_EACH(Term, t, &n->cone->terms) {
         Prefix p;
         if (s.n == COUNT_OF(s.terms) || !term_prefix(cx, t, d->axis_low, bits, outer, &p)) continue;
-        LLVMValueRef k = prefix_count(cx, t, &p, extent, c);
+        LLVMValueRef full, k;
+        prefix_count(cx, t, &p, extent, c, &full, &k);
         s.terms[s.n++] = t->value;
-        s.full = s.full ? pick(cx, true, s.full, k) : k;
+        s.full = s.full ? pick(cx, true, s.full, full) : full;
         for (uint32_t left = t->stores & n->stores; left; left &= left - 1) {
             int32_t i = __builtin_ctz(left);
             store_end[i] = store_end[i] ? pick(cx, true, store_end[i], k) : k;

@@ -94,9 +94,9 @@ const Value *pointer_base(const Cx *cx, const Value *v)
     }
 }
 
-bool pointers_conflict(const Cx *cx, const Value *x, const Value *y)
+bool pointers_conflict(const Cx *cx, const Value *x, const Value *y, bool in_place)
 {
-    if (x == y) return false; // the same position: in the order of the program
+    if (x == y && in_place) return false; // the same position: in the order of the program
     const Value *a = pointer_base(cx, x), *b = pointer_base(cx, y);
     return !a || !b || a == b;
 }
@@ -107,7 +107,7 @@ static bool joins_cluster(Plan *p, const Op *cluster, const Op *op)
     if (!type_same_shape(cluster->in[0]->type, op->in[0]->type)) return false;
     for (int32_t i = 0; i < p->writes.len; i++) {
         const Write *w = &p->writes.data[i];
-        if (w->effective == position(cluster) && pointers_conflict(p->cx, w->op->in[0], op->in[0])) return false;
+        if (w->effective == position(cluster) && pointers_conflict(p->cx, w->op->in[0], op->in[0], true)) return false;
     }
     return true;
 }
@@ -342,7 +342,10 @@ static bool feeds_conflict(Plan *p, const Value *v)
     for (int32_t i = 0; i < p->writes.len; i++) {
         const Write *w = &p->writes.data[i];
         bool is_root = w->effective == r->a || w->effective == r->b || (r->b >= 0 && w->effective >= r->b && w->effective <= r->last);
-        if (w->op->kind == OP_STORE && is_root && pointers_conflict(p->cx, v->def->in[0], w->op->in[0])) return true;
+        if (w->op->kind != OP_STORE || !is_root) continue;
+        bool in_place = true;
+        for (int32_t k = 1; k < w->op->n_in; k++) in_place &= value_reads(p->cx, w->op->in[k], v) != READS_ANYWHERE;
+        if (pointers_conflict(p->cx, v->def->in[0], w->op->in[0], in_place)) return true;
     }
     return false;
 }
