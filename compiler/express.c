@@ -64,6 +64,11 @@ static Val opaque_name(Lower *cx, const Node *n, const Binding *b)
                         STR_ARG(n->text));
     Span at = {cx->frame->file, b->begin, b->end};
     diag_note(cx->diag, e, at, "`%.*s` is bound here", STR_ARG(n->text));
+    if (b->kind == BIND_EXPR) { // what stopped the host evaluator, where it knows
+        HostEval h = host_eval_new(cx->frame->func->source, cx->arena);
+        host_eval(&h, b->expr, NULL);
+        if (h.why) diag_note(cx->diag, e, lower_span(cx, h.where), "%s", h.why);
+    }
     if (b->kind != BIND_MODULE)
         diag_help(cx->diag, e, "pass it as an argument or write `%.*s = tl.constexpr(...)`",
                   STR_ARG(n->text));
