@@ -104,12 +104,15 @@ static void context_main(unsigned high, unsigned low)
 Fiber *fiber_new(void)
 {
     size_t twice = 2 * (size_t)FIBER_STACK;
-    char *raw = mmap(NULL, twice, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *raw = mmap(NULL, twice, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED) return NULL;
     char *base = (char *)(((uintptr_t)raw + FIBER_STACK - 1) & ~(uintptr_t)(FIBER_STACK - 1));
     if (base > raw) munmap(raw, (size_t)(base - raw));
-    if (base + FIBER_STACK < raw + twice) munmap(base + FIBER_STACK, (size_t)(raw + twice - base - FIBER_STACK));
-    mprotect(base, 4096, PROT_NONE); // running off the end faults instead of writing into a neighbour
+    if (base + FIBER_STACK < raw + twice)
+        munmap(base + FIBER_STACK, (size_t)(raw + twice - base - FIBER_STACK));
+    mprotect(base, 4096,
+             PROT_NONE); // running off the end faults instead of writing into a neighbour
     Fiber *f = (Fiber *)(base + FIBER_STACK - ((sizeof(Fiber) + 63) & ~(size_t)63));
     *f = (Fiber){0};
 #ifdef FIBER_TSAN
@@ -133,7 +136,8 @@ void fiber_start(Fiber *f, void (*entry)(void *user), void *user)
     f->user = user;
     f->is_done = false;
 #ifdef FIBER_ASM
-    uint64_t *top = (uint64_t *)(void *)f - 8; // 64-byte aligned; as kiln_fiber_switch leaves a stack
+    uint64_t *top =
+        (uint64_t *)(void *)f - 8; // 64-byte aligned; as kiln_fiber_switch leaves a stack
     memset(top, 0, 8 * sizeof *top);
     top[4] = (uint64_t)(uintptr_t)f; // rbx
     top[6] = (uint64_t)(uintptr_t)kiln_fiber_start;

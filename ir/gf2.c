@@ -9,7 +9,8 @@ static int32_t lead(uint32_t x)
 uint32_t gf2_apply(const uint32_t *f, uint32_t x)
 {
     uint32_t y = 0;
-    for (; x; x &= x - 1) y ^= f[__builtin_ctz(x)];
+    for (; x; x &= x - 1)
+        y ^= f[__builtin_ctz(x)];
     return y;
 }
 
@@ -41,7 +42,8 @@ bool gf2_basis_add(Gf2Basis *b, uint32_t column)
 Gf2Basis gf2_basis(int32_t n, const uint32_t *f)
 {
     Gf2Basis b = {0};
-    for (int32_t i = 0; i < n; i++) gf2_basis_add(&b, f[i]);
+    for (int32_t i = 0; i < n; i++)
+        gf2_basis_add(&b, f[i]);
     return b;
 }
 
@@ -98,10 +100,11 @@ int32_t gf2_intersect(int32_t nf, const uint32_t *f, int32_t ng, const uint32_t 
     return count;
 }
 
-int32_t gf2_common_complement(int32_t t, const uint32_t *f, const uint32_t *g, int32_t d, uint32_t *out)
+int32_t gf2_common_complement(int32_t t, const uint32_t *f, const uint32_t *g, int32_t d,
+                              uint32_t *out)
 {
-    // I = F n G, p_i and q_i complete I to F and to G: then p_i ^ q_i is outside both, and unit vectors
-    // outside F + G are outside both as well.
+    // I = F n G, p_i and q_i complete I to F and to G: then p_i ^ q_i is outside both, and unit
+    // vectors outside F + G are outside both as well.
     uint32_t common[GF2_MAX], sum[2 * GF2_MAX];
     int32_t n_common = gf2_intersect(t, f, t, g, common);
     uint32_t p[GF2_MAX], q[GF2_MAX];
@@ -115,7 +118,8 @@ int32_t gf2_common_complement(int32_t t, const uint32_t *f, const uint32_t *g, i
     memcpy(sum, f, sizeof *f * (size_t)t);
     memcpy(sum + t, g, sizeof *g * (size_t)t);
     int32_t count = gf2_complement(2 * t, sum, d, out);
-    for (int32_t i = 0; i < MIN(np, nq); i++) out[count++] = p[i] ^ q[i];
+    for (int32_t i = 0; i < MIN(np, nq); i++)
+        out[count++] = p[i] ^ q[i];
     return count;
 }
 

@@ -1,12 +1,13 @@
-// ir/layout.c - the algebra of linear layouts. Everything works on columns by value; interning is the
-// only thing that allocates.
+// ir/layout.c - the algebra of linear layouts. Everything works on columns by value; interning is
+// the only thing that allocates.
 #include "ir/layout.h"
 
 /// Lowest packed bit of dimension d.
 static int32_t field_low(const Layout *l, int32_t d)
 {
     int32_t low = 0;
-    for (int32_t i = l->rank - 1; i > d; i--) low += l->log_dim[i];
+    for (int32_t i = l->rank - 1; i > d; i--)
+        low += l->log_dim[i];
     return low;
 }
 
@@ -25,10 +26,12 @@ static uint32_t ones(int32_t n)
 Layout layout_empty(int32_t rank, const int32_t *shape)
 {
     Layout l;
-    memset(&l, 0, sizeof l); // padding too: layouts are compared and interned as bytes of their fields
+    memset(&l, 0,
+           sizeof l); // padding too: layouts are compared and interned as bytes of their fields
     ASSERT(rank <= LAYOUT_MAX_RANK);
     l.rank = (uint8_t)rank;
-    for (int32_t d = 0; d < rank; d++) l.log_dim[d] = (uint8_t)log2_floor((uint64_t)shape[d]);
+    for (int32_t d = 0; d < rank; d++)
+        l.log_dim[d] = (uint8_t)log2_floor((uint64_t)shape[d]);
     return l;
 }
 
@@ -47,7 +50,8 @@ Layout layout_row_major(int32_t rank, const int32_t *shape)
     Layout l = layout_empty(rank, shape);
     l.is_shared = true;
     int32_t bits = layout_bits(&l);
-    for (int32_t i = 0; i < bits; i++) layout_push(&l, IN_REG, 1u << i);
+    for (int32_t i = 0; i < bits; i++)
+        layout_push(&l, IN_REG, 1u << i);
     return l;
 }
 
@@ -65,10 +69,13 @@ Layout layout_hw_swizzled(int32_t rows, int32_t cols, int32_t bytes, int32_t w)
     Layout l = layout_empty(2, (int32_t[2]){rows, cols});
     l.is_shared = true;
     int32_t in_block = log2_floor((uint64_t)(w / bytes)), c_bits = l.log_dim[1], vec = 16 / bytes;
-    for (int32_t i = 0; i < MIN(in_block, c_bits); i++) layout_push(&l, IN_REG, 1u << i);
+    for (int32_t i = 0; i < MIN(in_block, c_bits); i++)
+        layout_push(&l, IN_REG, 1u << i);
     for (int32_t i = 0; i < l.log_dim[0]; i++)
-        layout_push(&l, IN_REG, 1u << (c_bits + i) | (uint32_t)(vec * (((1 << i) / (128 / w)) % (w / 16))));
-    for (int32_t i = in_block; i < c_bits; i++) layout_push(&l, IN_REG, 1u << i);
+        layout_push(&l, IN_REG,
+                    1u << (c_bits + i) | (uint32_t)(vec * (((1 << i) / (128 / w)) % (w / 16))));
+    for (int32_t i = in_block; i < c_bits; i++)
+        layout_push(&l, IN_REG, 1u << i);
     return l;
 }
 
@@ -83,12 +90,14 @@ Layout layout_blocked(int32_t rank, const int32_t *shape, const int32_t *spt, co
             int32_t d = order[o];
             for (int32_t n = log2_floor((uint64_t)counts[in][d]); n > 0; n--, used[d]++) {
                 bool inside = used[d] < l.log_dim[d];
-                if (inside || in != IN_REG) layout_push(&l, in, inside ? bit_of(&l, d, used[d]) : 0);
+                if (inside || in != IN_REG)
+                    layout_push(&l, in, inside ? bit_of(&l, d, used[d]) : 0);
             }
         }
     }
     for (int32_t o = 0; o < rank; o++)
-        for (int32_t d = order[o]; used[d] < l.log_dim[d]; used[d]++) layout_push(&l, IN_REG, bit_of(&l, d, used[d]));
+        for (int32_t d = order[o]; used[d] < l.log_dim[d]; used[d]++)
+            layout_push(&l, IN_REG, bit_of(&l, d, used[d]));
     return l;
 }
 
@@ -97,10 +106,14 @@ Layout layout_default(int32_t rank, const int32_t *shape, int32_t log_warps, int
     Layout l = layout_empty(rank, shape);
     int32_t bits = layout_bits(&l), at = 0, v = log2_floor((uint64_t)vec);
     v = MIN(v, MAX(0, bits - LAYOUT_LANES - log_warps));
-    for (; at < v; at++) layout_push(&l, IN_REG, 1u << at);
-    for (int32_t i = 0; i < LAYOUT_LANES; i++, at++) layout_push(&l, IN_LANE, at < bits ? 1u << at : 0);
-    for (int32_t i = 0; i < log_warps; i++, at++) layout_push(&l, IN_WARP, at < bits ? 1u << at : 0);
-    for (; at < bits; at++) layout_push(&l, IN_REG, 1u << at);
+    for (; at < v; at++)
+        layout_push(&l, IN_REG, 1u << at);
+    for (int32_t i = 0; i < LAYOUT_LANES; i++, at++)
+        layout_push(&l, IN_LANE, at < bits ? 1u << at : 0);
+    for (int32_t i = 0; i < log_warps; i++, at++)
+        layout_push(&l, IN_WARP, at < bits ? 1u << at : 0);
+    for (; at < bits; at++)
+        layout_push(&l, IN_REG, 1u << at);
     return l;
 }
 
@@ -118,12 +131,17 @@ Layout layout_mma_acc(int32_t m, int32_t n, int32_t wm, int32_t wn)
     int32_t lwm = log2_floor((uint64_t)wm), lwn = log2_floor((uint64_t)wn);
     int32_t n_top = MAX(3, l.log_dim[N] - lwn), i; // bits of n in one warp: [0, n_top)
     push_bit(&l, IN_REG, N, 0), push_bit(&l, IN_REG, M, 3);
-    for (i = 3; i < n_top; i++) push_bit(&l, IN_REG, N, i);
-    for (i = 4 + lwm; i < l.log_dim[M]; i++) push_bit(&l, IN_REG, M, i);
+    for (i = 3; i < n_top; i++)
+        push_bit(&l, IN_REG, N, i);
+    for (i = 4 + lwm; i < l.log_dim[M]; i++)
+        push_bit(&l, IN_REG, M, i);
     push_bit(&l, IN_LANE, N, 1), push_bit(&l, IN_LANE, N, 2);
-    for (i = 0; i < 3; i++) push_bit(&l, IN_LANE, M, i);
-    for (i = 0; i < lwn; i++) push_bit(&l, IN_WARP, N, n_top + i);
-    for (i = 0; i < lwm; i++) push_bit(&l, IN_WARP, M, 4 + i);
+    for (i = 0; i < 3; i++)
+        push_bit(&l, IN_LANE, M, i);
+    for (i = 0; i < lwn; i++)
+        push_bit(&l, IN_WARP, N, n_top + i);
+    for (i = 0; i < lwm; i++)
+        push_bit(&l, IN_WARP, M, 4 + i);
     return l;
 }
 
@@ -131,16 +149,23 @@ Layout layout_mma_operand(bool b, int32_t mn, int32_t k, int32_t bits, int32_t w
 {
     int32_t K = b ? 0 : 1, MN = b ? 1 : 0, i;
     Layout l = layout_empty(2, b ? (int32_t[2]){k, mn} : (int32_t[2]){mn, k});
-    int32_t e = log2_floor((uint64_t)(32 / bits)), lwm = log2_floor((uint64_t)wm), lwn = log2_floor((uint64_t)wn);
+    int32_t e = log2_floor((uint64_t)(32 / bits)), lwm = log2_floor((uint64_t)wm),
+            lwn = log2_floor((uint64_t)wn);
     int32_t top = b ? MAX(3, l.log_dim[MN] - lwn) : l.log_dim[MN];
-    for (i = 0; i < e; i++) push_bit(&l, IN_REG, K, i);
+    for (i = 0; i < e; i++)
+        push_bit(&l, IN_REG, K, i);
     if (!b) push_bit(&l, IN_REG, MN, 3);
-    for (i = e + 2; i < l.log_dim[K]; i++) push_bit(&l, IN_REG, K, i);
-    for (i = b ? 3 : 4 + lwm; i < top; i++) push_bit(&l, IN_REG, MN, i);
+    for (i = e + 2; i < l.log_dim[K]; i++)
+        push_bit(&l, IN_REG, K, i);
+    for (i = b ? 3 : 4 + lwm; i < top; i++)
+        push_bit(&l, IN_REG, MN, i);
     push_bit(&l, IN_LANE, K, e), push_bit(&l, IN_LANE, K, e + 1);
-    for (i = 0; i < 3; i++) push_bit(&l, IN_LANE, MN, i);
-    for (i = 0; i < lwn; i++) push_bit(&l, IN_WARP, MN, b ? top + i : 31);
-    for (i = 0; i < lwm; i++) push_bit(&l, IN_WARP, MN, b ? 31 : 4 + i);
+    for (i = 0; i < 3; i++)
+        push_bit(&l, IN_LANE, MN, i);
+    for (i = 0; i < lwn; i++)
+        push_bit(&l, IN_WARP, MN, b ? top + i : 31);
+    for (i = 0; i < lwm; i++)
+        push_bit(&l, IN_WARP, MN, b ? 31 : 4 + i);
     return l;
 }
 
@@ -151,12 +176,17 @@ Layout layout_wgmma_acc(int32_t m, int32_t n, int32_t log_warps)
     int32_t groups = MAX(0, log_warps - 2), on_m = MIN(groups, MAX(0, l.log_dim[M] - 6)), i;
     int32_t n_top = MAX(3, l.log_dim[N] - (groups - on_m));
     push_bit(&l, IN_REG, N, 0), push_bit(&l, IN_REG, M, 3);
-    for (i = 3; i < n_top; i++) push_bit(&l, IN_REG, N, i);
-    for (i = 6 + on_m; i < l.log_dim[M]; i++) push_bit(&l, IN_REG, M, i);
+    for (i = 3; i < n_top; i++)
+        push_bit(&l, IN_REG, N, i);
+    for (i = 6 + on_m; i < l.log_dim[M]; i++)
+        push_bit(&l, IN_REG, M, i);
     push_bit(&l, IN_LANE, N, 1), push_bit(&l, IN_LANE, N, 2);
-    for (i = 0; i < 3; i++) push_bit(&l, IN_LANE, M, i);
-    for (i = 0; i < 2 + on_m; i++) push_bit(&l, IN_WARP, M, 4 + i);
-    for (i = 0; i < groups - on_m; i++) push_bit(&l, IN_WARP, N, n_top + i);
+    for (i = 0; i < 3; i++)
+        push_bit(&l, IN_LANE, M, i);
+    for (i = 0; i < 2 + on_m; i++)
+        push_bit(&l, IN_WARP, M, 4 + i);
+    for (i = 0; i < groups - on_m; i++)
+        push_bit(&l, IN_WARP, N, n_top + i);
     return l;
 }
 
@@ -171,7 +201,8 @@ uint32_t layout_at(const Layout *l, uint32_t reg, uint32_t lane, uint32_t warp)
 int32_t layout_bits(const Layout *l)
 {
     int32_t bits = 0;
-    for (int32_t d = 0; d < l->rank; d++) bits += l->log_dim[d];
+    for (int32_t d = 0; d < l->rank; d++)
+        bits += l->log_dim[d];
     return bits;
 }
 
@@ -187,7 +218,8 @@ Layout layout_compose(const Layout *f, const Layout *g)
     r.rank = f->rank;
     r.is_shared = f->is_shared;
     memcpy(r.log_dim, f->log_dim, sizeof r.log_dim);
-    for (int32_t i = 0; i < g->n_all; i++) r.col[i] = layout_apply(f, g->col[i]);
+    for (int32_t i = 0; i < g->n_all; i++)
+        r.col[i] = layout_apply(f, g->col[i]);
     return r;
 }
 
@@ -195,7 +227,8 @@ Layout layout_compose(const Layout *f, const Layout *g)
 static uint32_t low_mask(const Layout *product, const Layout *b)
 {
     uint32_t mask = 0;
-    for (int32_t d = 0; d < product->rank; d++) mask |= ones(b->log_dim[d]) << field_low(product, d);
+    for (int32_t d = 0; d < product->rank; d++)
+        mask |= ones(b->log_dim[d]) << field_low(product, d);
     return mask;
 }
 
@@ -206,11 +239,14 @@ Layout layout_product(const Layout *b, const Layout *c)
     r.n_all = 0;
     memset(r.n_col, 0, sizeof r.n_col);
     memset(r.col, 0, sizeof r.col);
-    for (int32_t d = 0; d < b->rank; d++) r.log_dim[d] = (uint8_t)(b->log_dim[d] + c->log_dim[d]);
+    for (int32_t d = 0; d < b->rank; d++)
+        r.log_dim[d] = (uint8_t)(b->log_dim[d] + c->log_dim[d]);
     uint32_t low = low_mask(&r, b), high = ones(layout_bits(&r)) & ~low;
     for (int32_t in = 0; in < N_IN; in++) {
-        for (int32_t i = 0; i < b->n_col[in]; i++) layout_push(&r, in, gf2_deposit(layout_cols(b, in)[i], low));
-        for (int32_t i = 0; i < c->n_col[in]; i++) layout_push(&r, in, gf2_deposit(layout_cols(c, in)[i], high));
+        for (int32_t i = 0; i < b->n_col[in]; i++)
+            layout_push(&r, in, gf2_deposit(layout_cols(b, in)[i], low));
+        for (int32_t i = 0; i < c->n_col[in]; i++)
+            layout_push(&r, in, gf2_deposit(layout_cols(c, in)[i], high));
     }
     return r;
 }
@@ -248,7 +284,8 @@ static Layout plain(int32_t n, const uint32_t *cols, int32_t out_bits)
     Layout r = layout_empty(0, NULL);
     r.rank = 1;
     r.log_dim[0] = (uint8_t)out_bits;
-    for (int32_t i = 0; i < n; i++) layout_push(&r, IN_REG, cols[i]);
+    for (int32_t i = 0; i < n; i++)
+        layout_push(&r, IN_REG, cols[i]);
     return r;
 }
 
@@ -300,11 +337,13 @@ Layout layout_reshape(const Layout *l, int32_t rank, const int32_t *shape)
 Layout layout_trans(const Layout *l, const int32_t *perm)
 {
     Layout r = *l;
-    for (int32_t d = 0; d < l->rank; d++) r.log_dim[d] = l->log_dim[perm[d]];
+    for (int32_t d = 0; d < l->rank; d++)
+        r.log_dim[d] = l->log_dim[perm[d]];
     for (int32_t i = 0; i < l->n_all; i++) {
         uint32_t c = 0;
         for (int32_t d = 0; d < l->rank; d++)
-            c |= (l->col[i] >> field_low(l, perm[d]) & ones(l->log_dim[perm[d]])) << field_low(&r, d);
+            c |= (l->col[i] >> field_low(l, perm[d]) & ones(l->log_dim[perm[d]]))
+                 << field_low(&r, d);
         r.col[i] = c;
     }
     return r;
@@ -363,7 +402,8 @@ Layout layout_expand(const Layout *l, const int32_t *shape)
         for (int32_t d = 0; d < l->rank; d++)
             r.col[i] |= (l->col[i] >> field_low(l, d) & ones(l->log_dim[d])) << field_low(&r, d);
     for (int32_t d = l->rank - 1; d >= 0; d--)
-        for (int32_t i = l->log_dim[d]; i < r.log_dim[d]; i++) layout_push(&r, IN_REG, bit_of(&r, d, i));
+        for (int32_t i = l->log_dim[d]; i < r.log_dim[d]; i++)
+            layout_push(&r, IN_REG, bit_of(&r, d, i));
     return r;
 }
 
@@ -371,7 +411,8 @@ Layout layout_join(const Layout *l)
 {
     Layout r = layout_unsqueeze(l, l->rank);
     r.log_dim[l->rank] = 1;
-    for (int32_t i = 0; i < r.n_all; i++) r.col[i] <<= 1;
+    for (int32_t i = 0; i < r.n_all; i++)
+        r.col[i] <<= 1;
     memmove(r.col + 1, r.col, sizeof r.col[0] * r.n_all);
     r.col[0] = 1;
     r.n_col[IN_REG]++;
@@ -391,9 +432,10 @@ bool layout_split(const Layout *l, Layout *out)
 
 bool layout_equal(const Layout *a, const Layout *b)
 {
-    return a == b || (a->rank == b->rank && a->is_shared == b->is_shared && a->n_all == b->n_all &&
-                      memcmp(a->log_dim, b->log_dim, a->rank) == 0 && memcmp(a->n_col, b->n_col, N_IN) == 0 &&
-                      memcmp(a->col, b->col, sizeof a->col[0] * a->n_all) == 0);
+    return a == b ||
+           (a->rank == b->rank && a->is_shared == b->is_shared && a->n_all == b->n_all &&
+            memcmp(a->log_dim, b->log_dim, a->rank) == 0 && memcmp(a->n_col, b->n_col, N_IN) == 0 &&
+            memcmp(a->col, b->col, sizeof a->col[0] * a->n_all) == 0);
 }
 
 bool layout_equal_up_to_regs(const Layout *a, const Layout *b)
@@ -422,7 +464,9 @@ uint32_t layout_free(const Layout *l, int32_t in)
 int32_t layout_contig(const Layout *l)
 {
     int32_t n = 0;
-    while (n < l->n_col[IN_REG] && n < l->log_dim[l->rank ? l->rank - 1 : 0] && l->col[n] == 1u << n) n++;
+    while (n < l->n_col[IN_REG] && n < l->log_dim[l->rank ? l->rank - 1 : 0] &&
+           l->col[n] == 1u << n)
+        n++;
     return n;
 }
 

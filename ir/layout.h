@@ -3,14 +3,15 @@
 //   index bits of a thread          columns                       coordinate bits of the element
 //   r0 r1 ... | l0..l4 | w0 ...  -> [1 512 8 ... | 2 4 64 ... ] -> m m m m m m n n n n n n (packed)
 //
-// A distributed layout maps (register, lane, warp) to the element that this register of this thread holds.
-// A shared layout maps an offset (in elements) to the element that lies there. Coordinates are packed
-// row-major: the last dimension has the lowest bits, so reshape and expand_dims change no column.
+// A distributed layout maps (register, lane, warp) to the element that this register of this thread
+// holds. A shared layout maps an offset (in elements) to the element that lies there. Coordinates
+// are packed row-major: the last dimension has the lowest bits, so reshape and expand_dims change
+// no column.
 //
 //   zero lane or warp column   both threads hold the same element (broadcast, reduced axis)
 //   D1  every element is somewhere: rank of the columns = sum of log_dim
-//   D2  a distributed layout is a sub-permutation: each column is zero or one bit, each bit occurs once
-//   S1  a shared layout is a bijection; swizzles have columns of several bits
+//   D2  a distributed layout is a sub-permutation: each column is zero or one bit, each bit occurs
+//   once S1  a shared layout is a bijection; swizzles have columns of several bits
 //
 // Text   #l<64x64>{reg 1 512 8 16 32; lane 2 4 64 128 256; warp 1024 2048}    #s<4x8>{1 2 4 8 16}
 // Source Zhou, Lezcano, Goucher et al., Linear Layouts, arXiv 2505.23819; layouts.md
@@ -26,10 +27,10 @@ enum { LAYOUT_MAX_RANK = 24, LAYOUT_LANES = 5, LAYOUT_MAX_REG = 10, LAYOUT_MAX_B
 struct Layout {
     uint8_t rank;
     uint8_t log_dim[LAYOUT_MAX_RANK]; ///< dimension 0 first
-    uint8_t n_col[N_IN];              ///< index bits per input dimension; a shared layout has only IN_REG
-    uint8_t n_all;                    ///< their sum, at most 32
+    uint8_t n_col[N_IN]; ///< index bits per input dimension; a shared layout has only IN_REG
+    uint8_t n_all;       ///< their sum, at most 32
     bool is_shared;
-    uint32_t col[GF2_MAX];            ///< register columns, then lane, warp, block; lowest index bit first
+    uint32_t col[GF2_MAX]; ///< register columns, then lane, warp, block; lowest index bit first
 };
 
 // ---- making -----------------------------------------------------------------------------------
@@ -40,19 +41,22 @@ Layout layout_empty(int32_t rank, const int32_t *shape);
 void layout_push(Layout *l, int32_t in, uint32_t column);
 /// Columns 2^0, 2^1, ... for every bit of the tile: a shared layout in row-major order.
 Layout layout_row_major(int32_t rank, const int32_t *shape);
-/// Element (r, c) of the last two dimensions at r*N + (c ^ vec*((r/pp) mod mp)); vec, pp, mp powers of two.
+/// Element (r, c) of the last two dimensions at r*N + (c ^ vec*((r/pp) mod mp)); vec, pp, mp powers
+/// of two.
 Layout layout_swizzled(int32_t rank, const int32_t *shape, int32_t vec, int32_t pp, int32_t mp);
 /// The hardware swizzle of W in {32, 64, 128} bytes for elements of `bytes` (layouts.md 2.5.3).
 Layout layout_hw_swizzled(int32_t rows, int32_t cols, int32_t bytes, int32_t w);
-/// spt, tpw, wpc: elements per thread, lanes and warps per dimension, powers of two; `order` fastest first.
-/// Small tiles are broadcast (zero columns), large ones repeated in registers.
+/// spt, tpw, wpc: elements per thread, lanes and warps per dimension, powers of two; `order`
+/// fastest first. Small tiles are broadcast (zero columns), large ones repeated in registers.
 Layout layout_blocked(int32_t rank, const int32_t *shape, const int32_t *spt, const int32_t *tpw,
                       const int32_t *wpc, const int32_t *order);
-/// A blocked layout for a tile about which nothing is known: row-major, `vec` neighbours per thread.
+/// A blocked layout for a tile about which nothing is known: row-major, `vec` neighbours per
+/// thread.
 Layout layout_default(int32_t rank, const int32_t *shape, int32_t log_warps, int32_t vec);
 /// Accumulator of mma.sync m16n8 on an M x N tile, warps wm x wn (layouts.md 2.2).
 Layout layout_mma_acc(int32_t m, int32_t n, int32_t wm, int32_t wn);
-/// Operand `b` (0: A [M,K], 1: B [K,N]) of mma.sync for elements of `bits` bits on the same warp grid.
+/// Operand `b` (0: A [M,K], 1: B [K,N]) of mma.sync for elements of `bits` bits on the same warp
+/// grid.
 Layout layout_mma_operand(bool b, int32_t mn, int32_t k, int32_t bits, int32_t wm, int32_t wn);
 /// Accumulator of wgmma m64nN on an M x N tile for `log_warps` >= 2.
 Layout layout_wgmma_acc(int32_t m, int32_t n, int32_t log_warps);
@@ -70,7 +74,8 @@ uint32_t layout_at(const Layout *l, uint32_t reg, uint32_t lane, uint32_t warp);
 static inline int32_t layout_first(const Layout *l, int32_t in)
 {
     int32_t at = 0;
-    for (int32_t i = 0; i < in; i++) at += l->n_col[i];
+    for (int32_t i = 0; i < in; i++)
+        at += l->n_col[i];
     return at;
 }
 static inline const uint32_t *layout_cols(const Layout *l, int32_t in)
@@ -83,13 +88,15 @@ int32_t layout_bits(const Layout *l);
 void layout_field(const Layout *l, int32_t d, int32_t *low, int32_t *width);
 /// F o G: column i = F(G.col[i]). F's inputs are G's outputs.
 Layout layout_compose(const Layout *f, const Layout *g);
-/// `b` is the tile, `c` the repetition: per input dimension B's columns, then C's, on B's low coordinate bits.
+/// `b` is the tile, `c` the repetition: per input dimension B's columns, then C's, on B's low
+/// coordinate bits.
 Layout layout_product(const Layout *b, const Layout *c);
 /// C with a = b x C. @return false: there is none
 bool layout_divide(const Layout *a, const Layout *b, Layout *c);
 /// For a bijection of n_all = bits: its inverse, as a layout with one input dimension (IN_REG).
 Layout layout_invert(const Layout *l);
-/// X with F X = id for a surjective F: the owner whose free bits are zero. X's input is the coordinate.
+/// X with F X = id for a surjective F: the owner whose free bits are zero. X's input is the
+/// coordinate.
 Layout layout_right_inverse(const Layout *l);
 /// X with X F = id for an injective F.
 Layout layout_left_inverse(const Layout *l);
@@ -103,8 +110,8 @@ Layout layout_trans(const Layout *l, const int32_t *perm);
 Layout layout_squeeze(const Layout *l, int32_t d);
 /// Inserts an extent-1 dimension before `d`.
 Layout layout_unsqueeze(const Layout *l, int32_t d);
-/// What the operand of a broadcast to `l` looks like: dimensions of extent 1 in `shape` lose their bits. Zero
-/// register columns stay, so that register r of the operand is register r of the result.
+/// What the operand of a broadcast to `l` looks like: dimensions of extent 1 in `shape` lose their
+/// bits. Zero register columns stay, so that register r of the operand is register r of the result.
 Layout layout_broadcast_source(const Layout *l, const int32_t *shape);
 /// Appends register columns for the bits of `shape` that `l` lacks (a forward broadcast).
 Layout layout_expand(const Layout *l, const int32_t *shape);
@@ -141,7 +148,8 @@ const Layout *layout_intern(Module *m, const Layout *l);
 const char *layout_text(Arena *a, const Layout *l);
 /// @return false: not a layout (out is then unspecified)
 bool layout_parse(Str text, Layout *out);
-/// A table: who holds each element (`t13:r2`), rows and columns of the last two dimensions; at most 64 x 64.
+/// A table: who holds each element (`t13:r2`), rows and columns of the last two dimensions; at most
+/// 64 x 64.
 void layout_draw(const Layout *l, StrBuf *out);
 /// The same as an SVG image, a colour per warp.
 void layout_draw_svg(const Layout *l, StrBuf *out);

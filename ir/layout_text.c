@@ -9,17 +9,20 @@ static const char *const in_names[N_IN] = {"reg", "lane", "warp", "block"};
 const char *layout_text(Arena *a, const Layout *l)
 {
     char *s = arena_strdup(a, l->is_shared ? "#s<" : "#l<");
-    for (int32_t d = 0; d < l->rank; d++) s = arena_printf(a, "%s%s%d", s, d ? "x" : "", 1 << l->log_dim[d]);
+    for (int32_t d = 0; d < l->rank; d++)
+        s = arena_printf(a, "%s%s%d", s, d ? "x" : "", 1 << l->log_dim[d]);
     s = arena_printf(a, "%s>{", s);
     if (l->is_shared) {
-        for (int32_t i = 0; i < l->n_all; i++) s = arena_printf(a, "%s%s%u", s, i ? " " : "", l->col[i]);
+        for (int32_t i = 0; i < l->n_all; i++)
+            s = arena_printf(a, "%s%s%u", s, i ? " " : "", l->col[i]);
         return arena_printf(a, "%s}", s);
     }
     for (int32_t in = 0, first = 1; in < N_IN; in++) {
         if (!l->n_col[in]) continue;
         s = arena_printf(a, "%s%s%s", s, first ? "" : "; ", in_names[in]);
         first = 0;
-        for (int32_t i = 0; i < l->n_col[in]; i++) s = arena_printf(a, "%s %u", s, layout_cols(l, in)[i]);
+        for (int32_t i = 0; i < l->n_col[in]; i++)
+            s = arena_printf(a, "%s %u", s, layout_cols(l, in)[i]);
     }
     return arena_printf(a, "%s}", s);
 }
@@ -32,7 +35,8 @@ typedef struct Cursor {
 
 static void skip_spaces(Cursor *c)
 {
-    while (c->at < c->end && isspace((unsigned char)*c->at)) c->at++;
+    while (c->at < c->end && isspace((unsigned char)*c->at))
+        c->at++;
 }
 
 static bool eat(Cursor *c, const char *word)
@@ -49,7 +53,8 @@ static bool number(Cursor *c, uint32_t *out)
     skip_spaces(c);
     uint64_t v = 0;
     const char *from = c->at;
-    while (c->at < c->end && isdigit((unsigned char)*c->at) && v <= UINT32_MAX) v = v * 10 + (uint64_t)(*c->at++ - '0');
+    while (c->at < c->end && isdigit((unsigned char)*c->at) && v <= UINT32_MAX)
+        v = v * 10 + (uint64_t)(*c->at++ - '0');
     *out = (uint32_t)v;
     return c->at > from && v <= UINT32_MAX;
 }
@@ -79,8 +84,10 @@ bool layout_parse(Str text, Layout *out)
 {
     Cursor c = {text.data, text.data + text.len};
     *out = layout_empty(0, NULL);
-    if (eat(&c, "#s<")) out->is_shared = true;
-    else if (!eat(&c, "#l<")) return false;
+    if (eat(&c, "#s<"))
+        out->is_shared = true;
+    else if (!eat(&c, "#l<"))
+        return false;
     for (uint32_t extent; number(&c, &extent);) {
         if (!is_pow2(extent) || out->rank == LAYOUT_MAX_RANK) return false;
         out->log_dim[out->rank++] = (uint8_t)log2_floor(extent);
@@ -121,8 +128,11 @@ void layout_draw(const Layout *l, StrBuf *out)
     for (int32_t r = 0; r < MIN(rows, 64); r++) {
         for (int32_t c = 0; c < MIN(cols, 64); c++) {
             Cell cell = owner(l, &inverse, (uint32_t)(r * cols + c));
-            if (l->is_shared) strbuf_printf(out, "%s%5u", c ? " " : "", layout_apply(&inverse, (uint32_t)(r * cols + c)));
-            else strbuf_printf(out, "%st%u:r%u", c ? " " : "", cell.thread, cell.reg);
+            if (l->is_shared)
+                strbuf_printf(out, "%s%5u", c ? " " : "",
+                              layout_apply(&inverse, (uint32_t)(r * cols + c)));
+            else
+                strbuf_printf(out, "%st%u:r%u", c ? " " : "", cell.thread, cell.reg);
         }
         strbuf_puts(out, cols > 64 ? " ...\n" : "\n");
     }
@@ -138,19 +148,26 @@ void layout_draw_svg(const Layout *l, StrBuf *out)
     int32_t rows, cols;
     extents(l, &rows, &cols);
     rows = MIN(rows, 64), cols = MIN(cols, 64);
-    strbuf_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"monospace\" "
-                       "font-size=\"9\">\n", cols * W, rows * H);
+    strbuf_printf(out,
+                  "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+                  "font-family=\"monospace\" "
+                  "font-size=\"9\">\n",
+                  cols * W, rows * H);
     for (int32_t r = 0; r < rows; r++) {
         for (int32_t c = 0; c < cols; c++) {
             uint32_t at = (uint32_t)r << (l->rank ? l->log_dim[l->rank - 1] : 0) | (uint32_t)c;
             Cell cell = owner(l, &inverse, at);
             uint32_t offset = layout_apply(&inverse, at);
             const char *fill = colours[(l->is_shared ? offset / 8 : cell.thread / 32) % 8];
-            strbuf_printf(out, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\" stroke=\"#666\"/>", c * W,
-                          r * H, W, H, fill);
+            strbuf_printf(
+                out,
+                "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" fill=\"%s\" stroke=\"#666\"/>",
+                c * W, r * H, W, H, fill);
             strbuf_printf(out, "<text x=\"%d\" y=\"%d\">", c * W + 3, r * H + 12);
-            if (l->is_shared) strbuf_printf(out, "%u</text>\n", offset);
-            else strbuf_printf(out, "t%u:r%u</text>\n", cell.thread, cell.reg);
+            if (l->is_shared)
+                strbuf_printf(out, "%u</text>\n", offset);
+            else
+                strbuf_printf(out, "t%u:r%u</text>\n", cell.thread, cell.reg);
         }
     }
     strbuf_puts(out, "</svg>\n");

@@ -6,7 +6,8 @@
 //   then                 lanes take the next coefficients in order: a warp reads whole sectors
 //   then                 warps; what remains is registers, where constants become immediate offsets
 //
-// Everything is in packed coordinates, so column-major, 3-D or packed int4 tiles need no case of their own.
+// Everything is in packed coordinates, so column-major, 3-D or packed int4 tiles need no case of
+// their own.
 //
 // Source: layouts.md 3.1
 #include "compiler/gpu/gpu.h"
@@ -46,12 +47,14 @@ static int32_t find_chain(const Affine *a, int32_t w, int8_t chain[5])
 }
 
 /// Is the mask term the same on aligned runs of 2^v elements along the chain?
-static bool term_is_uniform(const AffineCx *affine, const Type *t, const MaskTerm *term, const int8_t *chain, int32_t v)
+static bool term_is_uniform(const AffineCx *affine, const Type *t, const MaskTerm *term,
+                            const int8_t *chain, int32_t v)
 {
     if (term->axis == -1) return true;
     uint32_t bits = 0;
     int32_t low = 0, width = 0;
-    for (int32_t i = 0; i < v; i++) bits |= 1u << chain[i];
+    for (int32_t i = 0; i < v; i++)
+        bits |= 1u << chain[i];
     if (term->axis >= 0) {
         affine_axis_bits(t, term->axis, &low, &width);
         if (!(bits & (((1u << width) - 1) << low))) return true;
@@ -59,14 +62,17 @@ static bool term_is_uniform(const AffineCx *affine, const Type *t, const MaskTer
         return v == 0;
     }
     if (!term->is_prefix || term->is_inclusive || term->stride != 1) return v == 0;
-    for (int32_t i = 0; i < v; i++) // the run must count the low bits of the axis; it starts aligned, so it cannot wrap
+    for (int32_t i = 0; i < v;
+         i++) // the run must count the low bits of the axis; it starts aligned, so it cannot wrap
         if (chain[i] != low + i) return false;
-    int64_t left = affine_alignment(affine, term->left, ~0u), right = affine_alignment(affine, term->right, ~0u);
+    int64_t left = affine_alignment(affine, term->left, ~0u),
+            right = affine_alignment(affine, term->right, ~0u);
     return MIN(left, right) >= (int64_t)1 << v;
 }
 
 /// lg of the elements that one aligned access may move.
-static int32_t widest(const AffineCx *affine, const Op *op, const Affine *a, int32_t w, const MemFacts *facts)
+static int32_t widest(const AffineCx *affine, const Op *op, const Affine *a, int32_t w,
+                      const MemFacts *facts)
 {
     const Value *ptr = op->in[0], *mask = mask_of(op);
     MaskTerm terms[AFFINE_MAX_TERMS];
@@ -75,9 +81,11 @@ static int32_t widest(const AffineCx *affine, const Op *op, const Affine *a, int
     if (op->kind == OP_ATOMIC_RMW || op->kind == OP_ATOMIC_CAS) v = 0;
     for (; v > 0; v--) {
         uint32_t zero = 0;
-        for (int32_t i = 0; i < v; i++) zero |= 1u << facts->chain[i];
+        for (int32_t i = 0; i < v; i++)
+            zero |= 1u << facts->chain[i];
         bool good = affine_alignment(affine, ptr, zero) >= (int64_t)w << v;
-        for (int32_t i = 0; i < n_terms && good; i++) good = term_is_uniform(affine, ptr->type, &terms[i], facts->chain, v);
+        for (int32_t i = 0; i < n_terms && good; i++)
+            good = term_is_uniform(affine, ptr->type, &terms[i], facts->chain, v);
         if (good) break;
     }
     (void)a;
@@ -85,11 +93,12 @@ static int32_t widest(const AffineCx *affine, const Op *op, const Affine *a, int
 }
 
 /// The anchor for vectors of 2^v elements.
-static Layout anchor_memory(const GpuCx *cx, const AffineCx *affine, const Value *ptr, const Affine *a,
-                            const MemFacts *facts, int32_t v)
+static Layout anchor_memory(const GpuCx *cx, const AffineCx *affine, const Value *ptr,
+                            const Affine *a, const MemFacts *facts, int32_t v)
 {
     Layout l = layout_empty(ptr->type->rank, ptr->type->shape);
-    int32_t order[AFFINE_MAX_BITS], n = affine_bit_order(affine, ptr, order), at = 0, warps = cx->log_warps;
+    int32_t order[AFFINE_MAX_BITS], n = affine_bit_order(affine, ptr, order), at = 0,
+                                    warps = cx->log_warps;
     uint32_t taken = 0;
     for (int32_t i = 0; i < v; i++) {
         layout_push(&l, IN_REG, 1u << facts->chain[i]);
@@ -98,23 +107,30 @@ static Layout anchor_memory(const GpuCx *cx, const AffineCx *affine, const Value
     int32_t moving[AFFINE_MAX_BITS], n_moving = 0, still[AFFINE_MAX_BITS], n_still = 0;
     for (int32_t i = 0; i < n; i++) {
         if (taken >> order[i] & 1) continue;
-        if (!(a->slow >> order[i] & 1) && coeff_is_zero(&a->coeff[order[i]])) still[n_still++] = order[i];
-        else moving[n_moving++] = order[i];
+        if (!(a->slow >> order[i] & 1) && coeff_is_zero(&a->coeff[order[i]]))
+            still[n_still++] = order[i];
+        else
+            moving[n_moving++] = order[i];
     }
     int32_t spare = 0; // bits along which the address stands still serve lanes and warps last
     for (int32_t i = 0; i < LAYOUT_LANES + warps; i++) {
-        uint32_t bit = at < n_moving ? 1u << moving[at++] : spare < n_still ? 1u << still[spare++] : 0;
+        uint32_t bit = at < n_moving     ? 1u << moving[at++]
+                       : spare < n_still ? 1u << still[spare++]
+                                         : 0;
         layout_push(&l, i < LAYOUT_LANES ? IN_LANE : IN_WARP, bit);
     }
-    while (at < n_moving) layout_push(&l, IN_REG, 1u << moving[at++]);
-    while (spare < n_still) layout_push(&l, IN_REG, 1u << still[spare++]);
+    while (at < n_moving)
+        layout_push(&l, IN_REG, 1u << moving[at++]);
+    while (spare < n_still)
+        layout_push(&l, IN_REG, 1u << still[spare++]);
     return l;
 }
 
 static int32_t moving_bits(const Affine *a)
 {
     int32_t n = 0;
-    for (int32_t b = 0; b < a->n_bits; b++) n += (a->slow >> b & 1) || !coeff_is_zero(&a->coeff[b]);
+    for (int32_t b = 0; b < a->n_bits; b++)
+        n += (a->slow >> b & 1) || !coeff_is_zero(&a->coeff[b]);
     return n;
 }
 
@@ -142,8 +158,8 @@ static void collect(Op *op, void *user)
     vec_push(w->cx->arena, &w->wanted, v);
 }
 
-/// Memory ops of one shape share the widest vector (in elements) as long as that costs none of them more than
-/// two accesses per vector: then no conversion lies between them.
+/// Memory ops of one shape share the widest vector (in elements) as long as that costs none of them
+/// more than two accesses per vector: then no conversion lies between them.
 static int32_t agreed(const Walk *w, int32_t i)
 {
     const Op *op = w->ops.data[i];
@@ -152,7 +168,9 @@ static int32_t agreed(const Walk *w, int32_t i)
         const Op *o = w->ops.data[k];
         const MemFacts *mine = &op_note(op)->mem, *theirs = &op_note(o)->mem;
         int32_t more = w->wanted.data[k];
-        if (more <= v || more > w->wanted.data[i] + 1 || !type_same_shape(op->in[0]->type, o->in[0]->type)) continue;
+        if (more <= v || more > w->wanted.data[i] + 1 ||
+            !type_same_shape(op->in[0]->type, o->in[0]->type))
+            continue;
         if (mine->n_chain < more || memcmp(mine->chain, theirs->chain, (size_t)more) != 0) continue;
         if (mine->v_max + 1 >= more) v = more;
     }
@@ -177,7 +195,8 @@ static void take(Layout *l, int32_t in, int32_t d, int32_t *used, int32_t n)
 {
     int32_t low, width;
     layout_field(l, d, &low, &width);
-    for (; n > 0 && used[d] < width; n--, used[d]++) layout_push(l, in, 1u << (low + used[d]));
+    for (; n > 0 && used[d] < width; n--, used[d]++)
+        layout_push(l, in, 1u << (low + used[d]));
 }
 
 static int32_t left_over(const Layout *l, int32_t d, const int32_t *used)
@@ -194,16 +213,21 @@ Layout anchor_dot(const GpuCx *cx, const Type *acc)
     take(&l, IN_REG, n, used, per_n), take(&l, IN_REG, m, used, per_m);
     for (int32_t i = 0; i < threads; i++) {
         int32_t in = i < LAYOUT_LANES ? IN_LANE : IN_WARP, before = l.n_all;
-        if (in == IN_LANE) { // lanes: three bits of n, then m, so that a warp reads rows of both operands
+        if (in ==
+            IN_LANE) { // lanes: three bits of n, then m, so that a warp reads rows of both operands
             int32_t first = i < 3 && left_over(&l, n, used) ? n : left_over(&l, m, used) ? m : n;
             take(&l, in, first, used, 1);
         } else {
-            for (int32_t d = 0; d < m && l.n_all == before; d++) take(&l, in, d, used, 1);
-            if (l.n_all == before) take(&l, in, left_over(&l, m, used) >= left_over(&l, n, used) ? m : n, used, 1);
+            for (int32_t d = 0; d < m && l.n_all == before; d++)
+                take(&l, in, d, used, 1);
+            if (l.n_all == before)
+                take(&l, in, left_over(&l, m, used) >= left_over(&l, n, used) ? m : n, used, 1);
         }
-        for (int32_t d = 0; d < acc->rank && l.n_all == before; d++) take(&l, in, d, used, 1);
+        for (int32_t d = 0; d < acc->rank && l.n_all == before; d++)
+            take(&l, in, d, used, 1);
         if (l.n_all == before) layout_push(&l, in, 0);
     }
-    for (int32_t d = acc->rank - 1; d >= 0; d--) take(&l, IN_REG, d, used, 32);
+    for (int32_t d = acc->rank - 1; d >= 0; d--)
+        take(&l, IN_REG, d, used, 32);
     return l;
 }

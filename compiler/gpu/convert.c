@@ -15,7 +15,8 @@ static void split(const Layout *s, uint32_t x, uint32_t *reg, uint32_t *lane)
 }
 
 /// Solves one destination column; false: the element is in another warp.
-static bool locate(const Layout *s, const Gf2Basis *b, uint32_t column, uint32_t *reg, uint32_t *lane)
+static bool locate(const Layout *s, const Gf2Basis *b, uint32_t column, uint32_t *reg,
+                   uint32_t *lane)
 {
     uint32_t x;
     if (!gf2_solve(b, column, &x)) return false;
@@ -27,10 +28,13 @@ static bool solve_all(const Layout *s, const Layout *d, ConvertPlan *p)
 {
     Gf2Basis b = gf2_basis(s->n_col[IN_REG] + LAYOUT_LANES, s->col);
     for (int32_t i = 0; i < d->n_col[IN_REG]; i++)
-        if (!locate(s, &b, layout_cols(d, IN_REG)[i], &p->reg_reg[i], &p->reg_lane[i])) return false;
+        if (!locate(s, &b, layout_cols(d, IN_REG)[i], &p->reg_reg[i], &p->reg_lane[i]))
+            return false;
     for (int32_t i = 0; i < LAYOUT_LANES; i++) {
-        if (!locate(s, &b, layout_cols(d, IN_LANE)[i], &p->lane_reg[i], &p->lane_lane[i])) return false;
-        if (!layout_cols(s, IN_LANE)[i]) p->lane_lane[i] ^= 1u << i; // the own lane has it: stay home
+        if (!locate(s, &b, layout_cols(d, IN_LANE)[i], &p->lane_reg[i], &p->lane_lane[i]))
+            return false;
+        if (!layout_cols(s, IN_LANE)[i])
+            p->lane_lane[i] ^= 1u << i; // the own lane has it: stay home
     }
     for (int32_t i = 0; i < d->n_col[IN_WARP]; i++) {
         uint32_t moved = layout_cols(d, IN_WARP)[i] ^ layout_cols(s, IN_WARP)[i];
@@ -46,12 +50,19 @@ ConvertPlan convert_classify(const Layout *src, const Layout *dst)
     p.kind = CONVERT_SHARED;
     if (src->n_col[IN_WARP] != dst->n_col[IN_WARP] || !solve_all(src, dst, &p)) return p;
     uint32_t moves = 0, by_lane = 0;
-    for (int32_t i = 0; i < LAYOUT_LANES; i++) by_lane |= p.lane_reg[i];
-    for (int32_t i = 0; i < dst->n_col[IN_WARP]; i++) by_lane |= p.warp_reg[i];
-    if (by_lane) return p; // the register to send differs by lane: selects cost as much as the trip through memory
-    for (int32_t i = 0; i < dst->n_col[IN_REG]; i++) moves |= p.reg_lane[i];
-    for (int32_t i = 0; i < LAYOUT_LANES; i++) moves |= p.lane_lane[i] ^ 1u << i;
-    for (int32_t i = 0; i < dst->n_col[IN_WARP]; i++) moves |= p.warp_lane[i];
+    for (int32_t i = 0; i < LAYOUT_LANES; i++)
+        by_lane |= p.lane_reg[i];
+    for (int32_t i = 0; i < dst->n_col[IN_WARP]; i++)
+        by_lane |= p.warp_reg[i];
+    if (by_lane)
+        return p; // the register to send differs by lane: selects cost as much as the trip through
+                  // memory
+    for (int32_t i = 0; i < dst->n_col[IN_REG]; i++)
+        moves |= p.reg_lane[i];
+    for (int32_t i = 0; i < LAYOUT_LANES; i++)
+        moves |= p.lane_lane[i] ^ 1u << i;
+    for (int32_t i = 0; i < dst->n_col[IN_WARP]; i++)
+        moves |= p.warp_lane[i];
     p.kind = moves ? CONVERT_SHUFFLE : CONVERT_REGISTERS;
     return p;
 }

@@ -15,7 +15,8 @@
 KilnStatus emu_open(LlvmCx *out, Diag *diag)
 {
     llvm_setup();
-    char *triple = LLVMGetDefaultTargetTriple(), *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+    char *triple = LLVMGetDefaultTargetTriple(), *cpu = LLVMGetHostCPUName(),
+         *features = LLVMGetHostCPUFeatures();
     LlvmTarget t = {.triple = triple, .cpu = cpu, .features = features, .is_pic = true};
     KilnStatus st = llvm_open("kiln", &t, out, diag);
     LLVMDisposeMessage(triple), LLVMDisposeMessage(cpu), LLVMDisposeMessage(features);
@@ -38,7 +39,8 @@ static void thread_main(void *user)
     t->state = EMU_DONE;
 }
 
-void emu_wait(EmuThread *t, EmuState state, EmuOp op, const uint64_t *args, uint64_t *ret, int64_t place)
+void emu_wait(EmuThread *t, EmuState state, EmuOp op, const uint64_t *args, uint64_t *ret,
+              int64_t place)
 {
     t->state = state, t->op = op, t->args = args, t->ret = ret, t->place = place;
     fiber_yield(t->fiber);
@@ -53,8 +55,9 @@ static DiagItem *report(EmuThread *t, const char *code, const char *what)
 {
     EmuBlock *b = t->block;
     b->has_fault = true;
-    return diag_add(b->diag, DIAG_ERROR, code, span_of(t->place), "%s (program (%d, %d, %d), thread %d)", what, b->program[0],
-                    b->program[1], b->program[2], t->id);
+    return diag_add(b->diag, DIAG_ERROR, code, span_of(t->place),
+                    "%s (program (%d, %d, %d), thread %d)", what, b->program[0], b->program[1],
+                    b->program[2], t->id);
 }
 
 void emu_fault(EmuThread *t, const char *code, const char *fmt, ...)
@@ -78,7 +81,8 @@ static void run_warp(EmuBlock *b, EmuThread *lanes)
         again = false;
         for (int32_t i = 0; i < EMU_LANES && !b->has_fault; i++) {
             if (lanes[i].state == EMU_READY) fiber_resume(lanes[i].fiber);
-            waiting += lanes[i].state == EMU_AT_SHUFFLE && lanes[i].op == lanes[0].op && lanes[i].place == lanes[0].place;
+            waiting += lanes[i].state == EMU_AT_SHUFFLE && lanes[i].op == lanes[0].op &&
+                       lanes[i].place == lanes[0].place;
         }
         if (waiting == EMU_LANES && !b->has_fault) {
             emu_shuffle(lanes);
@@ -89,7 +93,9 @@ static void run_warp(EmuBlock *b, EmuThread *lanes)
 
 static const char *doing(const EmuThread *t)
 {
-    return t->state == EMU_AT_BARRIER ? "waits at a barrier" : t->state == EMU_AT_SHUFFLE ? "exchanges data with its warp" : "has ended";
+    return t->state == EMU_AT_BARRIER   ? "waits at a barrier"
+           : t->state == EMU_AT_SHUFFLE ? "exchanges data with its warp"
+                                        : "has ended";
 }
 
 /// Nobody can go on: names the first thread that waits and the first that does something else.
@@ -105,7 +111,8 @@ static void report_divergence(EmuBlock *b)
     char what[128];
     snprintf(what, sizeof what, "divergence: a thread %s that others never reach", doing(first));
     DiagItem *item = report(first, "E1104", what);
-    if (other) diag_note(b->diag, item, span_of(other->place), "thread %d %s", other->id, doing(other));
+    if (other)
+        diag_note(b->diag, item, span_of(other->place), "thread %d %s", other->id, doing(other));
 }
 
 void emu_block_run(EmuBlock *b)
@@ -119,7 +126,8 @@ void emu_block_run(EmuBlock *b)
     }
     while (!b->has_fault) {
         int32_t done = 0, at_barrier = 0;
-        for (int32_t i = 0; i < b->n_threads && !b->has_fault; i += EMU_LANES) run_warp(b, &b->threads[i]);
+        for (int32_t i = 0; i < b->n_threads && !b->has_fault; i += EMU_LANES)
+            run_warp(b, &b->threads[i]);
         for (int32_t i = 0; i < b->n_threads; i++) {
             done += b->threads[i].state == EMU_DONE;
             at_barrier += b->threads[i].state == EMU_AT_BARRIER;
@@ -130,7 +138,8 @@ void emu_block_run(EmuBlock *b)
             return;
         }
         b->epoch++;
-        for (int32_t i = 0; i < b->n_threads; i++) b->threads[i].state = EMU_READY;
+        for (int32_t i = 0; i < b->n_threads; i++)
+            b->threads[i].state = EMU_READY;
     }
 }
 
@@ -145,7 +154,8 @@ typedef struct EmuImage {
 void emu_block_free(EmuBlock *b)
 {
     if (!b) return;
-    for (int32_t i = 0; i < b->n_threads; i++) fiber_free(b->threads[i].fiber);
+    for (int32_t i = 0; i < b->n_threads; i++)
+        fiber_free(b->threads[i].fiber);
     heap_free(heap_default(), b->shared);
     heap_free(heap_default(), b->shadow);
     heap_free(heap_default(), b);
@@ -169,14 +179,17 @@ EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes)
     return NULL;
 }
 
-static KilnStatus emu_run(void *self, const void *args, const Grid *grid, int64_t first, int64_t n, int32_t n_ranges,
-                          const MemRange *ranges, Diag *diag)
+static KilnStatus emu_run(void *self, const void *args, const Grid *grid, int64_t first, int64_t n,
+                          int32_t n_ranges, const MemRange *ranges, Diag *diag)
 {
     const EmuImage *img = self;
     if (n <= 0) return KILN_OK;
     EmuBlock *b = emu_block_new(img->n_threads, img->shared_bytes);
-    if (!b) return fail(diag, KILN_ERR_NOMEM, "K131", "no memory for %d emulated threads", img->n_threads);
-    b->entry = img->entry, b->args = args, b->diag = diag, b->ranges = ranges, b->n_ranges = n_ranges;
+    if (!b)
+        return fail(diag, KILN_ERR_NOMEM, "K131", "no memory for %d emulated threads",
+                    img->n_threads);
+    b->entry = img->entry, b->args = args, b->diag = diag, b->ranges = ranges,
+    b->n_ranges = n_ranges;
     b->grid[0] = grid->x, b->grid[1] = grid->y, b->grid[2] = grid->z;
     for (int64_t i = first; i < first + n && !b->has_fault; i++) {
         b->program[0] = (int32_t)(i % grid->x);
@@ -209,14 +222,16 @@ static KilnStatus link_failed(LLVMErrorRef e, Diag *diag)
 
 static KilnStatus define_callback(LLVMOrcLLJITRef jit, Diag *diag)
 {
-    LLVMOrcCSymbolMapPair pair = {LLVMOrcLLJITMangleAndIntern(jit, "kiln_emu"),
-                                  {(LLVMOrcExecutorAddress)(uintptr_t)on_call,
-                                   {LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0}}};
+    LLVMOrcCSymbolMapPair pair = {
+        LLVMOrcLLJITMangleAndIntern(jit, "kiln_emu"),
+        {(LLVMOrcExecutorAddress)(uintptr_t)on_call,
+         {LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0}}};
     LLVMOrcJITDylibRef lib = LLVMOrcLLJITGetMainJITDylib(jit);
     LLVMErrorRef e = LLVMOrcJITDylibDefine(lib, LLVMOrcAbsoluteSymbols(&pair, 1));
     if (e) return link_failed(e, diag);
     LLVMOrcDefinitionGeneratorRef process; // memcpy and the like
-    e = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL);
+    e = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+        &process, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL);
     if (e) return link_failed(e, diag);
     LLVMOrcJITDylibAddGenerator(lib, process);
     return KILN_OK;
@@ -229,8 +244,10 @@ static KilnStatus link_object(EmuImage *img, const Code *c, Diag *diag)
     LLVMErrorRef e = LLVMOrcCreateLLJIT(&img->jit, NULL);
     if (e) return link_failed(e, diag);
     TRY(define_callback(img->jit, diag));
-    LLVMMemoryBufferRef object = LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)c->bytes, c->size, "kernel");
-    e = LLVMOrcLLJITAddObjectFile(img->jit, LLVMOrcLLJITGetMainJITDylib(img->jit), object); // takes the buffer
+    LLVMMemoryBufferRef object =
+        LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)c->bytes, c->size, "kernel");
+    e = LLVMOrcLLJITAddObjectFile(img->jit, LLVMOrcLLJITGetMainJITDylib(img->jit),
+                                  object); // takes the buffer
     if (e) TRY(link_failed(e, diag));
     LLVMOrcExecutorAddress at = 0;
     e = LLVMOrcLLJITLookup(img->jit, &at, c->entry);

@@ -7,8 +7,9 @@
 //   barrier  all threads of the block have arrived: all go on, a new epoch of shared memory begins
 //   nobody can go on and somebody waits: divergence, reported with both places
 //
-// What is checked: every global access lies in a given range and is aligned; shared accesses are inside the
-// block's memory, read only what was written, and no two threads touch a byte (one writing) without a barrier between.
+// What is checked: every global access lies in a given range and is aligned; shared accesses are
+// inside the block's memory, read only what was written, and no two threads touch a byte (one
+// writing) without a barrier between.
 #ifndef COMPILER_GPU_EMU_H
 #define COMPILER_GPU_EMU_H
 #include "base/fiber.h"
@@ -27,7 +28,7 @@ typedef struct EmuThread {
     const uint64_t *args; ///< of the collective it waits in
     uint64_t *ret;
     EmuOp op;
-    int64_t place;        ///< span of the last op that told us: begin << 32 | end, -1: none
+    int64_t place; ///< span of the last op that told us: begin << 32 | end, -1: none
 } EmuThread;
 
 /// One byte of shared memory: who wrote and read it last, and in which epoch (0: never).
@@ -57,16 +58,19 @@ struct EmuBlock {
 typedef void (*EmuHandler)(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
 extern const EmuHandler emu_handlers[EMU_OP_COUNT];
 
-/// A block of `n_threads` (a multiple of 32) without an entry. @return owned: emu_block_free(); NULL: no memory
+/// A block of `n_threads` (a multiple of 32) without an entry. @return owned: emu_block_free();
+/// NULL: no memory
 EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes);
 void emu_block_free(EmuBlock *b);
 /// Runs entry(args) in every thread; `has_fault` says how it went, `diag` why.
 void emu_block_run(EmuBlock *b);
 
-/// Reports at the thread's place and stops the block; does not return to emulated code when called on its fiber.
+/// Reports at the thread's place and stops the block; does not return to emulated code when called
+/// on its fiber.
 void emu_fault(EmuThread *t, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /// Waits in a collective until the scheduler has served it.
-void emu_wait(EmuThread *t, EmuState state, EmuOp op, const uint64_t *args, uint64_t *ret, int64_t place);
+void emu_wait(EmuThread *t, EmuState state, EmuOp op, const uint64_t *args, uint64_t *ret,
+              int64_t place);
 /// Serves the 32 waiting lanes of a warp.
 void emu_shuffle(EmuThread *lanes);
 #endif

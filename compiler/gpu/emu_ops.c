@@ -1,4 +1,5 @@
-// compiler/gpu/emu_ops.c - what kiln.<name> does in the emulator, a function per row of emu_ops.def.
+// compiler/gpu/emu_ops.c - what kiln.<name> does in the emulator, a function per row of
+// emu_ops.def.
 #include <math.h>
 
 #include "compiler/gpu/emu.h"
@@ -91,7 +92,8 @@ static bool check_global(EmuThread *t, uint64_t at, int32_t bytes, bool is_write
     const EmuBlock *b = t->block;
     const char *what = is_write ? "store" : "load";
     if (at % (uint64_t)bytes) {
-        emu_fault(t, "E1106", "misaligned %s of %d bytes at %#llx", what, bytes, (unsigned long long)at);
+        emu_fault(t, "E1106", "misaligned %s of %d bytes at %#llx", what, bytes,
+                  (unsigned long long)at);
         return false;
     }
     if (!b->ranges) return true;
@@ -104,9 +106,12 @@ static bool check_global(EmuThread *t, uint64_t at, int32_t bytes, bool is_write
         if (distance < nearest) nearest = distance, near = &b->ranges[i];
     }
     if (near)
-        emu_fault(t, "E1101", "%s of %d bytes outside of memory: byte %lld of `%s`, which has %zu", what, bytes,
-                  (long long)(at - (uintptr_t)near->begin), near->name ? near->name : "?", near->bytes);
-    else emu_fault(t, "E1101", "%s of %d bytes at %#llx, and no memory was given", what, bytes, (unsigned long long)at);
+        emu_fault(t, "E1101", "%s of %d bytes outside of memory: byte %lld of `%s`, which has %zu",
+                  what, bytes, (long long)(at - (uintptr_t)near->begin),
+                  near->name ? near->name : "?", near->bytes);
+    else
+        emu_fault(t, "E1101", "%s of %d bytes at %#llx, and no memory was given", what, bytes,
+                  (unsigned long long)at);
     return false;
 }
 
@@ -129,7 +134,8 @@ static void op_LOAD(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
     int32_t bytes = imm & 0xff, n = imm >> 8;
     t->place = (int64_t)a[n + 2];
-    for (int32_t i = 0; i < n; i++) r[i] = a[1 + i];
+    for (int32_t i = 0; i < n; i++)
+        r[i] = a[1 + i];
     if (!(a[0] & 1) || !check_global(t, a[n + 1], n * bytes, false)) return;
     for (int32_t i = 0; i < n; i++) {
         r[i] = 0;
@@ -144,7 +150,8 @@ static void op_STORE(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     (void)r;
     t->place = (int64_t)a[n + 2];
     if (!(a[0] & 1) || !check_global(t, a[1], n * bytes, true)) return;
-    for (int32_t i = 0; i < n; i++) memcpy((char *)(uintptr_t)a[1] + (size_t)i * (size_t)bytes, &a[2 + i], (size_t)bytes);
+    for (int32_t i = 0; i < n; i++)
+        memcpy((char *)(uintptr_t)a[1] + (size_t)i * (size_t)bytes, &a[2 + i], (size_t)bytes);
 }
 
 /// The new word of a read-modify-write. kind: RmwKind | 16 signed | 32 float | 64 bf16
@@ -164,16 +171,23 @@ static uint64_t modified(int32_t kind, int32_t bits, uint64_t old, uint64_t x)
         a += b;
         memcpy(&old, &a, 8);
         return old;
-    case RMW_MIN: return is_signed ? (sx < so ? x : old) : x < old ? x : old;
-    case RMW_MAX: return is_signed ? (sx > so ? x : old) : x > old ? x : old;
-    case RMW_AND: return old & x;
-    case RMW_OR: return old | x;
-    case RMW_XOR: return old ^ x;
-    default: return x;
+    case RMW_MIN:
+        return is_signed ? (sx < so ? x : old) : x < old ? x : old;
+    case RMW_MAX:
+        return is_signed ? (sx > so ? x : old) : x > old ? x : old;
+    case RMW_AND:
+        return old & x;
+    case RMW_OR:
+        return old | x;
+    case RMW_XOR:
+        return old ^ x;
+    default:
+        return x;
     }
 }
 
-/// args: predicate, address, value, place. Host threads may run blocks at once, so the swap is a real one.
+/// args: predicate, address, value, place. Host threads may run blocks at once, so the swap is a
+/// real one.
 static void op_ATOMIC(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
     int32_t kind = imm & 0xff, bits = imm >> 8;
@@ -183,15 +197,23 @@ static void op_ATOMIC(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     void *at = (void *)(uintptr_t)a[1];
     if (bits == 16) {
         uint16_t old = __atomic_load_n((uint16_t *)at, __ATOMIC_RELAXED);
-        while (!__atomic_compare_exchange_n((uint16_t *)at, &old, (uint16_t)modified(kind, bits, old, a[2]), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
+        while (!__atomic_compare_exchange_n((uint16_t *)at, &old,
+                                            (uint16_t)modified(kind, bits, old, a[2]), false,
+                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        }
         r[0] = old;
     } else if (bits == 32) {
         uint32_t old = __atomic_load_n((uint32_t *)at, __ATOMIC_RELAXED);
-        while (!__atomic_compare_exchange_n((uint32_t *)at, &old, (uint32_t)modified(kind, bits, old, a[2]), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
+        while (!__atomic_compare_exchange_n((uint32_t *)at, &old,
+                                            (uint32_t)modified(kind, bits, old, a[2]), false,
+                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        }
         r[0] = old;
     } else {
         uint64_t old = __atomic_load_n((uint64_t *)at, __ATOMIC_RELAXED);
-        while (!__atomic_compare_exchange_n((uint64_t *)at, &old, modified(kind, bits, old, a[2]), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
+        while (!__atomic_compare_exchange_n((uint64_t *)at, &old, modified(kind, bits, old, a[2]),
+                                            false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        }
         r[0] = old;
     }
 }
@@ -205,15 +227,18 @@ static void op_ATOMIC_CAS(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t
     void *at = (void *)(uintptr_t)a[1];
     if (imm == 16) {
         uint16_t e = (uint16_t)a[2];
-        __atomic_compare_exchange_n((uint16_t *)at, &e, (uint16_t)a[3], false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        __atomic_compare_exchange_n((uint16_t *)at, &e, (uint16_t)a[3], false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
         r[0] = e;
     } else if (imm == 32) {
         uint32_t e = (uint32_t)a[2];
-        __atomic_compare_exchange_n((uint32_t *)at, &e, (uint32_t)a[3], false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        __atomic_compare_exchange_n((uint32_t *)at, &e, (uint32_t)a[3], false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
         r[0] = e;
     } else {
         uint64_t e = a[2];
-        __atomic_compare_exchange_n((uint64_t *)at, &e, a[3], false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        __atomic_compare_exchange_n((uint64_t *)at, &e, a[3], false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
         r[0] = e;
     }
 }
@@ -227,10 +252,13 @@ static void touch_byte(EmuThread *t, EmuShadow *s, bool is_write)
     bool other_read = s->read == b->epoch && s->reader != t->id;
     if (is_write && (other_wrote || other_read)) {
         int32_t who = other_wrote ? s->writer : s->reader;
-        emu_fault(t, "E1105", "race: shared memory is written without a barrier after thread %d's access%s", who,
-                  who < 0 ? " (and others')" : "");
+        emu_fault(t, "E1105",
+                  "race: shared memory is written without a barrier after thread %d's access%s",
+                  who, who < 0 ? " (and others')" : "");
     } else if (!is_write && other_wrote) {
-        emu_fault(t, "E1105", "race: shared memory is read without a barrier after thread %d wrote it", s->writer);
+        emu_fault(t, "E1105",
+                  "race: shared memory is read without a barrier after thread %d wrote it",
+                  s->writer);
     } else if (!is_write && !s->written) {
         emu_fault(t, "E1107", "shared memory is read before it is written");
     } else if (is_write) {
@@ -252,9 +280,11 @@ static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     if (at > (uint64_t)b->shared_bytes || (uint64_t)b->shared_bytes - at < (uint64_t)bytes) {
         emu_fault(t, "E1107", "shared access at byte %lld of %d", (long long)at, b->shared_bytes);
     } else if (at % (uint64_t)bytes) {
-        emu_fault(t, "E1106", "misaligned shared access of %d bytes at byte %lld", bytes, (long long)at);
+        emu_fault(t, "E1106", "misaligned shared access of %d bytes at byte %lld", bytes,
+                  (long long)at);
     }
-    for (int32_t i = 0; i < bytes && !b->has_fault; i++) touch_byte(t, &b->shadow[at + (uint64_t)i], imm >> 8);
+    for (int32_t i = 0; i < bytes && !b->has_fault; i++)
+        touch_byte(t, &b->shadow[at + (uint64_t)i], imm >> 8);
 }
 
 const EmuHandler emu_handlers[EMU_OP_COUNT] = {

@@ -7,7 +7,8 @@
 #include "ir/verify.h"
 
 static const SmFacts facts[] = {
-#define SM(SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8) {SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8},
+#define SM(SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8)                                        \
+    {SM_, A, CPU, FEATURES, SHARED, BF16, ASYNC, FP8},
 #include "compiler/gpu/sm.def"
 #undef SM
 };
@@ -29,15 +30,20 @@ static void refuse(Op *op, void *user)
     Refusal *r = user;
     const char *what = NULL;
     switch (op->kind) {
-    case OP_PRINT: what = "device_print"; break;
+    case OP_PRINT:
+        what = "device_print";
+        break;
     case OP_ALLOC:
     case OP_COPY_ASYNC:
     case OP_WAIT:
     case OP_BUF_LOAD:
     case OP_BUF_STORE:
     case OP_MMA_ASYNC:
-    case OP_MMA_WAIT: what = op_facts[op->kind].name; break;
-    default: break;
+    case OP_MMA_WAIT:
+        what = op_facts[op->kind].name;
+        break;
+    default:
+        break;
     }
     if (!what) return;
     diag_add(r->diag, DIAG_ERROR, "E0901", op->span, "not supported yet: %s on GPU targets", what);
@@ -103,11 +109,18 @@ KilnStatus gpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     Arena arena;
     arena_init(&arena, heap_default());
     arena.escape = fn->module->arena->escape;
-    GpuCx cx = {.fn = fn, .module = fn->module, .arena = &arena, .diag = diag, .sm = sm_facts(target->sm, target->sm_a),
-                .is_emu = target->kind == TARGET_EMU, .log_warps = log2_floor((uint64_t)fn->num_warps)};
+    GpuCx cx = {.fn = fn,
+                .module = fn->module,
+                .arena = &arena,
+                .diag = diag,
+                .sm = sm_facts(target->sm, target->sm_a),
+                .is_emu = target->kind == TARGET_EMU,
+                .log_warps = log2_floor((uint64_t)fn->num_warps)};
     if (!emit) emit = &nothing;
     KilnStatus st = KILN_OK;
-    if (!cx.sm) TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K132", "no GPU target sm_%d%s", target->sm, target->sm_a ? "a" : ""));
+    if (!cx.sm)
+        TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K132", "no GPU target sm_%d%s", target->sm,
+                 target->sm_a ? "a" : ""));
     TRY(decide(&cx, emit));
     TRY(gpu_generate(&cx, emit, out));
 done:

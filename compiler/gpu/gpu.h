@@ -1,6 +1,7 @@
 // compiler/gpu/gpu.h - what the files of the GPU back end share.
 //
-//   tile IR --anchors--> MemFacts per memory op       where neighbours lie, how wide an access may be
+//   tile IR --anchors--> MemFacts per memory op       where neighbours lie, how wide an access may
+//   be
 //           --propagate--> every tile type has a layout; CONVERT where two meet
 //           --scratch--> Scratch per op that needs shared memory; offsets, barriers
 //           --lower--> LLVM IR of one thread          a tile is one value per register
@@ -27,13 +28,15 @@ const SmFacts *sm_facts(int32_t sm, bool a);
 /// What the bit-affine form of a memory op's pointer and mask says (anchors.c).
 typedef struct MemFacts {
     const Layout *anchor; ///< the layout that accesses memory best; NULL for scalars
-    int32_t n_chain;      ///< coordinate bits whose addresses are contiguous: 1, 2, 4 ... elements apart
+    int32_t n_chain; ///< coordinate bits whose addresses are contiguous: 1, 2, 4 ... elements apart
     int8_t chain[5];
-    int32_t v_max;        ///< lg of the elements that one aligned access may move (mask uniform, <= 16 bytes)
+    int32_t
+        v_max; ///< lg of the elements that one aligned access may move (mask uniform, <= 16 bytes)
 } MemFacts;
 
-/// One op's use of shared memory (scratch.c). Two regions take turns, so that one barrier per op suffices:
-/// whoever writes region A has met a barrier after the last reads of A, the one inside B's op.
+/// One op's use of shared memory (scratch.c). Two regions take turns, so that one barrier per op
+/// suffices: whoever writes region A has met a barrier after the last reads of A, the one inside
+/// B's op.
 typedef struct Scratch {
     int64_t bytes;
     int32_t region;     ///< 0 or 1
@@ -41,12 +44,19 @@ typedef struct Scratch {
     bool needs_barrier; ///< before the first write: reads of this region may be pending
 } Scratch;
 
-typedef enum ConvertClass { CONVERT_SAME, CONVERT_REGISTERS, CONVERT_SHUFFLE, CONVERT_SHARED } ConvertClass;
+typedef enum ConvertClass {
+    CONVERT_SAME,
+    CONVERT_REGISTERS,
+    CONVERT_SHUFFLE,
+    CONVERT_SHARED
+} ConvertClass;
 
-/// T of layouts.md 4.1: where the destination finds its elements in the source, for classes up to SHUFFLE.
+/// T of layouts.md 4.1: where the destination finds its elements in the source, for classes up to
+/// SHUFFLE.
 typedef struct ConvertPlan {
     ConvertClass kind;
-    uint32_t reg_reg[GF2_MAX], reg_lane[GF2_MAX];   ///< T of destination register bits: register and lane part
+    uint32_t reg_reg[GF2_MAX],
+        reg_lane[GF2_MAX]; ///< T of destination register bits: register and lane part
     uint32_t lane_reg[GF2_MAX], lane_lane[GF2_MAX]; ///< T of lane bits
     uint32_t warp_reg[GF2_MAX], warp_lane[GF2_MAX]; ///< T of warp bits, the own warp taken out
 } ConvertPlan;
@@ -66,7 +76,8 @@ typedef enum EmuOp {
 typedef struct OpNote {
     MemFacts mem;
     Scratch scratch;
-    bool global_barrier; ///< a barrier before this memory op orders it behind other threads' accesses
+    bool global_barrier; ///< a barrier before this memory op orders it behind other threads'
+                         ///< accesses
 } OpNote;
 
 typedef struct GpuCx {
@@ -101,9 +112,11 @@ MUST_USE KilnStatus layouts_assign(GpuCx *cx);
 MUST_USE KilnStatus scratch_assign(GpuCx *cx);
 /// Bytes of shared memory that `op` needs, 0 for most.
 int64_t scratch_bytes(const GpuCx *cx, const Op *op);
-/// The layout in which a dot accumulates: a block of registers per thread, batch axes on warps first.
+/// The layout in which a dot accumulates: a block of registers per thread, batch axes on warps
+/// first.
 Layout anchor_dot(const GpuCx *cx, const Type *acc);
-/// Shared memory, LLVM IR and code of a function whose tiles all have layouts; fills in `out` as gpu_compile() does.
+/// Shared memory, LLVM IR and code of a function whose tiles all have layouts; fills in `out` as
+/// gpu_compile() does.
 MUST_USE KilnStatus gpu_generate(GpuCx *cx, const Emit *emit, Code *out);
 /// Appends every tile value with its layout, and pictures, as --emit=layout shows them.
 void layouts_print(Func *fn, StrBuf *out);

@@ -2,7 +2,8 @@
 //
 //   define internal alwaysinline float @kiln.div(float %0, float %1)
 //     NVPTX      call float asm "div.full.f32 $0, $1, $2;", "=f,f,f"
-//     emulator   stores both in an array of i64, calls kiln_emu(op, array, result), loads the result
+//     emulator   stores both in an array of i64, calls kiln_emu(op, array, result), loads the
+//     result
 //
 // Everything else in the module is the same for both.
 #include "compiler/gpu/lower.h"
@@ -13,7 +14,8 @@ static const Intrinsic rows[K_COUNT] = {
 #define NVVM KIND_NVVM
 #define ASM  KIND_ASM
 #define SMEM KIND_SMEM
-#define KILN(ID, NAME, RET, ARGS, KIND, TEXT, EMU, FLAGS) [K_##ID] = {NAME, RET, ARGS, KIND, TEXT, EMU_##EMU, FLAGS, 0},
+#define KILN(ID, NAME, RET, ARGS, KIND, TEXT, EMU, FLAGS)                                          \
+    [K_##ID] = {NAME, RET, ARGS, KIND, TEXT, EMU_##EMU, FLAGS, 0},
 #include "compiler/gpu/intrinsic.def"
 #undef KILN
 #undef NVVM
@@ -24,15 +26,24 @@ static const Intrinsic rows[K_COUNT] = {
 static LLVMTypeRef letter_type(const Lower *lo, char letter)
 {
     switch (letter) {
-    case 'b': return lo->i1;
-    case 'h': return lo->i16;
-    case 'i': return lo->i32;
-    case 'l': return lo->i64;
-    case 'f': return lo->f32;
-    case 'd': return lo->f64;
-    case 'p': return lo->gptr;
-    case 's': return lo->sptr;
-    default: BUG("intrinsic letter '%c'", letter);
+    case 'b':
+        return lo->i1;
+    case 'h':
+        return lo->i16;
+    case 'i':
+        return lo->i32;
+    case 'l':
+        return lo->i64;
+    case 'f':
+        return lo->f32;
+    case 'd':
+        return lo->f64;
+    case 'p':
+        return lo->gptr;
+    case 's':
+        return lo->sptr;
+    default:
+        BUG("intrinsic letter '%c'", letter);
     }
 }
 
@@ -48,7 +59,8 @@ static LLVMTypeRef return_type(const Lower *lo, const char *ret)
     uint32_t n = (uint32_t)strlen(ret);
     if (n == 0) return lo->nothing;
     if (n == 1) return letter_type(lo, ret[0]);
-    for (uint32_t i = 0; i < n; i++) types[i] = letter_type(lo, ret[i]);
+    for (uint32_t i = 0; i < n; i++)
+        types[i] = letter_type(lo, ret[i]);
     return LLVMStructTypeInContext(lo->c, types, n, false);
 }
 
@@ -66,7 +78,8 @@ static LLVMTypeRef function_type(const Lower *lo, const Intrinsic *row)
 {
     LLVMTypeRef types[16];
     uint32_t n = (uint32_t)strlen(row->args);
-    for (uint32_t i = 0; i < n; i++) types[i] = letter_type(lo, row->args[i]);
+    for (uint32_t i = 0; i < n; i++)
+        types[i] = letter_type(lo, row->args[i]);
     if (has_place(lo, row)) types[n++] = lo->i64;
     return LLVMFunctionType(return_type(lo, row->ret), types, n, false);
 }
@@ -74,21 +87,25 @@ static LLVMTypeRef function_type(const Lower *lo, const Intrinsic *row)
 static void add_flag(Lower *lo, LLVMValueRef call, const char *name)
 {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-    LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(lo->c, kind, 0));
+    LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex,
+                             LLVMCreateEnumAttribute(lo->c, kind, 0));
 }
 
 /// Ends the body with `value`, or a bare return.
 static void finish(Lower *lo, const Intrinsic *row, LLVMValueRef value)
 {
-    if (row->ret[0]) LLVMBuildRet(lo->b, value);
-    else LLVMBuildRetVoid(lo->b);
+    if (row->ret[0])
+        LLVMBuildRet(lo->b, value);
+    else
+        LLVMBuildRetVoid(lo->b);
 }
 
 static void body_nvvm(Lower *lo, const Intrinsic *row, LLVMValueRef f)
 {
     LLVMValueRef args[16];
     uint32_t n = (uint32_t)strlen(row->args);
-    for (uint32_t i = 0; i < n; i++) args[i] = LLVMGetParam(f, i);
+    for (uint32_t i = 0; i < n; i++)
+        args[i] = LLVMGetParam(f, i);
     LLVMTypeRef type;
     LLVMValueRef callee = llvm_intrinsic(lo->ll, row->text, 0, NULL, &type);
     finish(lo, row, LLVMBuildCall2(lo->b, type, callee, args, n, ""));
@@ -100,20 +117,26 @@ static void body_asm(Lower *lo, const Intrinsic *row, LLVMValueRef f)
     size_t at = 0, n_ret = strlen(row->ret), n = strlen(row->args);
     LLVMValueRef args[16];
     LLVMTypeRef types[16];
-    for (size_t i = 0; i < n_ret; i++) at += (size_t)snprintf(text + at, sizeof text - at, "%s=%s%c", at ? "," : "", has_flag(row, 'E') ? "&" : "",
-                                                         constraint(row->ret[i]));
+    for (size_t i = 0; i < n_ret; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s=%s%c", at ? "," : "",
+                               has_flag(row, 'E') ? "&" : "", constraint(row->ret[i]));
     for (size_t i = 0; i < n; i++) {
         args[i] = LLVMGetParam(f, (unsigned)i);
         types[i] = LLVMTypeOf(args[i]);
-        // Results that keep an old value where a predicate is false are tied to the first arguments after it.
+        // Results that keep an old value where a predicate is false are tied to the first arguments
+        // after it.
         bool tied = has_flag(row, 'T') && i >= 1 && i <= n_ret;
-        if (tied) at += (size_t)snprintf(text + at, sizeof text - at, "%s%zu", at ? "," : "", i - 1);
-        else at += (size_t)snprintf(text + at, sizeof text - at, "%s%c", at ? "," : "", constraint(row->args[i]));
+        if (tied)
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%zu", at ? "," : "", i - 1);
+        else
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%c", at ? "," : "",
+                                   constraint(row->args[i]));
     }
     if (has_flag(row, 'S')) snprintf(text + at, sizeof text - at, "%s~{memory}", at ? "," : "");
     LLVMTypeRef type = LLVMFunctionType(return_type(lo, row->ret), types, (unsigned)n, false);
-    LLVMValueRef callee = LLVMGetInlineAsm(type, row->text, strlen(row->text), text, strlen(text), has_flag(row, 'S'), false,
-                                           LLVMInlineAsmDialectATT, false);
+    LLVMValueRef callee =
+        LLVMGetInlineAsm(type, row->text, strlen(row->text), text, strlen(text), has_flag(row, 'S'),
+                         false, LLVMInlineAsmDialectATT, false);
     LLVMValueRef call = LLVMBuildCall2(lo->b, type, callee, args, (unsigned)n, "");
     if (has_flag(row, 'C')) add_flag(lo, call, "convergent");
     finish(lo, row, call);
@@ -123,7 +146,8 @@ static void body_smem(Lower *lo)
 {
     LLVMValueRef g = LLVMGetNamedGlobal(lo->ll->module, "kiln_shared");
     if (!g) {
-        g = LLVMAddGlobalInAddressSpace(lo->ll->module, LLVMArrayType2(lo->i8, 0), "kiln_shared", 3);
+        g = LLVMAddGlobalInAddressSpace(lo->ll->module, LLVMArrayType2(lo->i8, 0), "kiln_shared",
+                                        3);
         LLVMSetLinkage(g, LLVMExternalLinkage);
         LLVMSetAlignment(g, 1024);
     }
@@ -135,10 +159,16 @@ static LLVMValueRef widen(Lower *lo, LLVMValueRef v)
 {
     LLVMTypeRef t = LLVMTypeOf(v);
     switch (LLVMGetTypeKind(t)) {
-    case LLVMPointerTypeKind: return LLVMBuildPtrToInt(lo->b, v, lo->i64, "");
-    case LLVMFloatTypeKind: v = LLVMBuildBitCast(lo->b, v, lo->i32, ""); break;
-    case LLVMDoubleTypeKind: v = LLVMBuildBitCast(lo->b, v, lo->i64, ""); break;
-    default: break;
+    case LLVMPointerTypeKind:
+        return LLVMBuildPtrToInt(lo->b, v, lo->i64, "");
+    case LLVMFloatTypeKind:
+        v = LLVMBuildBitCast(lo->b, v, lo->i32, "");
+        break;
+    case LLVMDoubleTypeKind:
+        v = LLVMBuildBitCast(lo->b, v, lo->i64, "");
+        break;
+    default:
+        break;
     }
     return LLVMBuildZExt(lo->b, v, lo->i64, "");
 }
@@ -146,10 +176,14 @@ static LLVMValueRef widen(Lower *lo, LLVMValueRef v)
 static LLVMValueRef narrow(Lower *lo, LLVMValueRef v, LLVMTypeRef t)
 {
     switch (LLVMGetTypeKind(t)) {
-    case LLVMPointerTypeKind: return LLVMBuildIntToPtr(lo->b, v, t, "");
-    case LLVMFloatTypeKind: return LLVMBuildBitCast(lo->b, LLVMBuildTrunc(lo->b, v, lo->i32, ""), t, "");
-    case LLVMDoubleTypeKind: return LLVMBuildBitCast(lo->b, v, t, "");
-    default: return LLVMBuildTrunc(lo->b, v, t, "");
+    case LLVMPointerTypeKind:
+        return LLVMBuildIntToPtr(lo->b, v, t, "");
+    case LLVMFloatTypeKind:
+        return LLVMBuildBitCast(lo->b, LLVMBuildTrunc(lo->b, v, lo->i32, ""), t, "");
+    case LLVMDoubleTypeKind:
+        return LLVMBuildBitCast(lo->b, v, t, "");
+    default:
+        return LLVMBuildTrunc(lo->b, v, t, "");
     }
 }
 
@@ -163,7 +197,8 @@ static void body_emu(Lower *lo, const Intrinsic *row, LLVMValueRef f)
     LLVMValueRef in = LLVMBuildArrayAlloca(lo->b, lo->i64, const_i32(lo, MAX(n, 1)), "");
     LLVMValueRef out = LLVMBuildArrayAlloca(lo->b, lo->i64, const_i32(lo, MAX(n_ret, 1)), "");
     for (unsigned i = 0; i < n; i++) {
-        LLVMValueRef index = const_i32(lo, i), at = LLVMBuildGEP2(lo->b, lo->i64, in, &index, 1, "");
+        LLVMValueRef index = const_i32(lo, i),
+                     at = LLVMBuildGEP2(lo->b, lo->i64, in, &index, 1, "");
         LLVMBuildStore(lo->b, widen(lo, LLVMGetParam(f, i)), at);
     }
     LLVMValueRef args[] = {gpu_const_i64(lo, (int64_t)row->emu | (int64_t)row->imm << 16), in, out};
@@ -171,8 +206,10 @@ static void body_emu(Lower *lo, const Intrinsic *row, LLVMValueRef f)
     LLVMTypeRef result = return_type(lo, row->ret);
     LLVMValueRef value = n_ret > 1 ? LLVMGetUndef(result) : NULL;
     for (unsigned i = 0; i < n_ret; i++) {
-        LLVMValueRef index = const_i32(lo, i), at = LLVMBuildGEP2(lo->b, lo->i64, out, &index, 1, "");
-        LLVMValueRef one = narrow(lo, LLVMBuildLoad2(lo->b, lo->i64, at, ""), letter_type(lo, row->ret[i]));
+        LLVMValueRef index = const_i32(lo, i),
+                     at = LLVMBuildGEP2(lo->b, lo->i64, out, &index, 1, "");
+        LLVMValueRef one =
+            narrow(lo, LLVMBuildLoad2(lo->b, lo->i64, at, ""), letter_type(lo, row->ret[i]));
         value = n_ret == 1 ? one : LLVMBuildInsertValue(lo->b, value, one, i, "");
     }
     finish(lo, row, value);
@@ -185,16 +222,22 @@ static LLVMValueRef declare(Lower *lo, const Intrinsic *row)
     char *name = arena_printf(lo->cx->arena, "kiln.%s", row->name);
     f = LLVMAddFunction(lo->ll->module, name, function_type(lo, row));
     LLVMSetLinkage(f, LLVMInternalLinkage);
-    llvm_enum_attribute(lo->ll, f, LLVMAttributeFunctionIndex, lo->cx->is_emu ? "noinline" : "alwaysinline", 0);
+    llvm_enum_attribute(lo->ll, f, LLVMAttributeFunctionIndex,
+                        lo->cx->is_emu ? "noinline" : "alwaysinline", 0);
     llvm_enum_attribute(lo->ll, f, LLVMAttributeFunctionIndex, "nounwind", 0);
-    if (has_flag(row, 'C')) llvm_enum_attribute(lo->ll, f, LLVMAttributeFunctionIndex, "convergent", 0);
+    if (has_flag(row, 'C'))
+        llvm_enum_attribute(lo->ll, f, LLVMAttributeFunctionIndex, "convergent", 0);
     map_put(lo->cx->arena, &lo->functions, str_of(arena_strdup(lo->cx->arena, row->name)), f);
     LLVMBasicBlockRef here = LLVMGetInsertBlock(lo->b);
     LLVMPositionBuilderAtEnd(lo->b, LLVMAppendBasicBlockInContext(lo->c, f, ""));
-    if (lo->cx->is_emu) body_emu(lo, row, f);
-    else if (row->kind == KIND_NVVM) body_nvvm(lo, row, f);
-    else if (row->kind == KIND_ASM) body_asm(lo, row, f);
-    else body_smem(lo);
+    if (lo->cx->is_emu)
+        body_emu(lo, row, f);
+    else if (row->kind == KIND_NVVM)
+        body_nvvm(lo, row, f);
+    else if (row->kind == KIND_ASM)
+        body_asm(lo, row, f);
+    else
+        body_smem(lo);
     LLVMPositionBuilderAtEnd(lo->b, here);
     return f;
 }

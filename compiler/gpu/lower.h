@@ -1,7 +1,8 @@
 // compiler/gpu/lower.h - what the files that write LLVM IR share: one thread's view of the program.
 //
-//   tile<128xf32, 4 warps, reg 1 2>   ==>   Tile {v[0..3]}: the elements this thread holds, register by register
-//   arange                            ==>   v: the same LLVM value in all registers, off: 0 1 2 3
+//   tile<128xf32, 4 warps, reg 1 2>   ==>   Tile {v[0..3]}: the elements this thread holds,
+//   register by register arange                            ==>   v: the same LLVM value in all
+//   registers, off: 0 1 2 3
 //                                           a constant that an address can take as an immediate
 //
 // bf16 and fp8 are held as their bits (i16, i8); i1 is i1; pointers are ptr addrspace(1).
@@ -23,12 +24,12 @@ typedef struct Lower {
     LLVMBuilderRef b;
     LLVMTypeRef i1, i8, i16, i32, i64, f16, f32, f64, gptr, sptr, nothing;
     LLVMValueRef func, smem, tid, lane, warp;
-    LLVMBasicBlockRef entry;     ///< values that every block may use; its branch comes last
-    Tile *vals;                  ///< by Value.id
-    Map functions;               ///< kiln.<name> -> LLVMValueRef
-    Map fields;                  ///< layout and axis -> what lane and warp contribute to the coordinate
-    const Code *code;            ///< its parameters' offsets and the entry symbol
-    Op *op;                      ///< being lowered: its span is the place that reports name
+    LLVMBasicBlockRef entry; ///< values that every block may use; its branch comes last
+    Tile *vals;              ///< by Value.id
+    Map functions;           ///< kiln.<name> -> LLVMValueRef
+    Map fields;              ///< layout and axis -> what lane and warp contribute to the coordinate
+    const Code *code;        ///< its parameters' offsets and the entry symbol
+    Op *op;                  ///< being lowered: its span is the place that reports name
 } Lower;
 
 // ---- intrinsics (intrinsic.c) -----------------------------------------------------------------
@@ -80,17 +81,21 @@ LLVMValueRef *regs_new(Lower *lo, int32_t n);
 
 /// What lane and warp contribute to bits [low, low + width) of the packed coordinate, shifted down.
 LLVMValueRef thread_field(Lower *lo, const Layout *l, int32_t low, int32_t width);
-/// True in the one thread that acts for each element: lanes and warps whose free bits are zero. NULL: all are.
+/// True in the one thread that acts for each element: lanes and warps whose free bits are zero.
+/// NULL: all are.
 LLVMValueRef owner_predicate(Lower *lo, const Layout *l);
-/// i32 in shared memory: xor of columns[i] over lane and warp bits i. `n_lane` columns, then the warp's.
-LLVMValueRef thread_xor(Lower *lo, const uint32_t *lane_cols, int32_t n_warp, const uint32_t *warp_cols);
+/// i32 in shared memory: xor of columns[i] over lane and warp bits i. `n_lane` columns, then the
+/// warp's.
+LLVMValueRef thread_xor(Lower *lo, const uint32_t *lane_cols, int32_t n_warp,
+                        const uint32_t *warp_cols);
 
 LLVMBasicBlockRef block_new(Lower *lo, const char *name);
 void block_enter(Lower *lo, LLVMBasicBlockRef block);
 /// i64 for the emulator's reports: begin << 32 | end of the op's span.
 LLVMValueRef place_of(Lower *lo);
 void barrier(Lower *lo);
-/// The barrier in front of an op that writes shared memory, where one is due; @return its region's address.
+/// The barrier in front of an op that writes shared memory, where one is due; @return its region's
+/// address.
 LLVMValueRef scratch_enter(Lower *lo, const Op *op);
 LLVMValueRef shared_at(Lower *lo, LLVMValueRef base, LLVMValueRef bytes);
 /// Loads and stores of n neighbouring elements of `type` (n * size <= 16, aligned).
@@ -102,9 +107,12 @@ LLVMValueRef gpu_to_memory(Lower *lo, LLVMValueRef v);
 LLVMValueRef gpu_from_memory(Lower *lo, LLVMValueRef v, LLVMTypeRef t);
 int32_t type_bytes(const Lower *lo, LLVMTypeRef t);
 
-/// Writes and reads a tile whose element c lies at inverse(c) elements behind `base` (lower_convert.c).
-void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type, LLVMValueRef *regs, LLVMValueRef base);
-void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type, LLVMValueRef base, LLVMValueRef *out);
+/// Writes and reads a tile whose element c lies at inverse(c) elements behind `base`
+/// (lower_convert.c).
+void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
+                LLVMValueRef *regs, LLVMValueRef base);
+void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
+                LLVMValueRef base, LLVMValueRef *out);
 
 void lower_region(Lower *lo, Region *r);
 void lower_op(Lower *lo, Op *op);
@@ -113,19 +121,19 @@ void lower_combine(Lower *lo, Region *r, const LLVMValueRef *in, LLVMValueRef *o
 
 // ---- families ---------------------------------------------------------------------------------
 
-void lower_elementwise(Lower *lo, Op *op);                       // lower_elem.c
+void lower_elementwise(Lower *lo, Op *op); // lower_elem.c
 LLVMValueRef emit_elem(Lower *lo, ElemKind e, const Type *t, LLVMValueRef *in);
 LLVMValueRef emit_cast(Lower *lo, LLVMValueRef x, DType from, DType to, RoundMode round);
 LLVMValueRef emit_fma(Lower *lo, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
-LLVMValueRef emit_math(Lower *lo, ElemKind e, LLVMValueRef x);   // lower_math.c, f32 and f64
-void lower_memory(Lower *lo, Op *op);                            // lower_mem.c
-void lower_atomic(Lower *lo, Op *op);                            // lower_atomic.c
-void lower_reduce(Lower *lo, Op *op);                            // lower_reduce.c
-void lower_scan(Lower *lo, Op *op);                              // lower_scan.c
-void lower_convert(Lower *lo, Op *op);                           // lower_convert.c
-void lower_dot(Lower *lo, Op *op);                               // lower_dot.c
-void lower_shape(Lower *lo, Op *op);                             // lower_shape.c: aranges, broadcasts, joins ...
-void lower_sort(Lower *lo, Op *op);                              // lower_sort.c: sort, gather, histogram, flip
+LLVMValueRef emit_math(Lower *lo, ElemKind e, LLVMValueRef x); // lower_math.c, f32 and f64
+void lower_memory(Lower *lo, Op *op);                          // lower_mem.c
+void lower_atomic(Lower *lo, Op *op);                          // lower_atomic.c
+void lower_reduce(Lower *lo, Op *op);                          // lower_reduce.c
+void lower_scan(Lower *lo, Op *op);                            // lower_scan.c
+void lower_convert(Lower *lo, Op *op);                         // lower_convert.c
+void lower_dot(Lower *lo, Op *op);                             // lower_dot.c
+void lower_shape(Lower *lo, Op *op); // lower_shape.c: aranges, broadcasts, joins ...
+void lower_sort(Lower *lo, Op *op);  // lower_sort.c: sort, gather, histogram, flip
 void lower_gather(Lower *lo, Op *op);
 void lower_histogram(Lower *lo, Op *op);
 void lower_flip(Lower *lo, Op *op);
@@ -133,7 +141,8 @@ void lower_flip(Lower *lo, Op *op);
 LLVMValueRef shuffle_bfly(Lower *lo, LLVMValueRef v, uint32_t mask);
 LLVMValueRef shuffle_idx(Lower *lo, LLVMValueRef v, LLVMValueRef lane);
 /// One combine step of REDUCE and SCAN: n values of each side.
-void emit_combine(Lower *lo, Op *op, int32_t n, const LLVMValueRef *x, const LLVMValueRef *y, LLVMValueRef *out);
+void emit_combine(Lower *lo, Op *op, int32_t n, const LLVMValueRef *x, const LLVMValueRef *y,
+                  LLVMValueRef *out);
 
 /// The whole function: declares the kernel and fills it in.
 void lower_function(Lower *lo, const Code *code);

@@ -1,8 +1,8 @@
 // compiler/gpu/lower_convert.c - moving a tile from one layout to another.
 //
 //   registers   dst[r] = src[A r]: renaming
-//   shuffle     dst[r] = shfl(src[A r], N lane ^ C r): butterflies where N is the identity, nothing where C r = 0
-//   shared      vectors to a swizzled buffer, a barrier, vectors back (ir/swizzle.h)
+//   shuffle     dst[r] = shfl(src[A r], N lane ^ C r): butterflies where N is the identity, nothing
+//   where C r = 0 shared      vectors to a swizzled buffer, a barrier, vectors back (ir/swizzle.h)
 //
 // Source: layouts.md 4
 #include "compiler/gpu/lower.h"
@@ -17,7 +17,8 @@ static int32_t to_words(Lower *lo, LLVMValueRef v, LLVMValueRef out[2])
     if (t == lo->f64) x = LLVMBuildBitCast(lo->b, x, lo->i64, "");
     if (LLVMTypeOf(x) == lo->i64) {
         out[0] = LLVMBuildTrunc(lo->b, x, lo->i32, "");
-        out[1] = LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, x, gpu_const_i64(lo, 32), ""), lo->i32, "");
+        out[1] =
+            LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, x, gpu_const_i64(lo, 32), ""), lo->i32, "");
         return 2;
     }
     if (t == lo->f32) x = LLVMBuildBitCast(lo->b, x, lo->i32, "");
@@ -31,14 +32,18 @@ static LLVMValueRef from_words(Lower *lo, const LLVMValueRef *w, int32_t n, LLVM
     LLVMTypeRef mem = gpu_memory_type(lo, type);
     LLVMValueRef x = w[0];
     if (n == 2) {
-        LLVMValueRef high = LLVMBuildShl(lo->b, LLVMBuildZExt(lo->b, w[1], lo->i64, ""), gpu_const_i64(lo, 32), "");
+        LLVMValueRef high =
+            LLVMBuildShl(lo->b, LLVMBuildZExt(lo->b, w[1], lo->i64, ""), gpu_const_i64(lo, 32), "");
         x = LLVMBuildOr(lo->b, LLVMBuildZExt(lo->b, w[0], lo->i64, ""), high, "");
         if (mem == lo->f64) x = LLVMBuildBitCast(lo->b, x, mem, "");
         return gpu_from_memory(lo, x, type);
     }
-    if (mem == lo->f32) x = LLVMBuildBitCast(lo->b, x, mem, "");
-    else if (mem == lo->f16) x = LLVMBuildBitCast(lo->b, LLVMBuildTrunc(lo->b, x, lo->i16, ""), mem, "");
-    else if (mem != lo->i32) x = LLVMBuildTrunc(lo->b, x, mem, "");
+    if (mem == lo->f32)
+        x = LLVMBuildBitCast(lo->b, x, mem, "");
+    else if (mem == lo->f16)
+        x = LLVMBuildBitCast(lo->b, LLVMBuildTrunc(lo->b, x, lo->i16, ""), mem, "");
+    else if (mem != lo->i32)
+        x = LLVMBuildTrunc(lo->b, x, mem, "");
     return gpu_from_memory(lo, x, type);
 }
 
@@ -47,7 +52,8 @@ static LLVMValueRef shuffle(Lower *lo, IntrinsicId id, LLVMValueRef v, LLVMValue
     LLVMValueRef words[2], moved[2];
     int32_t n = to_words(lo, v, words);
     for (int32_t i = 0; i < n; i++)
-        moved[i] = kiln_call(lo, id, 4, (LLVMValueRef[]){const_i32(lo, -1), words[i], lane, const_i32(lo, 31)});
+        moved[i] = kiln_call(
+            lo, id, 4, (LLVMValueRef[]){const_i32(lo, -1), words[i], lane, const_i32(lo, 31)});
     return from_words(lo, moved, n, LLVMTypeOf(v));
 }
 
@@ -61,17 +67,25 @@ LLVMValueRef shuffle_idx(Lower *lo, LLVMValueRef v, LLVMValueRef lane)
     return shuffle(lo, K_SHFL_IDX, v, lane);
 }
 
-static void by_shuffles(Lower *lo, const ConvertPlan *p, const Layout *d, LLVMValueRef *src, Tile *out)
+static void by_shuffles(Lower *lo, const ConvertPlan *p, const Layout *d, LLVMValueRef *src,
+                        Tile *out)
 {
     bool own = true; // the lane asked is the own one, but for the register's part
-    for (int32_t i = 0; i < LAYOUT_LANES; i++) own &= p->lane_lane[i] == 1u << i;
-    for (int32_t i = 0; i < d->n_col[IN_WARP]; i++) own &= p->warp_lane[i] == 0;
+    for (int32_t i = 0; i < LAYOUT_LANES; i++)
+        own &= p->lane_lane[i] == 1u << i;
+    for (int32_t i = 0; i < d->n_col[IN_WARP]; i++)
+        own &= p->warp_lane[i] == 0;
     LLVMValueRef base = own ? NULL : thread_xor(lo, p->lane_lane, d->n_col[IN_WARP], p->warp_lane);
     for (int32_t r = 0; r < out->n; r++) {
-        uint32_t from = gf2_apply(p->reg_reg, (uint32_t)r), lane = gf2_apply(p->reg_lane, (uint32_t)r);
-        if (own && !lane) out->v[r] = src[from];
-        else if (own) out->v[r] = shuffle_bfly(lo, src[from], lane);
-        else out->v[r] = shuffle_idx(lo, src[from], lane ? LLVMBuildXor(lo->b, base, const_i32(lo, lane), "") : base);
+        uint32_t from = gf2_apply(p->reg_reg, (uint32_t)r),
+                 lane = gf2_apply(p->reg_lane, (uint32_t)r);
+        if (own && !lane)
+            out->v[r] = src[from];
+        else if (own)
+            out->v[r] = shuffle_bfly(lo, src[from], lane);
+        else
+            out->v[r] = shuffle_idx(
+                lo, src[from], lane ? LLVMBuildXor(lo->b, base, const_i32(lo, lane), "") : base);
     }
 }
 
@@ -82,14 +96,15 @@ typedef struct Side {
     uint32_t reg[GF2_MAX], lane[GF2_MAX], warp[GF2_MAX];
     uint32_t group[5], mask; ///< register bits of one vector access
     int32_t v;
-    LLVMValueRef thread;     ///< the thread's part of the address
-    uint32_t thread_bits;    ///< address bits it may set
+    LLVMValueRef thread;  ///< the thread's part of the address
+    uint32_t thread_bits; ///< address bits it may set
 } Side;
 
 static Side side_of(Lower *lo, const Layout *l, const Layout *inverse, int32_t bytes)
 {
     Side s = {0};
-    for (int32_t i = 0; i < l->n_col[IN_REG]; i++) s.reg[i] = layout_apply(inverse, layout_cols(l, IN_REG)[i]) * (uint32_t)bytes;
+    for (int32_t i = 0; i < l->n_col[IN_REG]; i++)
+        s.reg[i] = layout_apply(inverse, layout_cols(l, IN_REG)[i]) * (uint32_t)bytes;
     for (int32_t i = 0; i < LAYOUT_LANES; i++) {
         s.lane[i] = layout_apply(inverse, layout_cols(l, IN_LANE)[i]) * (uint32_t)bytes;
         s.thread_bits |= s.lane[i];
@@ -103,7 +118,8 @@ static Side side_of(Lower *lo, const Layout *l, const Layout *inverse, int32_t b
         for (int32_t i = 0; i < l->n_col[IN_REG] && !found; i++) {
             if (s.reg[i] != (uint32_t)bytes << s.v) continue;
             bool alone = !(s.thread_bits & s.reg[i]); // else a vector would not be aligned
-            for (int32_t k = 0; k < l->n_col[IN_REG]; k++) alone &= k == i || !(s.reg[k] & s.reg[i]);
+            for (int32_t k = 0; k < l->n_col[IN_REG]; k++)
+                alone &= k == i || !(s.reg[k] & s.reg[i]);
             if (!alone) break;
             s.mask |= 1u << i;
             s.group[s.v++] = 1u << i;
@@ -117,16 +133,19 @@ static Side side_of(Lower *lo, const Layout *l, const Layout *inverse, int32_t b
 static LLVMValueRef side_address(Lower *lo, const Side *s, uint32_t r, LLVMValueRef base)
 {
     uint32_t own = gf2_apply(s->reg, r), folded = own & s->thread_bits;
-    LLVMValueRef at = folded ? LLVMBuildXor(lo->b, s->thread, const_i32(lo, folded), "") : s->thread;
+    LLVMValueRef at =
+        folded ? LLVMBuildXor(lo->b, s->thread, const_i32(lo, folded), "") : s->thread;
     at = shared_at(lo, base, at);
     return own & ~folded ? shared_at(lo, at, const_i32(lo, own & ~folded)) : at;
 }
 
-void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type, LLVMValueRef *regs, LLVMValueRef base)
+void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
+                LLVMValueRef *regs, LLVMValueRef base)
 {
     Side s = side_of(lo, l, inverse, type_bytes(lo, gpu_memory_type(lo, type)));
     LLVMValueRef owner = owner_predicate(lo, l);
-    LLVMBasicBlockRef writes = owner ? block_new(lo, "own") : NULL, after = owner ? block_new(lo, "owned") : NULL;
+    LLVMBasicBlockRef writes = owner ? block_new(lo, "own") : NULL,
+                      after = owner ? block_new(lo, "owned") : NULL;
     if (owner) {
         LLVMBuildCondBr(lo->b, owner, writes, after);
         block_enter(lo, writes);
@@ -134,7 +153,8 @@ void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef t
     for (uint32_t r = 0; r < (uint32_t)layout_regs(l); r++) {
         if (r & s.mask) continue;
         LLVMValueRef group[16];
-        for (uint32_t e = 0; e < 1u << s.v; e++) group[e] = regs[r | gf2_apply(s.group, e)];
+        for (uint32_t e = 0; e < 1u << s.v; e++)
+            group[e] = regs[r | gf2_apply(s.group, e)];
         shared_store(lo, type, 1 << s.v, side_address(lo, &s, r, base), group);
     }
     if (!owner) return;
@@ -142,14 +162,16 @@ void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef t
     block_enter(lo, after);
 }
 
-void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type, LLVMValueRef base, LLVMValueRef *out)
+void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
+                LLVMValueRef base, LLVMValueRef *out)
 {
     Side s = side_of(lo, l, inverse, type_bytes(lo, gpu_memory_type(lo, type)));
     for (uint32_t r = 0; r < (uint32_t)layout_regs(l); r++) {
         if (r & s.mask) continue;
         LLVMValueRef group[16];
         shared_load(lo, type, 1 << s.v, side_address(lo, &s, r, base), group);
-        for (uint32_t e = 0; e < 1u << s.v; e++) out[r | gf2_apply(s.group, e)] = group[e];
+        for (uint32_t e = 0; e < 1u << s.v; e++)
+            out[r | gf2_apply(s.group, e)] = group[e];
     }
 }
 
@@ -166,7 +188,8 @@ void lower_convert(Lower *lo, Op *op)
     regs_of(lo, in, src);
     Tile out = tile_new(lo, layout_regs(d), false);
     if (p.kind == CONVERT_REGISTERS) {
-        for (int32_t r = 0; r < out.n; r++) out.v[r] = src[gf2_apply(p.reg_reg, (uint32_t)r)];
+        for (int32_t r = 0; r < out.n; r++)
+            out.v[r] = src[gf2_apply(p.reg_reg, (uint32_t)r)];
     } else if (p.kind == CONVERT_SHUFFLE) {
         by_shuffles(lo, &p, d, src, &out);
     } else {

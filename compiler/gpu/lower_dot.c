@@ -1,10 +1,12 @@
-// compiler/gpu/lower_dot.c - matrix products by fused multiply-adds, operands staged in shared memory.
+// compiler/gpu/lower_dot.c - matrix products by fused multiply-adds, operands staged in shared
+// memory.
 //
 //   A [.., M, K], B [.., K, N]  written row-major, a barrier, then each thread for its block of C:
 //       for k in 0 .. K step U:   a[m][u], b[u][n] from shared;   acc[m][n] += a[m][u] * b[u][n]
 //
-// Operands of f16, bf16 and fp8 become f32, 8-bit ints i32: products are exact, sums are f32 or i32 (f64 for f64).
-// The loop keeps code size to registers * U multiply-adds whatever K is. Tensor cores are other files' business.
+// Operands of f16, bf16 and fp8 become f32, 8-bit ints i32: products are exact, sums are f32 or i32
+// (f64 for f64). The loop keeps code size to registers * U multiply-adds whatever K is. Tensor
+// cores are other files' business.
 #include "compiler/gpu/lower.h"
 
 typedef struct Dot {
@@ -14,7 +16,8 @@ typedef struct Dot {
     int32_t lm, ln, lk, unroll;
     DType type_a, type_b, sum; ///< fp8 operands may be of two formats
     LLVMValueRef a, b;         ///< shared memory
-    LLVMValueRef thread_m, thread_n, thread_batch; ///< the thread's part of row (batch included), column, batch
+    LLVMValueRef thread_m, thread_n,
+        thread_batch; ///< the thread's part of row (batch included), column, batch
 } Dot;
 
 static DType sum_dtype(DType t)
@@ -38,7 +41,8 @@ static LLVMValueRef scaled(Lower *lo, LLVMValueRef v, int32_t log)
 }
 
 /// Loads `n` neighbours at element `index` (in elements, the register's own part `own` constant).
-static void fetch(Dot *d, DType operand, LLVMValueRef base, LLVMValueRef index, int64_t own, int32_t n, LLVMValueRef *out)
+static void fetch(Dot *d, DType operand, LLVMValueRef base, LLVMValueRef index, int64_t own,
+                  int32_t n, LLVMValueRef *out)
 {
     Lower *lo = d->lo;
     LLVMTypeRef type = gpu_dtype_type(lo, operand);
@@ -48,8 +52,10 @@ static void fetch(Dot *d, DType operand, LLVMValueRef base, LLVMValueRef index, 
     int32_t most = MIN(n, 16 / bytes);
     for (int32_t i = 0; i < n; i += most) {
         LLVMValueRef raw[16];
-        shared_load(lo, type, most, i ? shared_at(lo, at, const_i32(lo, (int64_t)i * bytes)) : at, raw);
-        for (int32_t k = 0; k < most; k++) out[i + k] = emit_cast(lo, raw[k], operand, d->sum, ROUND_RNE);
+        shared_load(lo, type, most, i ? shared_at(lo, at, const_i32(lo, (int64_t)i * bytes)) : at,
+                    raw);
+        for (int32_t k = 0; k < most; k++)
+            out[i + k] = emit_cast(lo, raw[k], operand, d->sum, ROUND_RNE);
     }
 }
 
@@ -63,7 +69,9 @@ static LLVMValueRef multiply_add(Dot *d, LLVMValueRef a, LLVMValueRef b, LLVMVal
 static int32_t run_of_n(const Dot *d)
 {
     int32_t v = 0;
-    while (v < 2 && v < d->acc->n_col[IN_REG] && layout_cols(d->acc, IN_REG)[v] == 1u << v && v < d->ln) v++;
+    while (v < 2 && v < d->acc->n_col[IN_REG] && layout_cols(d->acc, IN_REG)[v] == 1u << v &&
+           v < d->ln)
+        v++;
     return v;
 }
 
@@ -73,29 +81,38 @@ static void step(Dot *d, LLVMValueRef k0, LLVMValueRef *acc)
     Lower *lo = d->lo;
     int32_t n_regs = layout_regs(d->acc), u = d->unroll, run = 1 << run_of_n(d);
     LLVMValueRef row = LLVMBuildAdd(lo->b, scaled(lo, d->thread_m, d->lk), k0, "");
-    LLVMValueRef **a = arena_array(lo->cx->arena, LLVMValueRef *, n_regs), **b = arena_array(lo->cx->arena, LLVMValueRef *, n_regs);
+    LLVMValueRef **a = arena_array(lo->cx->arena, LLVMValueRef *, n_regs),
+                 **b = arena_array(lo->cx->arena, LLVMValueRef *, n_regs);
     for (int32_t r = 0; r < n_regs; r++) {
-        uint32_t c = layout_at(d->acc, (uint32_t)r, 0, 0), m = c >> d->ln, n = c & ((1u << d->ln) - 1), batch = m >> d->lm;
+        uint32_t c = layout_at(d->acc, (uint32_t)r, 0, 0), m = c >> d->ln,
+                 n = c & ((1u << d->ln) - 1), batch = m >> d->lm;
         for (int32_t k = 0; k < r; k++) { // rows and columns that earlier registers fetched
             uint32_t o = layout_at(d->acc, (uint32_t)k, 0, 0);
             if (!a[r] && o >> d->ln == m) a[r] = a[k];
-            if (!b[r] && (o & ((1u << d->ln) - 1)) == n && o >> d->ln >> d->lm == batch) b[r] = b[k];
+            if (!b[r] && (o & ((1u << d->ln) - 1)) == n && o >> d->ln >> d->lm == batch)
+                b[r] = b[k];
         }
         if (!a[r]) {
             a[r] = regs_new(lo, u);
             fetch(d, d->type_a, d->a, row, (int64_t)m << d->lk, u, a[r]);
         }
         if (b[r]) continue;
-        for (int32_t e = 0; e < run; e++) b[r + e] = regs_new(lo, u); // r starts a run: its low bits are clear
+        for (int32_t e = 0; e < run; e++)
+            b[r + e] = regs_new(lo, u); // r starts a run: its low bits are clear
         for (int32_t i = 0; i < u; i++) {
-            LLVMValueRef k = LLVMBuildAdd(lo->b, LLVMBuildAdd(lo->b, scaled(lo, d->thread_batch, d->lk), k0, ""), const_i32(lo, i), "");
-            LLVMValueRef index = LLVMBuildAdd(lo->b, scaled(lo, k, d->ln), d->thread_n, ""), columns[16];
+            LLVMValueRef k =
+                LLVMBuildAdd(lo->b, LLVMBuildAdd(lo->b, scaled(lo, d->thread_batch, d->lk), k0, ""),
+                             const_i32(lo, i), "");
+            LLVMValueRef index = LLVMBuildAdd(lo->b, scaled(lo, k, d->ln), d->thread_n, ""),
+                         columns[16];
             fetch(d, d->type_b, d->b, index, (int64_t)batch << (d->lk + d->ln) | n, run, columns);
-            for (int32_t e = 0; e < run; e++) b[r + e][i] = columns[e];
+            for (int32_t e = 0; e < run; e++)
+                b[r + e][i] = columns[e];
         }
     }
     for (int32_t i = 0; i < u; i++)
-        for (int32_t r = 0; r < n_regs; r++) acc[r] = multiply_add(d, a[r][i], b[r][i], acc[r]);
+        for (int32_t r = 0; r < n_regs; r++)
+            acc[r] = multiply_add(d, a[r][i], b[r][i], acc[r]);
 }
 
 static void loop(Dot *d, LLVMValueRef *acc)
@@ -106,10 +123,12 @@ static void loop(Dot *d, LLVMValueRef *acc)
         step(d, const_i32(lo, 0), acc);
         return;
     }
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(lo->b), head = block_new(lo, "dot"), after = block_new(lo, "dotted");
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(lo->b), head = block_new(lo, "dot"),
+                      after = block_new(lo, "dotted");
     LLVMBuildBr(lo->b, head);
     block_enter(lo, head);
-    LLVMValueRef k = LLVMBuildPhi(lo->b, lo->i32, ""), zero = const_i32(lo, 0), *phi = regs_new(lo, n_regs), *next = regs_new(lo, n_regs);
+    LLVMValueRef k = LLVMBuildPhi(lo->b, lo->i32, ""), zero = const_i32(lo, 0),
+                 *phi = regs_new(lo, n_regs), *next = regs_new(lo, n_regs);
     LLVMAddIncoming(k, &zero, &from, 1);
     for (int32_t r = 0; r < n_regs; r++) {
         phi[r] = next[r] = LLVMBuildPhi(lo->b, LLVMTypeOf(acc[r]), "");
@@ -121,7 +140,8 @@ static void loop(Dot *d, LLVMValueRef *acc)
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(lo->b);
     llvm_loop_no_unroll(lo->ll, LLVMBuildCondBr(lo->b, goes_on, head, after));
     LLVMAddIncoming(k, &more, &latch, 1);
-    for (int32_t r = 0; r < n_regs; r++) LLVMAddIncoming(phi[r], &next[r], &latch, 1);
+    for (int32_t r = 0; r < n_regs; r++)
+        LLVMAddIncoming(phi[r], &next[r], &latch, 1);
     block_enter(lo, after);
     memcpy(acc, next, sizeof *acc * (size_t)n_regs);
 }
@@ -143,12 +163,15 @@ void lower_dot(Lower *lo, Op *op)
     int32_t bits = layout_bits(d.acc);
     d.thread_m = thread_field(lo, d.acc, d.ln, MAX(1, bits - d.ln));
     d.thread_n = d.ln ? thread_field(lo, d.acc, 0, d.ln) : const_i32(lo, 0);
-    d.thread_batch = bits > d.ln + d.lm ? thread_field(lo, d.acc, d.ln + d.lm, bits - d.ln - d.lm) : const_i32(lo, 0);
+    d.thread_batch = bits > d.ln + d.lm ? thread_field(lo, d.acc, d.ln + d.lm, bits - d.ln - d.lm)
+                                        : const_i32(lo, 0);
     LLVMValueRef *acc = regs_new(lo, n_regs);
     regs_of(lo, op->in[2], acc);
-    for (int32_t r = 0; r < n_regs; r++) acc[r] = emit_cast(lo, acc[r], tc->dtype, d.sum, ROUND_RNE);
+    for (int32_t r = 0; r < n_regs; r++)
+        acc[r] = emit_cast(lo, acc[r], tc->dtype, d.sum, ROUND_RNE);
     loop(&d, acc);
     Tile out = tile_new(lo, n_regs, false);
-    for (int32_t r = 0; r < n_regs; r++) out.v[r] = emit_cast(lo, acc[r], d.sum, tc->dtype, ROUND_RNE);
+    for (int32_t r = 0; r < n_regs; r++)
+        out.v[r] = emit_cast(lo, acc[r], d.sum, tc->dtype, ROUND_RNE);
     tile_set(lo, &op->out[0], out);
 }

@@ -64,15 +64,20 @@ INT_CMP(GE, LLVMIntSGE, LLVMIntUGE)
 static LLVMValueRef divide(Lower *lo, const Type *t, LLVMValueRef x, LLVMValueRef y, bool want_rest)
 {
     LLVMValueRef zero = int_const(y, 0), one = int_const(y, 1);
-    bool is_const = LLVMIsConstant(y) && LLVMIsAConstantInt(y) && LLVMConstIntGetZExtValue(y) != 0 &&
-                    LLVMConstIntGetSExtValue(y) != -1;
-    LLVMValueRef d = is_const ? y : LLVMBuildSelect(lo->b, LLVMBuildICmp(lo->b, LLVMIntEQ, y, zero, ""), one, y, "");
-    if (!is_signed(t)) return want_rest ? LLVMBuildURem(lo->b, x, d, "") : LLVMBuildUDiv(lo->b, x, d, "");
-    if (is_const) return want_rest ? LLVMBuildSRem(lo->b, x, d, "") : LLVMBuildSDiv(lo->b, x, d, "");
+    bool is_const = LLVMIsConstant(y) && LLVMIsAConstantInt(y) &&
+                    LLVMConstIntGetZExtValue(y) != 0 && LLVMConstIntGetSExtValue(y) != -1;
+    LLVMValueRef d =
+        is_const ? y
+                 : LLVMBuildSelect(lo->b, LLVMBuildICmp(lo->b, LLVMIntEQ, y, zero, ""), one, y, "");
+    if (!is_signed(t))
+        return want_rest ? LLVMBuildURem(lo->b, x, d, "") : LLVMBuildUDiv(lo->b, x, d, "");
+    if (is_const)
+        return want_rest ? LLVMBuildSRem(lo->b, x, d, "") : LLVMBuildSDiv(lo->b, x, d, "");
     LLVMValueRef minus = LLVMBuildICmp(lo->b, LLVMIntEQ, y, int_const(y, -1), "");
     d = LLVMBuildSelect(lo->b, minus, one, d, "");
     if (want_rest) return LLVMBuildSRem(lo->b, x, d, "");
-    return LLVMBuildSelect(lo->b, minus, LLVMBuildNeg(lo->b, x, ""), LLVMBuildSDiv(lo->b, x, d, ""), "");
+    return LLVMBuildSelect(lo->b, minus, LLVMBuildNeg(lo->b, x, ""), LLVMBuildSDiv(lo->b, x, d, ""),
+                           "");
 }
 
 static LLVMValueRef int_DIV(Lower *lo, const Type *t, LLVMValueRef *in)
@@ -88,7 +93,8 @@ static LLVMValueRef int_MULHI(Lower *lo, const Type *t, LLVMValueRef *in)
 {
     unsigned bits = LLVMGetIntTypeWidth(LLVMTypeOf(in[0]));
     LLVMTypeRef wide = LLVMIntTypeInContext(lo->c, 2 * bits);
-    LLVMValueRef x = LLVMBuildZExt(lo->b, in[0], wide, ""), y = LLVMBuildZExt(lo->b, in[1], wide, "");
+    LLVMValueRef x = LLVMBuildZExt(lo->b, in[0], wide, ""),
+                 y = LLVMBuildZExt(lo->b, in[1], wide, "");
     x = LLVMBuildLShr(lo->b, LLVMBuildMul(lo->b, x, y, ""), LLVMConstInt(wide, bits, false), "");
     (void)t;
     return LLVMBuildTrunc(lo->b, x, LLVMTypeOf(in[0]), "");
@@ -111,7 +117,8 @@ static LLVMValueRef shift(Lower *lo, const Type *t, LLVMValueRef *in, bool right
     LLVMValueRef inside = LLVMBuildICmp(lo->b, LLVMIntULE, in[1], last, "");
     LLVMValueRef count = LLVMBuildSelect(lo->b, inside, in[1], last, "");
     if (right && is_signed(t)) return LLVMBuildAShr(lo->b, in[0], count, "");
-    LLVMValueRef x = right ? LLVMBuildLShr(lo->b, in[0], count, "") : LLVMBuildShl(lo->b, in[0], count, "");
+    LLVMValueRef x =
+        right ? LLVMBuildLShr(lo->b, in[0], count, "") : LLVMBuildShl(lo->b, in[0], count, "");
     return LLVMBuildSelect(lo->b, inside, x, int_const(in[0], 0), "");
 }
 static LLVMValueRef int_SHL(Lower *lo, const Type *t, LLVMValueRef *in)
@@ -233,7 +240,8 @@ static LLVMValueRef float_MAX_NAN(Lower *lo, const Type *t, LLVMValueRef *in)
 static LLVMValueRef float_DIV(Lower *lo, const Type *t, LLVMValueRef *in)
 {
     (void)t;
-    return LLVMTypeOf(in[0]) == lo->f32 ? KILN2(lo, DIV, in[0], in[1]) : LLVMBuildFDiv(lo->b, in[0], in[1], "");
+    return LLVMTypeOf(in[0]) == lo->f32 ? KILN2(lo, DIV, in[0], in[1])
+                                        : LLVMBuildFDiv(lo->b, in[0], in[1], "");
 }
 static LLVMValueRef float_DIV_RN(Lower *lo, const Type *t, LLVMValueRef *in)
 {
@@ -253,8 +261,8 @@ static LLVMValueRef float_FMA(Lower *lo, const Type *t, LLVMValueRef *in)
     return emit_fma(lo, in[0], in[1], in[2]);
 }
 
-/// x - trunc(x / y) * y in f64, where the product and difference are exact for quotients below 2^53; one step
-/// mends a quotient that was rounded across an integer.
+/// x - trunc(x / y) * y in f64, where the product and difference are exact for quotients below
+/// 2^53; one step mends a quotient that was rounded across an integer.
 static LLVMValueRef float_REM(Lower *lo, const Type *t, LLVMValueRef *in)
 {
     LLVMTypeRef type = LLVMTypeOf(in[0]);
@@ -264,10 +272,14 @@ static LLVMValueRef float_REM(Lower *lo, const Type *t, LLVMValueRef *in)
     LLVMValueRef q = call1(lo, "llvm.trunc", LLVMBuildFDiv(lo->b, ax, ay, ""));
     LLVMValueRef r = emit_fma(lo, LLVMBuildFNeg(lo->b, q, ""), ay, ax);
     LLVMValueRef zero = LLVMConstNull(lo->f64);
-    r = LLVMBuildSelect(lo->b, LLVMBuildFCmp(lo->b, LLVMRealOLT, r, zero, ""), LLVMBuildFAdd(lo->b, r, ay, ""), r, "");
-    r = LLVMBuildSelect(lo->b, LLVMBuildFCmp(lo->b, LLVMRealOGE, r, ay, ""), LLVMBuildFSub(lo->b, r, ay, ""), r, "");
-    LLVMValueRef unbounded = LLVMBuildFCmp(lo->b, LLVMRealOEQ, ay, LLVMConstReal(lo->f64, INFINITY), "");
-    LLVMValueRef finite = LLVMBuildFCmp(lo->b, LLVMRealONE, ax, LLVMConstReal(lo->f64, INFINITY), "");
+    r = LLVMBuildSelect(lo->b, LLVMBuildFCmp(lo->b, LLVMRealOLT, r, zero, ""),
+                        LLVMBuildFAdd(lo->b, r, ay, ""), r, "");
+    r = LLVMBuildSelect(lo->b, LLVMBuildFCmp(lo->b, LLVMRealOGE, r, ay, ""),
+                        LLVMBuildFSub(lo->b, r, ay, ""), r, "");
+    LLVMValueRef unbounded =
+        LLVMBuildFCmp(lo->b, LLVMRealOEQ, ay, LLVMConstReal(lo->f64, INFINITY), "");
+    LLVMValueRef finite =
+        LLVMBuildFCmp(lo->b, LLVMRealONE, ax, LLVMConstReal(lo->f64, INFINITY), "");
     r = LLVMBuildSelect(lo->b, LLVMBuildAnd(lo->b, unbounded, finite, ""), ax, r, "");
     r = call2(lo, "llvm.copysign", r, x);
     (void)t;
@@ -325,24 +337,28 @@ static const EmitRow float_rows[ELEM_KIND_COUNT] = {
 static bool stays_low(ElemKind e, DType t)
 {
     if (e == ELEM_SELECT) return true;
-    return t == DTYPE_F16 && (e == ELEM_ADD || e == ELEM_SUB || e == ELEM_MUL || e == ELEM_NEG || e == ELEM_ABS);
+    return t == DTYPE_F16 &&
+           (e == ELEM_ADD || e == ELEM_SUB || e == ELEM_MUL || e == ELEM_NEG || e == ELEM_ABS);
 }
 
 LLVMValueRef emit_elem(Lower *lo, ElemKind e, const Type *t, LLVMValueRef *in)
 {
     if (t->is_ptr && e != ELEM_SELECT) {
-        LLVMValueRef a[2] = {LLVMBuildPtrToInt(lo->b, in[0], lo->i64, ""), LLVMBuildPtrToInt(lo->b, in[1], lo->i64, "")};
+        LLVMValueRef a[2] = {LLVMBuildPtrToInt(lo->b, in[0], lo->i64, ""),
+                             LLVMBuildPtrToInt(lo->b, in[1], lo->i64, "")};
         return int_rows[e](lo, t, a);
     }
     DType d = t->dtype;
     if (t->is_ptr || !dtype_is_float(d)) return int_rows[e](lo, t, in);
     if (d == DTYPE_F32 || d == DTYPE_F64 || stays_low(e, d)) return float_rows[e](lo, t, in);
     LLVMValueRef wide[3];
-    for (int32_t i = 0; i < elem_facts[e].arity; i++) wide[i] = emit_cast(lo, in[i], d, DTYPE_F32, ROUND_RNE);
+    for (int32_t i = 0; i < elem_facts[e].arity; i++)
+        wide[i] = emit_cast(lo, in[i], d, DTYPE_F32, ROUND_RNE);
     LLVMValueRef x = float_rows[e](lo, t, wide);
     if (elem_facts[e].result == RESULT_BOOL) return x;
     if (d == DTYPE_F8E4M3 || d == DTYPE_F8E5M2)
-        x = emit_cast(lo, emit_cast(lo, x, DTYPE_F32, DTYPE_F16, ROUND_RNE), DTYPE_F16, DTYPE_F32, ROUND_RNE);
+        x = emit_cast(lo, emit_cast(lo, x, DTYPE_F32, DTYPE_F16, ROUND_RNE), DTYPE_F16, DTYPE_F32,
+                      ROUND_RNE);
     return emit_cast(lo, x, DTYPE_F32, d, ROUND_RNE);
 }
 
@@ -382,8 +398,11 @@ static void lower_addptr(Lower *lo, Op *op)
             continue;
         }
         LLVMValueRef x = ot.v[r];
-        if (dtype_bits(od) < 64) x = dtype_is_signed(od) ? LLVMBuildSExt(lo->b, x, lo->i64, "") : LLVMBuildZExt(lo->b, x, lo->i64, "");
-        out.v[r] = LLVMBuildGEP2(lo->b, LLVMArrayType2(lo->i8, (uint64_t)bytes), pt->v[r], &x, 1, "");
+        if (dtype_bits(od) < 64)
+            x = dtype_is_signed(od) ? LLVMBuildSExt(lo->b, x, lo->i64, "")
+                                    : LLVMBuildZExt(lo->b, x, lo->i64, "");
+        out.v[r] =
+            LLVMBuildGEP2(lo->b, LLVMArrayType2(lo->i8, (uint64_t)bytes), pt->v[r], &x, 1, "");
     }
     tile_set(lo, &op->out[0], out);
 }
@@ -392,27 +411,31 @@ static void lower_addptr(Lower *lo, Op *op)
 static bool lower_offsets(Lower *lo, Op *op)
 {
     const Type *t = op->out[0].type;
-    if (op->kind != OP_ELEM || t->is_ptr || !dtype_is_int(t->dtype) || dtype_bits(t->dtype) < 32) return false;
+    if (op->kind != OP_ELEM || t->is_ptr || !dtype_is_int(t->dtype) || dtype_bits(t->dtype) < 32)
+        return false;
     if (op->elem != ELEM_ADD && op->elem != ELEM_SUB && op->elem != ELEM_MUL) return false;
     Tile *a = tile_of(lo, op->in[0]), *b = tile_of(lo, op->in[1]);
     if (!a->off && !b->off) return false;
     int64_t scale = 1;
     bool is_mul = op->elem == ELEM_MUL;
     if (is_mul) {
-        if (b->off || !LLVMIsAConstantInt(b->v[0]) || !value_const_int(op->in[1], &scale)) return false;
+        if (b->off || !LLVMIsAConstantInt(b->v[0]) || !value_const_int(op->in[1], &scale))
+            return false;
     }
     Tile out = tile_new(lo, a->n, true);
     for (int32_t r = 0; r < a->n; r++) {
         int64_t x = off_at(a, r), y = off_at(b, r);
         out.off[r] = is_mul ? x * scale : op->elem == ELEM_ADD ? x + y : x - y;
         int32_t k = same_as(a, b, r);
-        out.v[r] = k >= 0 ? out.v[k] : int_rows[op->elem](lo, t, (LLVMValueRef[]){a->v[r], b->v[r]});
+        out.v[r] =
+            k >= 0 ? out.v[k] : int_rows[op->elem](lo, t, (LLVMValueRef[]){a->v[r], b->v[r]});
     }
     tile_set(lo, &op->out[0], out);
     return true;
 }
 
-/// i32 -> i64 keeps offsets apart (signed indices do not wrap inside a tile: ir/affine.h); hints keep everything.
+/// i32 -> i64 keeps offsets apart (signed indices do not wrap inside a tile: ir/affine.h); hints
+/// keep everything.
 static bool lower_passing(Lower *lo, Op *op)
 {
     Tile *in = tile_of(lo, op->in[0]);
@@ -460,12 +483,15 @@ static LLVMValueRef emit_one(Lower *lo, Op *op, LLVMValueRef *in)
 static bool lower_packed_cast(Lower *lo, Op *op, LLVMValueRef *const in[3], Tile *out)
 {
     if (op->kind != OP_CAST || !lo->cx->sm->has_bf16 || out->n % 2) return false;
-    if (op->in[0]->type->is_ptr || op->in[0]->type->dtype != DTYPE_F32 || op->out[0].type->dtype != DTYPE_BF16) return false;
+    if (op->in[0]->type->is_ptr || op->in[0]->type->dtype != DTYPE_F32 ||
+        op->out[0].type->dtype != DTYPE_BF16)
+        return false;
     if (op_attr_i(op, ATTR_ROUND) != ROUND_RNE) return false;
     for (int32_t r = 0; r < out->n; r += 2) {
         LLVMValueRef pair = KILN2(lo, BF16X2, in[0][r + 1], in[0][r]);
         out->v[r] = LLVMBuildTrunc(lo->b, pair, lo->i16, "");
-        out->v[r + 1] = LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, pair, const_i32(lo, 16), ""), lo->i16, "");
+        out->v[r + 1] =
+            LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, pair, const_i32(lo, 16), ""), lo->i16, "");
     }
     return true;
 }
@@ -491,7 +517,8 @@ void lower_elementwise(Lower *lo, Op *op)
             int32_t same = -1;
             for (int32_t k = MAX(0, r - 64); k < r && same < 0; k++) {
                 bool equal = true;
-                for (int32_t i = 0; i < op->n_in; i++) equal &= in[i][k] == in[i][r];
+                for (int32_t i = 0; i < op->n_in; i++)
+                    equal &= in[i][k] == in[i][r];
                 if (equal) same = k;
             }
             LLVMValueRef args[3] = {in[0][r], in[1] ? in[1][r] : NULL, in[2] ? in[2][r] : NULL};

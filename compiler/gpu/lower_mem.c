@@ -2,20 +2,20 @@
 //
 //   registers whose elements are neighbours in memory move together, up to 16 bytes:
 //       ld.global.v4.b32 {%r0, %r1, %r2, %r3}, [%p + 512]
-//   a mask is a predicate of the access, uniform over it (anchors.c saw to that); what is masked off is not
-//   touched and reads as `other`:
+//   a mask is a predicate of the access, uniform over it (anchors.c saw to that); what is masked
+//   off is not touched and reads as `other`:
 //       @%m ld.global.v4.b32 {...}, [%p]     registers hold `other` before
 //   elements that several threads hold are stored by one of them
 #include "compiler/gpu/lower.h"
 
 #include <stdio.h>
 
-/// Words in which the elements of one access travel: i32 for up to 4-byte elements, i64 for 8-byte ones, i16 for
-/// single small ones.
+/// Words in which the elements of one access travel: i32 for up to 4-byte elements, i64 for 8-byte
+/// ones, i16 for single small ones.
 typedef struct Words {
-    int32_t n;         ///< words
-    int32_t bytes;     ///< of one word in memory
-    int32_t per;       ///< elements per word
+    int32_t n;     ///< words
+    int32_t bytes; ///< of one word in memory
+    int32_t per;   ///< elements per word
     char letter;
     LLVMTypeRef type;
 } Words;
@@ -46,20 +46,24 @@ static void pack(Lower *lo, const Words *w, const LLVMValueRef *in, LLVMValueRef
         out[i] = to_word(lo, w, in[i * w->per]);
         for (int32_t k = 1; k < w->per; k++) {
             LLVMValueRef part = to_word(lo, w, in[i * w->per + k]);
-            part = LLVMBuildShl(lo->b, part, LLVMConstInt(w->type, (unsigned)(k * bits), false), "");
+            part =
+                LLVMBuildShl(lo->b, part, LLVMConstInt(w->type, (unsigned)(k * bits), false), "");
             out[i] = LLVMBuildOr(lo->b, out[i], part, "");
         }
     }
 }
 
-static void unpack(Lower *lo, const Words *w, LLVMTypeRef type, const LLVMValueRef *in, LLVMValueRef *out)
+static void unpack(Lower *lo, const Words *w, LLVMTypeRef type, const LLVMValueRef *in,
+                   LLVMValueRef *out)
 {
     LLVMTypeRef mem = gpu_memory_type(lo, type);
     int32_t bits = w->bytes * 8 / w->per;
     LLVMTypeRef ints = LLVMIntTypeInContext(lo->c, (unsigned)bits);
     for (int32_t i = 0; i < w->n * w->per; i++) {
         LLVMValueRef x = in[i / w->per];
-        if (i % w->per) x = LLVMBuildLShr(lo->b, x, LLVMConstInt(w->type, (unsigned)(i % w->per * bits), false), "");
+        if (i % w->per)
+            x = LLVMBuildLShr(lo->b, x, LLVMConstInt(w->type, (unsigned)(i % w->per * bits), false),
+                              "");
         if (LLVMTypeOf(x) != ints) x = LLVMBuildTrunc(lo->b, x, ints, "");
         if (mem != ints) x = LLVMBuildBitCast(lo->b, x, mem, "");
         out[i] = gpu_from_memory(lo, x, type);
@@ -78,11 +82,13 @@ static void operands(char *out, size_t size, int32_t first, int32_t n)
 {
     size_t at = 0;
     if (n > 1) at += (size_t)snprintf(out + at, size - at, "{");
-    for (int32_t i = 0; i < n; i++) at += (size_t)snprintf(out + at, size - at, "%s$%d", i ? "," : "", first + i);
+    for (int32_t i = 0; i < n; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s$%d", i ? "," : "", first + i);
     if (n > 1) snprintf(out + at, size - at, "}");
 }
 
-/// How the op's cache hints read in PTX, e.g. ".cg" or ".L1::evict_first"; volatile comes in front of the space.
+/// How the op's cache hints read in PTX, e.g. ".cg" or ".L1::evict_first"; volatile comes in front
+/// of the space.
 static const char *hint_text(const Op *op)
 {
     static const char *const cache[] = {"", ".ca", ".cg", ".cs", ".cv", ".wb", ".wt"};
@@ -100,7 +106,8 @@ static void check_global(Lower *lo, LLVMValueRef at, int32_t bytes, bool is_writ
 {
     if (!lo->cx->is_emu) return;
     char *name = arena_printf(lo->cx->arena, "check.%s.%d", is_write ? "write" : "read", bytes);
-    Intrinsic row = {name, "", "p", KIND_ASM, "", is_write ? EMU_CHECK_WRITE : EMU_CHECK_READ, "SL", bytes};
+    Intrinsic row = {name, "",   "p", KIND_ASM, "", is_write ? EMU_CHECK_WRITE : EMU_CHECK_READ,
+                     "SL", bytes};
     kiln_call_row(lo, &row, &at);
 }
 
@@ -111,28 +118,40 @@ static void load_plain(Lower *lo, const Words *w, LLVMValueRef at, LLVMValueRef 
     check_global(lo, at, w->n * w->bytes, false);
     LLVMValueRef x = LLVMBuildLoad2(lo->b, type, at, "");
     LLVMSetAlignment(x, (unsigned)(w->n * w->bytes));
-    for (int32_t i = 0; i < w->n; i++) out[i] = w->n > 1 ? LLVMBuildExtractElement(lo->b, x, const_i32(lo, i), "") : x;
+    for (int32_t i = 0; i < w->n; i++)
+        out[i] = w->n > 1 ? LLVMBuildExtractElement(lo->b, x, const_i32(lo, i), "") : x;
     if (w->bytes == 1) out[0] = LLVMBuildZExt(lo->b, out[0], lo->i16, "");
 }
 
-static void load_predicated(Lower *lo, const Op *op, const Words *w, LLVMValueRef pred, LLVMValueRef *keep, LLVMValueRef at,
-                            LLVMValueRef *out)
+static void load_predicated(Lower *lo, const Op *op, const Words *w, LLVMValueRef pred,
+                            LLVMValueRef *keep, LLVMValueRef at, LLVMValueRef *out)
 {
     char ret[8] = {0}, args[16] = {0}, list[64], text[160];
-    for (int32_t i = 0; i < w->n; i++) ret[i] = w->letter;
+    for (int32_t i = 0; i < w->n; i++)
+        ret[i] = w->letter;
     snprintf(args, sizeof args, "b%sp", ret);
     operands(list, sizeof list, 0, w->n);
     const char *hint = hint_text(op);
-    snprintf(text, sizeof text, "@$%d ld%s.global%s%s.%s%d %s, [$%d];", w->n, is_volatile(op) ? ".volatile" : "",
-             is_volatile(op) ? "" : hint, vector_text(w->n), w->bytes == 1 ? "u" : "b", w->bytes * 8, list, 2 * w->n + 1);
-    char *name = arena_printf(lo->cx->arena, "ld%s%s.%dx%d", is_volatile(op) ? ".volatile" : "", hint, w->n, w->bytes);
-    Intrinsic row = {name, arena_strdup(lo->cx->arena, ret), arena_strdup(lo->cx->arena, args), KIND_ASM,
-                     arena_strdup(lo->cx->arena, text), EMU_LOAD, "STL", w->bytes | w->n << 8};
+    snprintf(text, sizeof text, "@$%d ld%s.global%s%s.%s%d %s, [$%d];", w->n,
+             is_volatile(op) ? ".volatile" : "", is_volatile(op) ? "" : hint, vector_text(w->n),
+             w->bytes == 1 ? "u" : "b", w->bytes * 8, list, 2 * w->n + 1);
+    char *name = arena_printf(lo->cx->arena, "ld%s%s.%dx%d", is_volatile(op) ? ".volatile" : "",
+                              hint, w->n, w->bytes);
+    Intrinsic row = {name,
+                     arena_strdup(lo->cx->arena, ret),
+                     arena_strdup(lo->cx->arena, args),
+                     KIND_ASM,
+                     arena_strdup(lo->cx->arena, text),
+                     EMU_LOAD,
+                     "STL",
+                     w->bytes | w->n << 8};
     LLVMValueRef in[16] = {pred};
-    for (int32_t i = 0; i < w->n; i++) in[1 + i] = keep[i];
+    for (int32_t i = 0; i < w->n; i++)
+        in[1 + i] = keep[i];
     in[1 + w->n] = at;
     LLVMValueRef x = kiln_call_row(lo, &row, in);
-    for (int32_t i = 0; i < w->n; i++) out[i] = w->n > 1 ? LLVMBuildExtractValue(lo->b, x, (unsigned)i, "") : x;
+    for (int32_t i = 0; i < w->n; i++)
+        out[i] = w->n > 1 ? LLVMBuildExtractValue(lo->b, x, (unsigned)i, "") : x;
 }
 
 static void store_plain(Lower *lo, const Words *w, LLVMValueRef at, LLVMValueRef *in)
@@ -141,24 +160,35 @@ static void store_plain(Lower *lo, const Words *w, LLVMValueRef at, LLVMValueRef
     if (w->bytes == 1) x = LLVMBuildTrunc(lo->b, x, lo->i8, "");
     if (w->n > 1) {
         x = LLVMGetUndef(LLVMVectorType(w->type, (unsigned)w->n));
-        for (int32_t i = 0; i < w->n; i++) x = LLVMBuildInsertElement(lo->b, x, in[i], const_i32(lo, i), "");
+        for (int32_t i = 0; i < w->n; i++)
+            x = LLVMBuildInsertElement(lo->b, x, in[i], const_i32(lo, i), "");
     }
     check_global(lo, at, w->n * w->bytes, true);
     LLVMSetAlignment(LLVMBuildStore(lo->b, x, at), (unsigned)(w->n * w->bytes));
 }
 
-static void store_predicated(Lower *lo, const Op *op, const Words *w, LLVMValueRef pred, LLVMValueRef at, LLVMValueRef *in)
+static void store_predicated(Lower *lo, const Op *op, const Words *w, LLVMValueRef pred,
+                             LLVMValueRef at, LLVMValueRef *in)
 {
     char words[8] = {0}, args[16], list[64], text[160];
-    for (int32_t i = 0; i < w->n; i++) words[i] = w->letter;
+    for (int32_t i = 0; i < w->n; i++)
+        words[i] = w->letter;
     snprintf(args, sizeof args, "bp%s", words);
     operands(list, sizeof list, 2, w->n);
-    snprintf(text, sizeof text, "@$0 st.global%s%s.b%d [$1], %s;", hint_text(op), vector_text(w->n), w->bytes * 8, list);
+    snprintf(text, sizeof text, "@$0 st.global%s%s.b%d [$1], %s;", hint_text(op), vector_text(w->n),
+             w->bytes * 8, list);
     char *name = arena_printf(lo->cx->arena, "st%s.%dx%d", hint_text(op), w->n, w->bytes);
-    Intrinsic row = {name, "", arena_strdup(lo->cx->arena, args), KIND_ASM, arena_strdup(lo->cx->arena, text), EMU_STORE, "SL",
+    Intrinsic row = {name,
+                     "",
+                     arena_strdup(lo->cx->arena, args),
+                     KIND_ASM,
+                     arena_strdup(lo->cx->arena, text),
+                     EMU_STORE,
+                     "SL",
                      w->bytes | w->n << 8};
     LLVMValueRef all[16] = {pred, at};
-    for (int32_t i = 0; i < w->n; i++) all[2 + i] = in[i];
+    for (int32_t i = 0; i < w->n; i++)
+        all[2 + i] = in[i];
     kiln_call_row(lo, &row, all);
 }
 
@@ -166,9 +196,9 @@ static void store_predicated(Lower *lo, const Op *op, const Words *w, LLVMValueR
 
 /// Which registers form one access.
 typedef struct Group {
-    int32_t v;       ///< lg of the elements
-    uint32_t bits[5];///< register bit of element bit i
-    uint32_t mask;   ///< all of them
+    int32_t v;        ///< lg of the elements
+    uint32_t bits[5]; ///< register bit of element bit i
+    uint32_t mask;    ///< all of them
 } Group;
 
 static Group group_of(const Op *op)
@@ -220,20 +250,24 @@ static void lower_load(Lower *lo, Op *op)
     Tile result = tile_new(lo, n, false);
     for (uint32_t r = 0; r < (uint32_t)n; r++) {
         if (r & g.mask) continue;
-        LLVMValueRef elements[16], words[16], keep[16], at = reg_of(lo, ptr, (int32_t)r), pred = mask_of(lo, op, 1, r);
+        LLVMValueRef elements[16], words[16], keep[16], at = reg_of(lo, ptr, (int32_t)r),
+                                                        pred = mask_of(lo, op, 1, r);
         if (!pred && !is_special) {
             load_plain(lo, &w, at, words);
         } else {
             for (uint32_t e = 0; e < 1u << g.v; e++) {
                 const Value *other = op->n_in > 2 ? op->in[2] : NULL;
-                int32_t from = other && other->type->kind == TYPE_TILE ? (int32_t)member(&g, r, e) : 0;
+                int32_t from =
+                    other && other->type->kind == TYPE_TILE ? (int32_t)member(&g, r, e) : 0;
                 elements[e] = other ? reg_of(lo, other, from) : LLVMConstNull(type);
             }
             pack(lo, &w, elements, keep);
-            load_predicated(lo, op, &w, pred ? pred : LLVMConstInt(lo->i1, 1, false), keep, at, words);
+            load_predicated(lo, op, &w, pred ? pred : LLVMConstInt(lo->i1, 1, false), keep, at,
+                            words);
         }
         unpack(lo, &w, type, words, elements);
-        for (uint32_t e = 0; e < 1u << g.v; e++) result.v[member(&g, r, e)] = elements[e];
+        for (uint32_t e = 0; e < 1u << g.v; e++)
+            result.v[member(&g, r, e)] = elements[e];
     }
     tile_set(lo, out, result);
 }
@@ -253,16 +287,21 @@ static void lower_store(Lower *lo, Op *op)
         LLVMValueRef elements[16], words[16], at = reg_of(lo, ptr, (int32_t)r);
         LLVMValueRef pred = both(lo, mask_of(lo, op, 2, r), owner);
         for (uint32_t e = 0; e < 1u << g.v; e++)
-            elements[e] = reg_of(lo, value, value->type->kind == TYPE_TILE ? (int32_t)member(&g, r, e) : 0);
+            elements[e] =
+                reg_of(lo, value, value->type->kind == TYPE_TILE ? (int32_t)member(&g, r, e) : 0);
         pack(lo, &w, elements, words);
-        if (!pred && !*hint_text(op)) store_plain(lo, &w, at, words);
-        else store_predicated(lo, op, &w, pred ? pred : LLVMConstInt(lo->i1, 1, false), at, words);
+        if (!pred && !*hint_text(op))
+            store_plain(lo, &w, at, words);
+        else
+            store_predicated(lo, op, &w, pred ? pred : LLVMConstInt(lo->i1, 1, false), at, words);
     }
 }
 
 void lower_memory(Lower *lo, Op *op)
 {
     if (op_note(op)->global_barrier) barrier(lo);
-    if (op->kind == OP_LOAD) lower_load(lo, op);
-    else lower_store(lo, op);
+    if (op->kind == OP_LOAD)
+        lower_load(lo, op);
+    else
+        lower_store(lo, op);
 }

@@ -2,11 +2,12 @@
 //
 //   1. registers   a tree inside each thread, lowest bit first
 //   2. lanes       butterflies over the lane bits of the axis: both partners end with the result
-//   3. warps       each warp writes its part to [kept element][slot], a barrier, everybody folds the slots in order
+//   3. warps       each warp writes its part to [kept element][slot], a barrier, everybody folds
+//   the slots in order
 //
-// The order is fixed by the layout, so results repeat bit for bit. f16 and bf16 are held in f32 on the way and
-// rounded once at the end. The result's layout is the operand's with the axis squeezed out: lanes and warps of
-// the axis hold copies, and broadcasting back costs nothing.
+// The order is fixed by the layout, so results repeat bit for bit. f16 and bf16 are held in f32 on
+// the way and rounded once at the end. The result's layout is the operand's with the axis squeezed
+// out: lanes and warps of the axis hold copies, and broadcasting back costs nothing.
 //
 // Source: layouts.md 5.1
 #include "compiler/gpu/lower.h"
@@ -16,7 +17,8 @@ enum { MAX_PARTS = 16 };
 /// The dtype in which a combine works on elements of `t`.
 static DType wide_dtype(DType t)
 {
-    return t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F8E4M3 || t == DTYPE_F8E5M2 ? DTYPE_F32 : t;
+    return t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F8E4M3 || t == DTYPE_F8E5M2 ? DTYPE_F32
+                                                                                       : t;
 }
 
 static bool is_arg(const Op *op)
@@ -28,19 +30,28 @@ static bool is_arg(const Op *op)
 static ElemKind elem_of(CombineKind k)
 {
     switch (k) {
-    case COMBINE_ADD: return ELEM_ADD;
-    case COMBINE_MUL: return ELEM_MUL;
-    case COMBINE_MIN: return ELEM_MIN;
-    case COMBINE_MAX: return ELEM_MAX;
-    case COMBINE_AND: return ELEM_AND;
-    case COMBINE_OR: return ELEM_OR;
-    case COMBINE_XOR: return ELEM_XOR;
-    default: BUG("combine kind %d is no elementwise op", k);
+    case COMBINE_ADD:
+        return ELEM_ADD;
+    case COMBINE_MUL:
+        return ELEM_MUL;
+    case COMBINE_MIN:
+        return ELEM_MIN;
+    case COMBINE_MAX:
+        return ELEM_MAX;
+    case COMBINE_AND:
+        return ELEM_AND;
+    case COMBINE_OR:
+        return ELEM_OR;
+    case COMBINE_XOR:
+        return ELEM_XOR;
+    default:
+        BUG("combine kind %d is no elementwise op", k);
     }
 }
 
 /// (value, index): the better value wins, the lower index among equals, NaN loses against numbers.
-static void combine_arg(Lower *lo, Op *op, const LLVMValueRef *x, const LLVMValueRef *y, LLVMValueRef *out)
+static void combine_arg(Lower *lo, Op *op, const LLVMValueRef *x, const LLVMValueRef *y,
+                        LLVMValueRef *out)
 {
     bool is_max = op_attr_i(op, ATTR_COMBINE) == COMBINE_ARGMAX;
     DType d = wide_dtype(op->in[0]->type->dtype);
@@ -50,21 +61,25 @@ static void combine_arg(Lower *lo, Op *op, const LLVMValueRef *x, const LLVMValu
         equal = LLVMBuildFCmp(lo->b, LLVMRealOEQ, y[0], x[0], "");
         LLVMValueRef only = LLVMBuildAnd(lo->b, LLVMBuildFCmp(lo->b, LLVMRealUNO, x[0], x[0], ""),
                                          LLVMBuildFCmp(lo->b, LLVMRealORD, y[0], y[0], ""), "");
-        LLVMValueRef neither = LLVMBuildAnd(lo->b, LLVMBuildFCmp(lo->b, LLVMRealUNO, x[0], x[0], ""),
-                                            LLVMBuildFCmp(lo->b, LLVMRealUNO, y[0], y[0], ""), "");
+        LLVMValueRef neither =
+            LLVMBuildAnd(lo->b, LLVMBuildFCmp(lo->b, LLVMRealUNO, x[0], x[0], ""),
+                         LLVMBuildFCmp(lo->b, LLVMRealUNO, y[0], y[0], ""), "");
         better = LLVMBuildOr(lo->b, better, only, "");
         equal = LLVMBuildOr(lo->b, equal, neither, "");
     } else {
-        LLVMIntPredicate up = dtype_is_signed(d) ? LLVMIntSGT : LLVMIntUGT, down = dtype_is_signed(d) ? LLVMIntSLT : LLVMIntULT;
+        LLVMIntPredicate up = dtype_is_signed(d) ? LLVMIntSGT : LLVMIntUGT,
+                         down = dtype_is_signed(d) ? LLVMIntSLT : LLVMIntULT;
         better = LLVMBuildICmp(lo->b, is_max ? up : down, y[0], x[0], "");
         equal = LLVMBuildICmp(lo->b, LLVMIntEQ, y[0], x[0], "");
     }
     LLVMValueRef lower = LLVMBuildICmp(lo->b, LLVMIntSLT, y[1], x[1], "");
     LLVMValueRef take = LLVMBuildOr(lo->b, better, LLVMBuildAnd(lo->b, equal, lower, ""), "");
-    for (int32_t i = 0; i < 2; i++) out[i] = LLVMBuildSelect(lo->b, take, y[i], x[i], "");
+    for (int32_t i = 0; i < 2; i++)
+        out[i] = LLVMBuildSelect(lo->b, take, y[i], x[i], "");
 }
 
-void emit_combine(Lower *lo, Op *op, int32_t n, const LLVMValueRef *x, const LLVMValueRef *y, LLVMValueRef *out)
+void emit_combine(Lower *lo, Op *op, int32_t n, const LLVMValueRef *x, const LLVMValueRef *y,
+                  LLVMValueRef *out)
 {
     CombineKind k = (CombineKind)op_attr_i(op, ATTR_COMBINE);
     LLVMValueRef all[2 * MAX_PARTS];
@@ -77,7 +92,8 @@ void emit_combine(Lower *lo, Op *op, int32_t n, const LLVMValueRef *x, const LLV
         combine_arg(lo, op, x, y, out);
     } else {
         all[0] = x[0], all[1] = y[0];
-        const Type *t = type_with_dtype(lo->cx->module, op->in[0]->type->element, wide_dtype(op->in[0]->type->dtype));
+        const Type *t = type_with_dtype(lo->cx->module, op->in[0]->type->element,
+                                        wide_dtype(op->in[0]->type->dtype));
         out[0] = emit_elem(lo, elem_of(k), t, all);
     }
 }
@@ -87,9 +103,9 @@ typedef struct Reduce {
     Op *op;
     const Layout *layout;
     Layout result;
-    int32_t low, width, n;     ///< axis field; values per element (1, 2 for arg, or the region's)
-    uint32_t axis, regs;       ///< axis bits of the coordinate; register bits on the axis
-    LLVMValueRef *x[MAX_PARTS];///< [parts][registers], kept registers valid as steps go by
+    int32_t low, width, n;      ///< axis field; values per element (1, 2 for arg, or the region's)
+    uint32_t axis, regs;        ///< axis bits of the coordinate; register bits on the axis
+    LLVMValueRef *x[MAX_PARTS]; ///< [parts][registers], kept registers valid as steps go by
 } Reduce;
 
 static void load_parts(Reduce *r)
@@ -101,7 +117,8 @@ static void load_parts(Reduce *r)
         r->x[i] = regs_new(lo, n_regs);
         regs_of(lo, r->op->in[i], r->x[i]);
         DType d = r->op->in[i]->type->dtype;
-        for (int32_t k = 0; widens && k < n_regs; k++) r->x[i][k] = emit_cast(lo, r->x[i][k], d, wide_dtype(d), ROUND_RNE);
+        for (int32_t k = 0; widens && k < n_regs; k++)
+            r->x[i][k] = emit_cast(lo, r->x[i][k], d, wide_dtype(d), ROUND_RNE);
     }
     if (!is_arg(r->op)) return;
     LLVMValueRef thread = thread_field(lo, r->layout, r->low, r->width);
@@ -114,12 +131,14 @@ static void load_parts(Reduce *r)
 
 static void get(const Reduce *r, int32_t reg, LLVMValueRef *out)
 {
-    for (int32_t i = 0; i < r->n; i++) out[i] = r->x[i][reg];
+    for (int32_t i = 0; i < r->n; i++)
+        out[i] = r->x[i][reg];
 }
 
 static void put(Reduce *r, int32_t reg, const LLVMValueRef *in)
 {
-    for (int32_t i = 0; i < r->n; i++) r->x[i][reg] = in[i];
+    for (int32_t i = 0; i < r->n; i++)
+        r->x[i][reg] = in[i];
 }
 
 static void in_thread(Reduce *r)
@@ -152,14 +171,17 @@ static void in_warp(Reduce *r)
         if (!(layout_cols(r->layout, IN_LANE)[i] & r->axis)) continue;
         LLVMValueRef upper = NULL;
         if (ordered)
-            upper = LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, lo->lane, const_i32(lo, i), ""), lo->i1, "");
+            upper = LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, lo->lane, const_i32(lo, i), ""),
+                                   lo->i1, "");
         for (int32_t k = 0; k < layout_regs(r->layout); k++) {
             if (!kept(r, (uint32_t)k)) continue;
-            LLVMValueRef mine[MAX_PARTS], theirs[MAX_PARTS], a[MAX_PARTS], b[MAX_PARTS], c[MAX_PARTS];
+            LLVMValueRef mine[MAX_PARTS], theirs[MAX_PARTS], a[MAX_PARTS], b[MAX_PARTS],
+                c[MAX_PARTS];
             get(r, k, mine);
             for (int32_t p = 0; p < r->n; p++) {
                 theirs[p] = shuffle_bfly(lo, mine[p], 1u << i);
-                // The lower lane's value is the left operand on both partners, so that copies agree bit for bit.
+                // The lower lane's value is the left operand on both partners, so that copies agree
+                // bit for bit.
                 a[p] = ordered ? LLVMBuildSelect(lo->b, upper, theirs[p], mine[p], "") : mine[p];
                 b[p] = ordered ? LLVMBuildSelect(lo->b, upper, mine[p], theirs[p], "") : theirs[p];
             }
@@ -170,7 +192,8 @@ static void in_warp(Reduce *r)
 }
 
 /// Address of the slots of the kept element in register `reg`, for part p.
-static LLVMValueRef slots_at(Reduce *r, LLVMValueRef base, int32_t p, int32_t k_warps, uint32_t reg, LLVMValueRef thread)
+static LLVMValueRef slots_at(Reduce *r, LLVMValueRef base, int32_t p, int32_t k_warps, uint32_t reg,
+                             LLVMValueRef thread)
 {
     Lower *lo = r->lo;
     uint32_t own = 0; // the register's bits in the squeezed coordinate
@@ -187,7 +210,8 @@ static void across_warps(Reduce *r)
 {
     Lower *lo = r->lo;
     const Layout *l = r->layout;
-    uint32_t slot_cols[GF2_MAX] = {0}, none[LAYOUT_LANES] = {0}, quiet = layout_free(l, IN_WARP) << LAYOUT_LANES;
+    uint32_t slot_cols[GF2_MAX] = {0}, none[LAYOUT_LANES] = {0},
+             quiet = layout_free(l, IN_WARP) << LAYOUT_LANES;
     int32_t k_warps = 0;
     for (int32_t i = 0; i < l->n_col[IN_WARP]; i++)
         if (layout_cols(l, IN_WARP)[i] & r->axis) slot_cols[i] = 1u << k_warps++;
@@ -195,15 +219,21 @@ static void across_warps(Reduce *r)
     for (int32_t i = 0; i < LAYOUT_LANES; i++)
         if (!layout_cols(l, IN_LANE)[i] || (layout_cols(l, IN_LANE)[i] & r->axis)) quiet |= 1u << i;
     LLVMValueRef base = scratch_enter(lo, r->op);
-    LLVMValueRef thread = thread_field(lo, layout_intern(lo->cx->module, &r->result), 0, MAX(1, layout_bits(&r->result)));
-    LLVMValueRef slot = LLVMBuildShl(lo->b, thread_xor(lo, none, l->n_col[IN_WARP], slot_cols), const_i32(lo, 3), "");
-    LLVMValueRef speaks = LLVMBuildICmp(lo->b, LLVMIntEQ, LLVMBuildAnd(lo->b, lo->tid, const_i32(lo, quiet), ""), const_i32(lo, 0), "");
+    LLVMValueRef thread = thread_field(lo, layout_intern(lo->cx->module, &r->result), 0,
+                                       MAX(1, layout_bits(&r->result)));
+    LLVMValueRef slot = LLVMBuildShl(lo->b, thread_xor(lo, none, l->n_col[IN_WARP], slot_cols),
+                                     const_i32(lo, 3), "");
+    LLVMValueRef speaks =
+        LLVMBuildICmp(lo->b, LLVMIntEQ, LLVMBuildAnd(lo->b, lo->tid, const_i32(lo, quiet), ""),
+                      const_i32(lo, 0), "");
     LLVMBasicBlockRef writes = block_new(lo, "part"), after = block_new(lo, "parts");
     LLVMBuildCondBr(lo->b, speaks, writes, after);
     block_enter(lo, writes);
     for (int32_t k = 0; k < layout_regs(l); k++)
         for (int32_t p = 0; p < r->n && kept(r, (uint32_t)k); p++)
-            shared_store(lo, LLVMTypeOf(r->x[p][k]), 1, shared_at(lo, slots_at(r, base, p, k_warps, (uint32_t)k, thread), slot), &r->x[p][k]);
+            shared_store(lo, LLVMTypeOf(r->x[p][k]), 1,
+                         shared_at(lo, slots_at(r, base, p, k_warps, (uint32_t)k, thread), slot),
+                         &r->x[p][k]);
     LLVMBuildBr(lo->b, after);
     block_enter(lo, after);
     barrier(lo);
@@ -214,7 +244,8 @@ static void across_warps(Reduce *r)
             LLVMValueRef part[MAX_PARTS], c[MAX_PARTS];
             for (int32_t p = 0; p < r->n; p++) {
                 LLVMValueRef at = slots_at(r, base, p, k_warps, (uint32_t)k, thread);
-                shared_load(lo, LLVMTypeOf(r->x[p][k]), 1, shared_at(lo, at, const_i32(lo, 8 * s)), &part[p]);
+                shared_load(lo, LLVMTypeOf(r->x[p][k]), 1, shared_at(lo, at, const_i32(lo, 8 * s)),
+                            &part[p]);
             }
             if (s) emit_combine(lo, r->op, r->n, sum, part, c);
             memcpy(sum, s ? c : part, sizeof sum);

@@ -1,4 +1,5 @@
-// compiler/gpu/lower_shape.c - constants, aranges and ops that rename: no data moves between threads.
+// compiler/gpu/lower_shape.c - constants, aranges and ops that rename: no data moves between
+// threads.
 //
 // A shape op's operand has the layout that makes register r of the result a register of the operand
 // (propagate.c asked for it), so most of them hand the registers on.
@@ -9,11 +10,13 @@ static void lower_const(Lower *lo, Op *op)
     const Value *out = &op->out[0];
     Tile t = tile_new(lo, value_regs(out), false);
     LLVMValueRef x = const_of(lo, out->type->element, op_attr(op, ATTR_VALUE));
-    for (int32_t r = 0; r < t.n; r++) t.v[r] = x;
+    for (int32_t r = 0; r < t.n; r++)
+        t.v[r] = x;
     tile_set(lo, out, t);
 }
 
-/// start + what the thread contributes + the register's own bits, which stay a constant beside the value.
+/// start + what the thread contributes + the register's own bits, which stay a constant beside the
+/// value.
 static void lower_arange(Lower *lo, Op *op)
 {
     const Value *out = &op->out[0];
@@ -32,7 +35,8 @@ static void lower_splat(Lower *lo, Op *op)
 {
     Tile t = tile_new(lo, value_regs(&op->out[0]), false);
     LLVMValueRef x = gpu_scalar_of(lo, op->in[0]);
-    for (int32_t r = 0; r < t.n; r++) t.v[r] = x;
+    for (int32_t r = 0; r < t.n; r++)
+        t.v[r] = x;
     tile_set(lo, &op->out[0], t);
 }
 
@@ -41,7 +45,8 @@ static void lower_broadcast(Lower *lo, Op *op)
     const Value *in = op->in[0], *out = &op->out[0];
     const Layout *l = out->type->layout, *from = in->type->layout;
     Layout source = layout_broadcast_source(l, in->type->shape);
-    uint32_t bit_of[GF2_MAX] = {0}; // register bit of the operand that holds what register bit i of the result holds
+    uint32_t bit_of[GF2_MAX] = {
+        0}; // register bit of the operand that holds what register bit i of the result holds
     for (int32_t i = 0; i < l->n_col[IN_REG]; i++)
         for (int32_t k = 0; k < from->n_col[IN_REG]; k++)
             if (source.col[i] && layout_cols(from, IN_REG)[k] == source.col[i]) bit_of[i] = 1u << k;
@@ -59,7 +64,8 @@ static void lower_join(Lower *lo, Op *op)
     int32_t n = value_regs(op->in[0]);
     Tile t = tile_new(lo, 2 * n, false);
     for (int32_t r = 0; r < n; r++)
-        for (int32_t k = 0; k < 2; k++) t.v[2 * r + k] = reg_of(lo, op->in[k], r);
+        for (int32_t k = 0; k < 2; k++)
+            t.v[2 * r + k] = reg_of(lo, op->in[k], r);
     tile_set(lo, &op->out[0], t);
 }
 
@@ -67,13 +73,15 @@ static void lower_split(Lower *lo, Op *op)
 {
     const Layout *l = op->in[0]->type->layout;
     int32_t at = 0, n = layout_regs(l);
-    while (l->col[at] != 1) at++;
+    while (l->col[at] != 1)
+        at++;
     Tile half[2] = {tile_new(lo, n / 2, false), tile_new(lo, n / 2, false)};
     for (int32_t r = 0; r < n; r++) {
         int32_t rest = (r & ((1 << at) - 1)) | (r >> (at + 1) << at);
         half[r >> at & 1].v[rest] = reg_of(lo, op->in[0], r);
     }
-    for (int32_t k = 0; k < 2; k++) tile_set(lo, &op->out[k], half[k]);
+    for (int32_t k = 0; k < 2; k++)
+        tile_set(lo, &op->out[k], half[k]);
 }
 
 /// The new index bit is the last register bit: a's registers, then b's.
@@ -82,20 +90,37 @@ static void lower_cat(Lower *lo, Op *op)
     int32_t n = value_regs(op->in[0]);
     Tile t = tile_new(lo, 2 * n, false);
     for (int32_t k = 0; k < 2; k++)
-        for (int32_t r = 0; r < n; r++) t.v[k * n + r] = reg_of(lo, op->in[k], r);
+        for (int32_t r = 0; r < n; r++)
+            t.v[k * n + r] = reg_of(lo, op->in[k], r);
     tile_set(lo, &op->out[0], t);
 }
 
 void lower_shape(Lower *lo, Op *op)
 {
     switch (op->kind) {
-    case OP_CONST: lower_const(lo, op); break;
-    case OP_ARANGE: lower_arange(lo, op); break;
-    case OP_SPLAT: lower_splat(lo, op); break;
-    case OP_BROADCAST: lower_broadcast(lo, op); break;
-    case OP_JOIN: lower_join(lo, op); break;
-    case OP_SPLIT: lower_split(lo, op); break;
-    case OP_CAT: lower_cat(lo, op); break;
-    default: tile_set(lo, &op->out[0], *tile_of(lo, op->in[0])); break; // expand_dims, reshape, trans: same registers
+    case OP_CONST:
+        lower_const(lo, op);
+        break;
+    case OP_ARANGE:
+        lower_arange(lo, op);
+        break;
+    case OP_SPLAT:
+        lower_splat(lo, op);
+        break;
+    case OP_BROADCAST:
+        lower_broadcast(lo, op);
+        break;
+    case OP_JOIN:
+        lower_join(lo, op);
+        break;
+    case OP_SPLIT:
+        lower_split(lo, op);
+        break;
+    case OP_CAT:
+        lower_cat(lo, op);
+        break;
+    default:
+        tile_set(lo, &op->out[0], *tile_of(lo, op->in[0]));
+        break; // expand_dims, reshape, trans: same registers
     }
 }

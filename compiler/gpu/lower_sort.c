@@ -1,8 +1,9 @@
 // compiler/gpu/lower_sort.c - ops that look anywhere along an axis: sort, gather, histogram, flip.
 //
-// All go through shared memory, the tile lying row-major. A sort is a bitonic network on the last axis: for
-// k = 2, 4 .. n and j = k/2 .. 1, element i meets element i ^ j; both sides compute the same exchange and keep
-// their own half, so nothing but the write and the read between two barriers is shared.
+// All go through shared memory, the tile lying row-major. A sort is a bitonic network on the last
+// axis: for k = 2, 4 .. n and j = k/2 .. 1, element i meets element i ^ j; both sides compute the
+// same exchange and keep their own half, so nothing but the write and the read between two barriers
+// is shared.
 //
 // Source: Batcher 1968, Sorting networks and their applications
 #include "compiler/gpu/lower.h"
@@ -48,7 +49,8 @@ void lower_flip(Lower *lo, Op *op)
     barrier(lo);
     Tile t = tile_new(lo, n, false);
     for (int32_t r = 0; r < n; r++) {
-        LLVMValueRef at = LLVMBuildXor(lo->b, coordinate(lo, l, r), const_i32(lo, ((1 << width) - 1) << low), "");
+        LLVMValueRef at =
+            LLVMBuildXor(lo->b, coordinate(lo, l, r), const_i32(lo, ((1 << width) - 1) << low), "");
         t.v[r] = load_element(lo, element_type(lo, in->type), base, at);
     }
     tile_set(lo, out, t);
@@ -69,11 +71,13 @@ void lower_gather(Lower *lo, Op *op)
     for (int32_t r = 0; r < t.n; r++) {
         LLVMValueRef c = coordinate(lo, l, r), i = reg_of(lo, index, r);
         i = LLVMBuildIntCast2(lo->b, i, lo->i32, false, "");
-        i = LLVMBuildAnd(lo->b, i, const_i32(lo, (1 << source_width) - 1), ""); // out of range reads some element
+        i = LLVMBuildAnd(lo->b, i, const_i32(lo, (1 << source_width) - 1),
+                         ""); // out of range reads some element
         LLVMValueRef at = LLVMBuildAnd(lo->b, c, const_i32(lo, (1 << low) - 1), "");
         at = LLVMBuildOr(lo->b, at, LLVMBuildShl(lo->b, i, const_i32(lo, low), ""), "");
         LLVMValueRef high = LLVMBuildLShr(lo->b, c, const_i32(lo, low + width), "");
-        at = LLVMBuildOr(lo->b, at, LLVMBuildShl(lo->b, high, const_i32(lo, low + source_width), ""), "");
+        at = LLVMBuildOr(lo->b, at,
+                         LLVMBuildShl(lo->b, high, const_i32(lo, low + source_width), ""), "");
         t.v[r] = load_element(lo, element_type(lo, src->type), base, at);
     }
     tile_set(lo, out, t);
@@ -85,13 +89,16 @@ void lower_histogram(Lower *lo, Op *op)
     const Value *in = op->in[0], *out = &op->out[0];
     const Layout *l = in->type->layout;
     int32_t bins = (int32_t)out->type->numel, threads = 32 << lo->cx->log_warps;
-    LLVMValueRef base = scratch_enter(lo, op), zero = const_i32(lo, 0), owner = owner_predicate(lo, l);
+    LLVMValueRef base = scratch_enter(lo, op), zero = const_i32(lo, 0),
+                 owner = owner_predicate(lo, l);
     for (int32_t i = 0; i < bins; i += threads) {
         LLVMValueRef at = LLVMBuildAdd(lo->b, lo->tid, const_i32(lo, i), "");
         LLVMBasicBlockRef clears = block_new(lo, "clear"), after = block_new(lo, "cleared");
-        LLVMBuildCondBr(lo->b, LLVMBuildICmp(lo->b, LLVMIntULT, at, const_i32(lo, bins), ""), clears, after);
+        LLVMBuildCondBr(lo->b, LLVMBuildICmp(lo->b, LLVMIntULT, at, const_i32(lo, bins), ""),
+                        clears, after);
         block_enter(lo, clears);
-        shared_store(lo, lo->i32, 1, shared_at(lo, base, LLVMBuildShl(lo->b, at, const_i32(lo, 2), "")), &zero);
+        shared_store(lo, lo->i32, 1,
+                     shared_at(lo, base, LLVMBuildShl(lo->b, at, const_i32(lo, 2), "")), &zero);
         LLVMBuildBr(lo->b, after);
         block_enter(lo, after);
     }
@@ -105,13 +112,15 @@ void lower_histogram(Lower *lo, Op *op)
         LLVMBuildCondBr(lo->b, counts, adds, after);
         block_enter(lo, adds);
         LLVMValueRef at = shared_at(lo, base, LLVMBuildShl(lo->b, x, const_i32(lo, 2), ""));
-        LLVMBuildAtomicRMW(lo->b, LLVMAtomicRMWBinOpAdd, at, const_i32(lo, 1), LLVMAtomicOrderingMonotonic, false);
+        LLVMBuildAtomicRMW(lo->b, LLVMAtomicRMWBinOpAdd, at, const_i32(lo, 1),
+                           LLVMAtomicOrderingMonotonic, false);
         LLVMBuildBr(lo->b, after);
         block_enter(lo, after);
     }
     barrier(lo);
     Tile t = tile_new(lo, value_regs(out), false);
-    for (int32_t r = 0; r < t.n; r++) t.v[r] = load_element(lo, lo->i32, base, coordinate(lo, out->type->layout, r));
+    for (int32_t r = 0; r < t.n; r++)
+        t.v[r] = load_element(lo, lo->i32, base, coordinate(lo, out->type->layout, r));
     tile_set(lo, out, t);
 }
 
@@ -138,11 +147,15 @@ static void exchange(Sort *s, LLVMValueRef j, LLVMValueRef k, LLVMValueRef *x)
         LLVMValueRef c = coordinate(lo, s->layout, r), zero = const_i32(lo, 0);
         LLVMValueRef i = LLVMBuildAnd(lo->b, c, const_i32(lo, (1 << s->width) - 1), "");
         LLVMValueRef other = load_element(lo, s->type, s->base, LLVMBuildXor(lo->b, c, j, ""));
-        LLVMValueRef upper = LLVMBuildICmp(lo->b, LLVMIntNE, LLVMBuildAnd(lo->b, i, j, ""), zero, "");
-        LLVMValueRef falls = LLVMBuildICmp(lo->b, LLVMIntNE, LLVMBuildAnd(lo->b, i, k, ""), zero, "");
+        LLVMValueRef upper =
+            LLVMBuildICmp(lo->b, LLVMIntNE, LLVMBuildAnd(lo->b, i, j, ""), zero, "");
+        LLVMValueRef falls =
+            LLVMBuildICmp(lo->b, LLVMIntNE, LLVMBuildAnd(lo->b, i, k, ""), zero, "");
         if (descending) falls = LLVMBuildNot(lo->b, falls, "");
-        LLVMValueRef first = LLVMBuildSelect(lo->b, upper, other, x[r], ""), second = LLVMBuildSelect(lo->b, upper, x[r], other, "");
-        LLVMValueRef a[2] = {LLVMBuildSelect(lo->b, falls, second, first, ""), LLVMBuildSelect(lo->b, falls, first, second, "")};
+        LLVMValueRef first = LLVMBuildSelect(lo->b, upper, other, x[r], ""),
+                     second = LLVMBuildSelect(lo->b, upper, x[r], other, "");
+        LLVMValueRef a[2] = {LLVMBuildSelect(lo->b, falls, second, first, ""),
+                             LLVMBuildSelect(lo->b, falls, first, second, "")};
         LLVMValueRef swap = emit_elem(lo, ELEM_GT, in->type->element, a);
         x[r] = LLVMBuildSelect(lo->b, swap, other, x[r], "");
     }
@@ -153,7 +166,8 @@ static void exchange(Sort *s, LLVMValueRef j, LLVMValueRef k, LLVMValueRef *x)
 static void network(Sort *s, LLVMValueRef *x)
 {
     Lower *lo = s->lo;
-    LLVMBasicBlockRef from = LLVMGetInsertBlock(lo->b), head = block_new(lo, "sort"), after = block_new(lo, "sorted");
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(lo->b), head = block_new(lo, "sort"),
+                      after = block_new(lo, "sorted");
     LLVMBuildBr(lo->b, head);
     block_enter(lo, head);
     LLVMValueRef k = LLVMBuildPhi(lo->b, lo->i32, ""), j = LLVMBuildPhi(lo->b, lo->i32, "");
@@ -166,15 +180,18 @@ static void network(Sort *s, LLVMValueRef *x)
         x[r] = phi[r];
     }
     exchange(s, j, k, x);
-    LLVMValueRef half = LLVMBuildLShr(lo->b, j, one, ""), ends = LLVMBuildICmp(lo->b, LLVMIntEQ, half, const_i32(lo, 0), "");
+    LLVMValueRef half = LLVMBuildLShr(lo->b, j, one, ""),
+                 ends = LLVMBuildICmp(lo->b, LLVMIntEQ, half, const_i32(lo, 0), "");
     LLVMValueRef next_k = LLVMBuildSelect(lo->b, ends, LLVMBuildShl(lo->b, k, one, ""), k, "");
     LLVMValueRef next_j = LLVMBuildSelect(lo->b, ends, k, half, "");
-    LLVMValueRef goes_on = LLVMBuildICmp(lo->b, LLVMIntULE, next_k, const_i32(lo, 1 << s->width), "");
+    LLVMValueRef goes_on =
+        LLVMBuildICmp(lo->b, LLVMIntULE, next_k, const_i32(lo, 1 << s->width), "");
     LLVMBasicBlockRef latch = LLVMGetInsertBlock(lo->b);
     llvm_loop_no_unroll(lo->ll, LLVMBuildCondBr(lo->b, goes_on, head, after));
     LLVMAddIncoming(k, &next_k, &latch, 1);
     LLVMAddIncoming(j, &next_j, &latch, 1);
-    for (int32_t r = 0; r < s->n_regs; r++) LLVMAddIncoming(phi[r], &x[r], &latch, 1);
+    for (int32_t r = 0; r < s->n_regs; r++)
+        LLVMAddIncoming(phi[r], &x[r], &latch, 1);
     block_enter(lo, after);
 }
 
@@ -194,9 +211,12 @@ void lower_sort(Lower *lo, Op *op)
     int32_t out_width = l->log_dim[out->type->rank - 1];
     Tile t = tile_new(lo, layout_regs(l), false);
     for (int32_t r = 0; r < t.n; r++) { // the first of each sorted row
-        LLVMValueRef c = coordinate(lo, l, r), row = LLVMBuildLShr(lo->b, c, const_i32(lo, out_width), "");
+        LLVMValueRef c = coordinate(lo, l, r),
+                     row = LLVMBuildLShr(lo->b, c, const_i32(lo, out_width), "");
         LLVMValueRef i = LLVMBuildAnd(lo->b, c, const_i32(lo, (1 << out_width) - 1), "");
-        t.v[r] = load_element(lo, s.type, s.base, LLVMBuildOr(lo->b, LLVMBuildShl(lo->b, row, const_i32(lo, s.width), ""), i, ""));
+        t.v[r] = load_element(
+            lo, s.type, s.base,
+            LLVMBuildOr(lo->b, LLVMBuildShl(lo->b, row, const_i32(lo, s.width), ""), i, ""));
     }
     tile_set(lo, out, t);
 }

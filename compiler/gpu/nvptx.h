@@ -4,7 +4,8 @@
 #include "compiler/gpu/gpu.h"
 #include "compiler/llvm.h"
 
-/// Passes before code generation: addresses, hoisting and unrolling are ours, so LLVM only tidies (architecture.md 4).
+/// Passes before code generation: addresses, hoisting and unrolling are ours, so LLVM only tidies
+/// (architecture.md 4).
 #define NVPTX_PASSES "always-inline,function(sroa,early-cse,dce)"
 
 /// A module for one architecture, PTX version as sm.def asks.

@@ -1,15 +1,20 @@
 // compiler/gpu/propagate.c - one layout for every tile value, and a CONVERT where two meet.
 //
 //   anchors     loads, stores, dots, reductions say what they want
-//   natural(v)  the layout in which v is computed anyway: of a load its anchor, of x + y the one of x or y
-//   passive     aranges, constants, splats, broadcasts and arithmetic on them: no layout of their own; they are
-//               computed again in whatever layout a user asks for, which costs nothing worth moving data for
+//   natural(v)  the layout in which v is computed anyway: of a load its anchor, of x + y the one of
+//   x or y passive     aranges, constants, splats, broadcasts and arithmetic on them: no layout of
+//   their own; they are
+//               computed again in whatever layout a user asks for, which costs nothing worth moving
+//               data for
 //
-//   %p = addptr ...  passive       %x = load %p   anchor #a        ==>  %p' = addptr ... : #a, %x = load %p'
-//   %s = reduce %x   squeeze(#a)   %y = x / broadcast(s)           ==>  broadcast of #a's own slice: no move
+//   %p = addptr ...  passive       %x = load %p   anchor #a        ==>  %p' = addptr ... : #a, %x =
+//   load %p' %s = reduce %x   squeeze(#a)   %y = x / broadcast(s)           ==>  broadcast of #a's
+//   own slice: no move
 //
-// 1. infer: natural layouts to a fixed point; values carried by loops take what the body makes of them
-// 2. fix:   each op gets its operands in the layouts it needs. A clone or a convert stands right behind the
+// 1. infer: natural layouts to a fixed point; values carried by loops take what the body makes of
+// them
+// 2. fix:   each op gets its operands in the layouts it needs. A clone or a convert stands right
+// behind the
 //           definition it reads, so that loop-invariant ones are outside the loop by construction
 // 3. sweep: passive originals without users go
 //
@@ -48,8 +53,8 @@ static const Layout *default_layout(Assign *s, const Type *t)
     return intern(s, layout_default(t->rank, t->shape, s->cx->log_warps, 1));
 }
 
-/// Scans want the axis bits of warps above all others of the axis: their operand's own layout if it has that, else
-/// rows of neighbours, which put warps on top.
+/// Scans want the axis bits of warps above all others of the axis: their operand's own layout if it
+/// has that, else rows of neighbours, which put warps on top.
 static const Layout *scan_layout(Assign *s, const Op *op, const Layout *own)
 {
     const Type *t = op->in[0]->type;
@@ -68,7 +73,8 @@ static const Layout *scan_layout(Assign *s, const Op *op, const Layout *own)
         if (good) return own;
     }
     int64_t threads = (int64_t)32 << s->cx->log_warps;
-    return intern(s, layout_default(t->rank, t->shape, s->cx->log_warps, (int32_t)MAX(1, t->numel / threads)));
+    return intern(s, layout_default(t->rank, t->shape, s->cx->log_warps,
+                                    (int32_t)MAX(1, t->numel / threads)));
 }
 
 static bool is_shape_op(OpKind k)
@@ -115,26 +121,36 @@ static Layout source_of(const Op *op, const Layout *l)
 {
     const Type *in = op->in[0]->type;
     switch (op->kind) {
-    case OP_BROADCAST: return layout_broadcast_source(l, in->shape);
-    case OP_EXPAND_DIMS: return layout_squeeze(l, (int32_t)op_attr_i(op, ATTR_AXIS));
-    case OP_RESHAPE: return layout_reshape(l, in->rank, in->shape);
-    default: break;
+    case OP_BROADCAST:
+        return layout_broadcast_source(l, in->shape);
+    case OP_EXPAND_DIMS:
+        return layout_squeeze(l, (int32_t)op_attr_i(op, ATTR_AXIS));
+    case OP_RESHAPE:
+        return layout_reshape(l, in->rank, in->shape);
+    default:
+        break;
     }
     const Attr *perm = op_attr((Op *)(uintptr_t)op, ATTR_LIST);
     int32_t back[LAYOUT_MAX_RANK] = {0};
-    for (int32_t i = 0; i < perm->n_list; i++) back[perm->list[i]] = i;
+    for (int32_t i = 0; i < perm->n_list; i++)
+        back[perm->list[i]] = i;
     return layout_trans(l, back);
 }
 
-/// The layout of a shape op's result when its operand is in `l`; NULL for a broadcast, which leaves it open.
+/// The layout of a shape op's result when its operand is in `l`; NULL for a broadcast, which leaves
+/// it open.
 static const Layout *result_of(Assign *s, const Op *op, const Layout *l)
 {
     const Type *out = op->out[0].type;
     switch (op->kind) {
-    case OP_EXPAND_DIMS: return intern(s, layout_unsqueeze(l, (int32_t)op_attr_i(op, ATTR_AXIS)));
-    case OP_RESHAPE: return intern(s, layout_reshape(l, out->rank, out->shape));
-    case OP_TRANS: return intern(s, layout_trans(l, op_attr((Op *)(uintptr_t)op, ATTR_LIST)->list));
-    default: return NULL;
+    case OP_EXPAND_DIMS:
+        return intern(s, layout_unsqueeze(l, (int32_t)op_attr_i(op, ATTR_AXIS)));
+    case OP_RESHAPE:
+        return intern(s, layout_reshape(l, out->rank, out->shape));
+    case OP_TRANS:
+        return intern(s, layout_trans(l, op_attr((Op *)(uintptr_t)op, ATTR_LIST)->list));
+    default:
+        return NULL;
     }
 }
 
@@ -149,7 +165,8 @@ static const Layout *wanted(Assign *s, const Value *v, int32_t depth)
     EACH_USE(use, v) {
         const Op *op = use->op;
         const Layout *l = NULL;
-        if ((op->kind == OP_LOAD || op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW || op->kind == OP_ATOMIC_CAS) &&
+        if ((op->kind == OP_LOAD || op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW ||
+             op->kind == OP_ATOMIC_CAS) &&
             op_note(op)) {
             l = op_note(op)->mem.anchor;
         } else if (is_pointwise(op->kind) && is_tile(&op->out[0])) {
@@ -167,7 +184,8 @@ static const Layout *wanted(Assign *s, const Value *v, int32_t depth)
 static const Layout *operand_or_default(Assign *s, const Value *v)
 {
     const Layout *l = natural(s, v);
-    if (!l && v->def && v->def->kind == OP_BROADCAST) { // spread what is broadcast over registers last
+    if (!l && v->def &&
+        v->def->kind == OP_BROADCAST) { // spread what is broadcast over registers last
         l = default_layout(s, v->type);
     }
     return l ? l : default_layout(s, v->type);
@@ -180,7 +198,8 @@ static void infer_for(Assign *s, const Op *op)
 {
     const Region *body = op->regions[0];
     for (int32_t i = 0; i < op->n_out; i++)
-        if (!natural(s, body->args[i + 1])) set_natural(s, body->args[i + 1], natural(s, op->in[i + 3]));
+        if (!natural(s, body->args[i + 1]))
+            set_natural(s, body->args[i + 1], natural(s, op->in[i + 3]));
     infer_region(s, body);
     for (int32_t i = 0; i < op->n_out; i++) {
         const Layout *next = natural(s, body->last->in[i]);
@@ -212,25 +231,37 @@ static const Layout *infer_result(Assign *s, const Op *op)
     const Type *t = op->out[0].type;
     const Layout *l;
     switch (op->kind) {
-    case OP_LOAD: return op_note(op)->mem.anchor;
+    case OP_LOAD:
+        return op_note(op)->mem.anchor;
     case OP_ATOMIC_RMW:
-    case OP_ATOMIC_CAS: return op_note(op)->mem.anchor;
-    case OP_DOT: return intern(s, anchor_dot(s->cx, t));
-    case OP_REDUCE: return intern(s, layout_squeeze(operand_or_default(s, op->in[0]), (int32_t)op_attr_i(op, ATTR_AXIS)));
-    case OP_SCAN: return scan_layout(s, op, natural(s, op->in[0]));
-    case OP_FLIP: return operand_or_default(s, op->in[0]);
+    case OP_ATOMIC_CAS:
+        return op_note(op)->mem.anchor;
+    case OP_DOT:
+        return intern(s, anchor_dot(s->cx, t));
+    case OP_REDUCE:
+        return intern(
+            s, layout_squeeze(operand_or_default(s, op->in[0]), (int32_t)op_attr_i(op, ATTR_AXIS)));
+    case OP_SCAN:
+        return scan_layout(s, op, natural(s, op->in[0]));
+    case OP_FLIP:
+        return operand_or_default(s, op->in[0]);
     case OP_SORT:
-    case OP_HISTOGRAM: return default_layout(s, t);
-    case OP_GATHER: return operand_or_default(s, op->in[1]);
-    case OP_CAT: return intern(s, layout_expand(operand_or_default(s, op->in[0]), t->shape));
+    case OP_HISTOGRAM:
+        return default_layout(s, t);
+    case OP_GATHER:
+        return operand_or_default(s, op->in[1]);
+    case OP_CAT:
+        return intern(s, layout_expand(operand_or_default(s, op->in[0]), t->shape));
     case OP_JOIN:
         l = best_operand(s, op);
         return intern(s, layout_join(l ? l : default_layout(s, op->in[0]->type)));
-    default: return default_layout(s, t);
+    default:
+        return default_layout(s, t);
     }
 }
 
-/// The layout that SPLIT's operand must have: its own with the last bit on register 0, or a joined default.
+/// The layout that SPLIT's operand must have: its own with the last bit on register 0, or a joined
+/// default.
 static Layout split_operand(Assign *s, const Op *op)
 {
     const Layout *l = operand_or_default(s, op->in[0]);
@@ -247,9 +278,11 @@ static void infer_op(Assign *s, const Op *op)
     } else if (op->kind == OP_WHILE) {
         infer_while(s, op);
     } else if (op->kind == OP_IF) {
-        for (int32_t i = 0; i < 2; i++) infer_region(s, op->regions[i]);
+        for (int32_t i = 0; i < 2; i++)
+            infer_region(s, op->regions[i]);
         for (int32_t i = 0; i < op->n_out; i++) {
-            const Layout *a = natural(s, op->regions[0]->last->in[i]), *b = natural(s, op->regions[1]->last->in[i]);
+            const Layout *a = natural(s, op->regions[0]->last->in[i]),
+                         *b = natural(s, op->regions[1]->last->in[i]);
             set_natural(s, &op->out[i], a ? a : b);
         }
     } else if (op->n_out && is_tile(&op->out[0])) {
@@ -263,17 +296,20 @@ static void infer_op(Assign *s, const Op *op)
             bool splits = layout_split(&l, &half);
             ASSERT(splits);
             (void)splits;
-            for (int32_t i = 0; i < 2; i++) set_natural(s, &op->out[i], intern(s, half));
+            for (int32_t i = 0; i < 2; i++)
+                set_natural(s, &op->out[i], intern(s, half));
         } else if (op->kind != OP_CONST && op->kind != OP_ARANGE && op->kind != OP_SPLAT) {
             const Layout *l = infer_result(s, op);
-            for (int32_t i = 0; i < op->n_out; i++) set_natural(s, &op->out[i], l);
+            for (int32_t i = 0; i < op->n_out; i++)
+                set_natural(s, &op->out[i], l);
         }
     }
 }
 
 static void infer_region(Assign *s, const Region *r)
 {
-    EACH_OP(op, r) infer_op(s, op);
+    EACH_OP(op, r)
+        infer_op(s, op);
 }
 
 /// Carried values that are passive all around the loop get the layout of some user, or the default.
@@ -292,7 +328,8 @@ static void settle(Op *op, void *user)
     for (int32_t i = 0; i < op->n_out; i++) {
         Value *v = &op->out[i];
         if (!is_tile(v) || natural(s, v)) continue;
-        const Layout *l = op->kind == OP_FOR ? natural(s, op->regions[0]->args[i + 1]) : wanted(s, v, 0);
+        const Layout *l =
+            op->kind == OP_FOR ? natural(s, op->regions[0]->args[i + 1]) : wanted(s, v, 0);
         set_natural(s, v, l ? l : default_layout(s, v->type));
     }
 }
@@ -320,8 +357,10 @@ static Value *convert(Assign *s, Value *v, const Layout *l)
     op->note = arena_new(s->cx->arena, OpNote);
     op->out[0].span = v->span;
     op->out[0].name = v->name;
-    if (v->def) op_insert(op, v->def->parent, v->def->next);
-    else op_insert(op, v->region, v->region->first);
+    if (v->def)
+        op_insert(op, v->def->parent, v->def->next);
+    else
+        op_insert(op, v->region, v->region->first);
     return &op->out[0];
 }
 
@@ -346,7 +385,8 @@ static Value *in_layout(Assign *s, Value *v, const Layout *l)
         Op *op = v->def;
         Value *in[3];
         for (int32_t i = 0; i < op->n_in; i++)
-            in[i] = is_shape_op(op->kind) ? in_layout(s, op->in[i], intern(s, source_of(op, l))) : in_layout(s, op->in[i], l);
+            in[i] = is_shape_op(op->kind) ? in_layout(s, op->in[i], intern(s, source_of(op, l)))
+                                          : in_layout(s, op->in[i], l);
         made = clone_behind(s, op, in, type_with_layout(s->cx->module, v->type, l));
     } else {
         made = convert(s, v, l);
@@ -363,7 +403,8 @@ static void want(Assign *s, Op *op, int32_t i, const Layout *l)
 
 static void want_all(Assign *s, Op *op, const Layout *l)
 {
-    for (int32_t i = 0; i < op->n_in; i++) want(s, op, i, l);
+    for (int32_t i = 0; i < op->n_in; i++)
+        want(s, op, i, l);
 }
 
 static void set_layout(Assign *s, Value *v, const Layout *l)
@@ -405,13 +446,15 @@ static void fix_control(Assign *s, Op *op)
             set_layout(s, &op->out[i], l);
         }
         fix_region(s, body);
-        for (int32_t i = 0; i < op->n_out; i++) want(s, body->last, i, natural(s, body->args[i + 1]));
+        for (int32_t i = 0; i < op->n_out; i++)
+            want(s, body->last, i, natural(s, body->args[i + 1]));
         return;
     }
     if (op->kind == OP_IF) {
         for (int32_t k = 0; k < 2; k++) {
             fix_region(s, op->regions[k]);
-            for (int32_t i = 0; i < op->n_out; i++) want(s, op->regions[k]->last, i, natural(s, &op->out[i]));
+            for (int32_t i = 0; i < op->n_out; i++)
+                want(s, op->regions[k]->last, i, natural(s, &op->out[i]));
         }
     } else {
         Region *test = op->regions[0], *body = op->regions[1];
@@ -419,14 +462,19 @@ static void fix_control(Assign *s, Op *op)
             want(s, op, i, natural(s, test->args[i]));
             set_layout(s, test->args[i], natural(s, test->args[i]));
         }
-        for (int32_t i = 0; i < body->n_args; i++) set_layout(s, body->args[i], natural(s, body->args[i]));
+        for (int32_t i = 0; i < body->n_args; i++)
+            set_layout(s, body->args[i], natural(s, body->args[i]));
         fix_region(s, test);
-        for (int32_t i = 0; i < body->n_args; i++) want(s, test->last, i + 1, natural(s, body->args[i]));
+        for (int32_t i = 0; i < body->n_args; i++)
+            want(s, test->last, i + 1, natural(s, body->args[i]));
         fix_region(s, body);
-        for (int32_t i = 0; i < test->n_args; i++) want(s, body->last, i, natural(s, test->args[i]));
+        for (int32_t i = 0; i < test->n_args; i++)
+            want(s, body->last, i, natural(s, test->args[i]));
     }
     for (int32_t i = 0; i < op->n_out; i++)
-        set_layout(s, &op->out[i], op->kind == OP_WHILE ? natural(s, op->regions[1]->args[i]) : natural(s, &op->out[i]));
+        set_layout(s, &op->out[i],
+                   op->kind == OP_WHILE ? natural(s, op->regions[1]->args[i])
+                                        : natural(s, &op->out[i]));
 }
 
 static void fix_op(Assign *s, Op *op)
@@ -435,7 +483,9 @@ static void fix_op(Assign *s, Op *op)
     switch (op->kind) {
     case OP_FOR:
     case OP_WHILE:
-    case OP_IF: fix_control(s, op); return;
+    case OP_IF:
+        fix_control(s, op);
+        return;
     case OP_STORE:
         if (is_tile(op->in[0])) fix_store(s, op);
         return;
@@ -451,11 +501,17 @@ static void fix_op(Assign *s, Op *op)
             want_all(s, op, out);
         }
         break;
-    case OP_SPLIT: want(s, op, 0, intern(s, split_operand(s, op))); break;
-    case OP_SCAN: want_all(s, op, out); break;
+    case OP_SPLIT:
+        want(s, op, 0, intern(s, split_operand(s, op)));
+        break;
+    case OP_SCAN:
+        want_all(s, op, out);
+        break;
     case OP_REDUCE:
     case OP_FLIP:
-    case OP_CAT: want_all(s, op, operand_or_default(s, op->in[0])); break;
+    case OP_CAT:
+        want_all(s, op, operand_or_default(s, op->in[0]));
+        break;
     case OP_GATHER:
         want(s, op, 0, operand_or_default(s, op->in[0]));
         want(s, op, 1, out);
@@ -467,10 +523,13 @@ static void fix_op(Assign *s, Op *op)
             break;
         }
         for (int32_t i = 0; i < op->n_in; i++)
-            if (op->kind == OP_DOT && i == 2) want(s, op, i, out);
+            if (op->kind == OP_DOT && i == 2)
+                want(s, op, i, out);
             else if (op->kind == OP_HISTOGRAM || op->kind == OP_PRINT || op->kind == OP_ASSERT)
-                want(s, op, i, op->n_in && is_tile(op->in[0]) ? operand_or_default(s, op->in[0]) : NULL);
-            else if (op->kind != OP_YIELD && op->kind != OP_CONDITION && op->kind != OP_RETURN && op->kind != OP_SPLAT && is_tile(op->in[i]))
+                want(s, op, i,
+                     op->n_in && is_tile(op->in[0]) ? operand_or_default(s, op->in[0]) : NULL);
+            else if (op->kind != OP_YIELD && op->kind != OP_CONDITION && op->kind != OP_RETURN &&
+                     op->kind != OP_SPLAT && is_tile(op->in[i]))
                 want(s, op, i, operand_or_default(s, op->in[i]));
     }
     for (int32_t i = 0; i < op->n_out; i++)
@@ -500,7 +559,8 @@ static void sweep(Region *r)
     for (Op *op = r->last, *prev; op; op = prev) {
         prev = op->prev;
         for (int32_t i = 0; i < op->n_regions; i++)
-            if (op->kind == OP_FOR || op->kind == OP_WHILE || op->kind == OP_IF) sweep(op->regions[i]);
+            if (op->kind == OP_FOR || op->kind == OP_WHILE || op->kind == OP_IF)
+                sweep(op->regions[i]);
         if (op_facts[op->kind].effects == EFFECT_PURE && op->n_out && unused(op)) op_erase(op);
     }
 }
@@ -515,8 +575,8 @@ static KilnStatus check_region(Assign *s, const Region *r)
             if (v->type->layout->n_col[IN_REG] <= LAYOUT_MAX_REG) continue;
             diag_add(s->cx->diag, DIAG_ERROR, "E0904", op->span,
                      "tile %s has %d elements per thread, more than the %d that fit in registers",
-                     type_text(s->cx->arena, type_with_layout(s->cx->module, v->type, NULL)), value_regs(v),
-                     1 << LAYOUT_MAX_REG);
+                     type_text(s->cx->arena, type_with_layout(s->cx->module, v->type, NULL)),
+                     value_regs(v), 1 << LAYOUT_MAX_REG);
             return KILN_ERR_LIMIT;
         }
         for (int32_t i = 0; i < op->n_regions; i++) {
@@ -567,8 +627,9 @@ static void print_op(Op *op, void *user)
         if (!is_tile(v) || !v->type->layout) continue;
         const char *text = layout_text(&p->arena, v->type->layout);
         if (!p->as_picture) {
-            strbuf_printf(p->out, "%%%d%s%s = %s : %s\n", v->id, v->name ? "." : "", v->name ? v->name : "",
-                          op->kind == OP_ELEM ? elem_facts[op->elem].name : op_facts[op->kind].name, text);
+            strbuf_printf(
+                p->out, "%%%d%s%s = %s : %s\n", v->id, v->name ? "." : "", v->name ? v->name : "",
+                op->kind == OP_ELEM ? elem_facts[op->elem].name : op_facts[op->kind].name, text);
         } else if (map_find(&p->drawn, str_of(text)) < 0) {
             map_put(&p->arena, &p->drawn, str_of(text), p);
             strbuf_printf(p->out, "<!-- %s -->\n", text);

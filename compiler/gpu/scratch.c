@@ -1,26 +1,28 @@
-// compiler/gpu/scratch.c - shared memory of conversions, reductions and dots: sizes, places, barriers.
+// compiler/gpu/scratch.c - shared memory of conversions, reductions and dots: sizes, places,
+// barriers.
 //
 //   op k      write A | barrier | read A        region 0
-//   op k+1    write B | barrier | read B        region 1: the barrier inside it also ends the reads of A
-//   op k+2    write A ...                       so no barrier is needed in front
+//   op k+1    write B | barrier | read B        region 1: the barrier inside it also ends the reads
+//   of A op k+2    write A ...                       so no barrier is needed in front
 //
-// A barrier goes in front of an op only where reads of its own region may still be pending, which a walk over
-// the regions of the program finds (loops twice: the back edge is a path too). The same walk orders global
-// memory: other threads of a block may hold the same address when a layout repeats elements or when a store
-// and a load of one pointer use different layouts (tile-language.md 11.3 promises program order there).
+// A barrier goes in front of an op only where reads of its own region may still be pending, which a
+// walk over the regions of the program finds (loops twice: the back edge is a path too). The same
+// walk orders global memory: other threads of a block may hold the same address when a layout
+// repeats elements or when a store and a load of one pointer use different layouts
+// (tile-language.md 11.3 promises program order there).
 //
 // Source: layouts.md 7.7, 7.8, in their first form
 #include "compiler/gpu/gpu.h"
 
 typedef struct Access {
-    const Value *root; ///< the pointer argument it comes from; NULL: unknown, meets everything
+    const Value *root;    ///< the pointer argument it comes from; NULL: unknown, meets everything
     const Layout *layout; ///< NULL: scalar
     bool is_store;
 } Access;
 
 typedef struct State {
-    uint32_t pending;        ///< regions with reads since the last barrier
-    VEC(Access) accesses;    ///< of global memory since the last barrier
+    uint32_t pending;     ///< regions with reads since the last barrier
+    VEC(Access) accesses; ///< of global memory since the last barrier
 } State;
 
 typedef struct Walk {
@@ -44,10 +46,12 @@ static int64_t reduce_bytes(const GpuCx *cx, const Op *op)
     int32_t low, width, warps = 0;
     layout_field(l, (int32_t)op_attr_i(op, ATTR_AXIS), &low, &width);
     uint32_t axis = ((1u << width) - 1) << low;
-    for (int32_t i = 0; i < l->n_col[IN_WARP]; i++) warps += (layout_cols(l, IN_WARP)[i] & axis) != 0;
+    for (int32_t i = 0; i < l->n_col[IN_WARP]; i++)
+        warps += (layout_cols(l, IN_WARP)[i] & axis) != 0;
     if (!warps) return 0;
     int64_t kept = op->in[0]->type->numel >> width, total = 0;
-    for (int32_t i = 0; i < MAX(op->n_in, op->n_out); i++) total += round_up((kept << warps) * 8, 16);
+    for (int32_t i = 0; i < MAX(op->n_in, op->n_out); i++)
+        total += round_up((kept << warps) * 8, 16);
     (void)cx;
     return total;
 }
@@ -66,18 +70,23 @@ int64_t scratch_bytes(const GpuCx *cx, const Op *op)
         return p.kind == CONVERT_SHARED ? bytes_of(in) : 0;
     }
     case OP_REDUCE:
-    case OP_SCAN: return reduce_bytes(cx, op);
-    case OP_DOT: return round_up(bytes_of(in), 16) + bytes_of(op->in[1]->type);
+    case OP_SCAN:
+        return reduce_bytes(cx, op);
+    case OP_DOT:
+        return round_up(bytes_of(in), 16) + bytes_of(op->in[1]->type);
     case OP_GATHER:
     case OP_FLIP:
-    case OP_SORT: return bytes_of(in);
-    case OP_HISTOGRAM: return bytes_of(out);
+    case OP_SORT:
+        return bytes_of(in);
+    case OP_HISTOGRAM:
+        return bytes_of(out);
     case OP_ATOMIC_RMW:
     case OP_ATOMIC_CAS:
         if (!op->out[0].uses) return 0;
         if (out->kind != TYPE_TILE) return 16;
         return repeats(out->layout) ? bytes_of(out) : 0;
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
@@ -101,8 +110,11 @@ static const Value *root_of(const Value *v)
         case OP_RESHAPE:
         case OP_TRANS:
         case OP_HINT:
-        case OP_CONVERT: v = v->def->in[0]; break;
-        default: return NULL;
+        case OP_CONVERT:
+            v = v->def->in[0];
+            break;
+        default:
+            return NULL;
         }
     }
     return NULL;
@@ -129,7 +141,8 @@ static void touch_global(const Walk *w, State *s, Op *op)
     bool orders = is_atomic && op_attr_i(op, ATTR_SEM) != SEM_RELAXED;
     Access mine = {orders ? NULL : root_of(op->in[0]), t->layout, op->kind != OP_LOAD};
     bool meets = orders && s->accesses.len > 0;
-    for (int32_t i = 0; i < s->accesses.len; i++) meets |= may_meet(&s->accesses.data[i], &mine);
+    for (int32_t i = 0; i < s->accesses.len; i++)
+        meets |= may_meet(&s->accesses.data[i], &mine);
     if (meets) {
         op_note(op)->global_barrier = true;
         after_barrier(s);
@@ -137,7 +150,8 @@ static void touch_global(const Walk *w, State *s, Op *op)
     if (orders) mine.layout = NULL;
     for (int32_t i = 0; i < s->accesses.len; i++) {
         const Access *a = &s->accesses.data[i];
-        if (a->root == mine.root && a->layout == mine.layout && a->is_store == mine.is_store) return;
+        if (a->root == mine.root && a->layout == mine.layout && a->is_store == mine.is_store)
+            return;
     }
     vec_push(w->cx->arena, &s->accesses, mine);
 }
@@ -147,7 +161,8 @@ static void walk_region(Walk *w, State *s, Region *r);
 static void join(const Walk *w, State *into, const State *from)
 {
     into->pending |= from->pending;
-    for (int32_t i = 0; i < from->accesses.len; i++) vec_push(w->cx->arena, &into->accesses, from->accesses.data[i]);
+    for (int32_t i = 0; i < from->accesses.len; i++)
+        vec_push(w->cx->arena, &into->accesses, from->accesses.data[i]);
 }
 
 static State copy_of(const Walk *w, const State *s)
@@ -168,7 +183,8 @@ static void walk_control(Walk *w, State *s, Op *op)
     }
     State entry = copy_of(w, s);
     for (int32_t round = 0; round < 2; round++) {
-        for (int32_t i = 0; i < op->n_regions; i++) walk_region(w, s, op->regions[i]);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            walk_region(w, s, op->regions[i]);
         join(w, s, &entry);
     }
 }
@@ -181,7 +197,8 @@ static void walk_op(Walk *w, State *s, Op *op)
         return;
     }
     if (op->kind == OP_BARRIER) after_barrier(s);
-    if (op->kind == OP_LOAD || op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW || op->kind == OP_ATOMIC_CAS)
+    if (op->kind == OP_LOAD || op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW ||
+        op->kind == OP_ATOMIC_CAS)
         touch_global(w, s, op);
     if (!note || !note->scratch.bytes) return;
     if (s->pending >> note->scratch.region & 1) note->scratch.needs_barrier = true;
@@ -191,7 +208,8 @@ static void walk_op(Walk *w, State *s, Op *op)
 
 static void walk_region(Walk *w, State *s, Region *r)
 {
-    EACH_OP(op, r) walk_op(w, s, op);
+    EACH_OP(op, r)
+        walk_op(w, s, op);
 }
 
 // ---- places -----------------------------------------------------------------------------------
@@ -236,9 +254,10 @@ KilnStatus scratch_assign(GpuCx *cx)
     if (total > cx->sm->shared_bytes) {
         Largest l = {0};
         region_walk(cx->fn->body, find_largest, &l);
-        DiagItem *item = diag_add(cx->diag, DIAG_ERROR, "E0904", l.op->span,
-                                  "kernel needs %lld bytes of shared memory, sm_%d%s has %d", (long long)total, cx->sm->sm,
-                                  cx->sm->a ? "a" : "", cx->sm->shared_bytes);
+        DiagItem *item =
+            diag_add(cx->diag, DIAG_ERROR, "E0904", l.op->span,
+                     "kernel needs %lld bytes of shared memory, sm_%d%s has %d", (long long)total,
+                     cx->sm->sm, cx->sm->a ? "a" : "", cx->sm->shared_bytes);
         diag_help(cx->diag, item, "use smaller tiles; this operation alone takes %lld bytes",
                   (long long)op_note(l.op)->scratch.bytes);
         return KILN_ERR_LIMIT;

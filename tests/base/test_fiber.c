@@ -30,7 +30,8 @@ Test(fiber, fibers_keep_their_locals_while_others_run)
         fiber_start(f[i], count_to_three, &c[i]);
     }
     for (int32_t round = 0; round < 4; round++)
-        for (int32_t i = 0; i < N; i++) cr_assert_eq(fiber_resume(f[i]), round < 3, "fiber %d round %d", i, round);
+        for (int32_t i = 0; i < N; i++)
+            cr_assert_eq(fiber_resume(f[i]), round < 3, "fiber %d round %d", i, round);
     for (int32_t i = 0; i < N; i++) {
         cr_assert_eq(c[i].n, 3);
         cr_assert_eq(c[i].kept, 1.5);
@@ -45,7 +46,8 @@ Test(fiber, a_finished_fiber_can_be_started_again)
         Count c = {0};
         fiber_start(f, count_to_three, &c);
         cr_expect_eq(fiber_user(f), &c);
-        while (fiber_resume(f)) {}
+        while (fiber_resume(f)) {
+        }
         cr_expect_eq(c.n, 3);
     }
     fiber_free(f);

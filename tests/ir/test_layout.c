@@ -28,29 +28,36 @@ static void expect_text(Layout l, const char *want)
 }
 
 /// Row and column of (reg, lane, warp) of a rank-2 layout.
-static void expect_at(Layout l, uint32_t reg, uint32_t lane, uint32_t warp, uint32_t row, uint32_t col)
+static void expect_at(Layout l, uint32_t reg, uint32_t lane, uint32_t warp, uint32_t row,
+                      uint32_t col)
 {
     uint32_t at = layout_at(&l, reg, lane, warp), n = l.log_dim[1];
-    cr_expect(at >> n == row && (at & ((1u << n) - 1)) == col, "%s: r %u lane %u warp %u is (%u, %u), not (%u, %u)",
-              layout_text(&arena, &l), reg, lane, warp, at >> n, at & ((1u << n) - 1), row, col);
+    cr_expect(at >> n == row && (at & ((1u << n) - 1)) == col,
+              "%s: r %u lane %u warp %u is (%u, %u), not (%u, %u)", layout_text(&arena, &l), reg,
+              lane, warp, at >> n, at & ((1u << n) - 1), row, col);
 }
 
 /// A random sub-permutation (D1, D2) of `bits` coordinate bits over `rank` dimensions.
 static Layout random_layout(Random *r, int32_t rank, int32_t bits, int32_t warps)
 {
     int32_t shape[4] = {1, 1, 1, 1};
-    for (int32_t i = 0; i < bits; i++) shape[below(r, (uint32_t)rank)] *= 2;
+    for (int32_t i = 0; i < bits; i++)
+        shape[below(r, (uint32_t)rank)] *= 2;
     Layout l = layout_empty(rank, shape);
     uint32_t order[16];
-    for (int32_t i = 0; i < bits; i++) order[i] = 1u << i;
+    for (int32_t i = 0; i < bits; i++)
+        order[i] = 1u << i;
     for (int32_t i = bits - 1; i > 0; i--) {
         uint32_t k = below(r, (uint32_t)i + 1), t = order[i];
         order[i] = order[k], order[k] = t;
     }
     int32_t next = 0;
-    for (int32_t i = 0; i < 5; i++) layout_push(&l, IN_LANE, next < bits && below(r, 4) ? order[next++] : 0);
-    for (int32_t i = 0; i < warps; i++) layout_push(&l, IN_WARP, next < bits && below(r, 4) ? order[next++] : 0);
-    while (next < bits) layout_push(&l, IN_REG, order[next++]);
+    for (int32_t i = 0; i < 5; i++)
+        layout_push(&l, IN_LANE, next < bits && below(r, 4) ? order[next++] : 0);
+    for (int32_t i = 0; i < warps; i++)
+        layout_push(&l, IN_WARP, next < bits && below(r, 4) ? order[next++] : 0);
+    while (next < bits)
+        layout_push(&l, IN_REG, order[next++]);
     return l;
 }
 
@@ -65,7 +72,8 @@ Test(layout, fragments_hold_what_the_ptx_tables_say)
     expect_at(layout_mma_operand(true, 8, 8, 32, 1, 1), 1, 13, 0, 5, 3);
     expect_at(layout_wgmma_acc(64, 128, 2), 37, 22, 2, 37, 77);
     expect_at(layout_mma_acc(64, 64, 4, 1), 21, 13, 2, 35, 43);
-    expect_text(layout_mma_acc(64, 64, 4, 1), "#l<64x64>{reg 1 512 8 16 32; lane 2 4 64 128 256; warp 1024 2048}");
+    expect_text(layout_mma_acc(64, 64, 4, 1),
+                "#l<64x64>{reg 1 512 8 16 32; lane 2 4 64 128 256; warp 1024 2048}");
 }
 
 Test(layout, the_accumulator_is_the_operand_of_a_chained_16_bit_dot)
@@ -120,10 +128,14 @@ Test(layout, blocked_equals_its_definition_by_division)
 {
     Random r = {3};
     for (int32_t round = 0; round < 300; round++) {
-        int32_t rank = 1 + (int32_t)below(&r, 3), shape[3], spt[3], tpw[3], wpc[3], order[3] = {0, 1, 2};
-        for (int32_t d = 0; d < rank; d++) shape[d] = 1 << below(&r, 6), spt[d] = 1 << below(&r, 3), tpw[d] = wpc[d] = 1;
-        for (int32_t i = 0; i < 5; i++) tpw[below(&r, (uint32_t)rank)] *= 2;
-        for (int32_t i = 0; i < 2; i++) wpc[below(&r, (uint32_t)rank)] *= 2;
+        int32_t rank = 1 + (int32_t)below(&r, 3), shape[3], spt[3], tpw[3], wpc[3],
+                order[3] = {0, 1, 2};
+        for (int32_t d = 0; d < rank; d++)
+            shape[d] = 1 << below(&r, 6), spt[d] = 1 << below(&r, 3), tpw[d] = wpc[d] = 1;
+        for (int32_t i = 0; i < 5; i++)
+            tpw[below(&r, (uint32_t)rank)] *= 2;
+        for (int32_t i = 0; i < 2; i++)
+            wpc[below(&r, (uint32_t)rank)] *= 2;
         for (int32_t d = rank - 1; d > 0; d--) {
             int32_t k = (int32_t)below(&r, (uint32_t)d + 1), t = order[d];
             order[d] = order[k], order[k] = t;
@@ -138,10 +150,12 @@ Test(layout, blocked_equals_its_definition_by_division)
                 in_lane[d] = (int32_t)lane % tpw[d], lane /= (uint32_t)tpw[d];
                 in_warp[d] = (int32_t)warp % wpc[d], warp /= (uint32_t)wpc[d];
             }
-            for (int32_t d = 0; d < rank; d++) // register 0 sits at the corner of the thread's block
+            for (int32_t d = 0; d < rank;
+                 d++) // register 0 sits at the corner of the thread's block
                 want = want * (uint32_t)shape[d] +
                        (uint32_t)((in_lane[d] * spt[d] + in_warp[d] * spt[d] * tpw[d]) % shape[d]);
-            cr_assert_eq(layout_at(&l, 0, t % 32, t / 32), want, "%s thread %u", layout_text(&arena, &l), t);
+            cr_assert_eq(layout_at(&l, 0, t % 32, t / 32), want, "%s thread %u",
+                         layout_text(&arena, &l), t);
         }
     }
 }
@@ -155,10 +169,13 @@ Test(layout, laws_of_composition_and_inverses_hold)
         uint32_t n = 1u << l.n_all, x = below(&r, n), y = below(&r, n);
         cr_assert_eq(layout_apply(&l, x ^ y), layout_apply(&l, x) ^ layout_apply(&l, y));
         Layout right = layout_right_inverse(&l);
-        for (uint32_t c = 0; c < 1u << layout_bits(&l); c++) cr_assert_eq(layout_apply(&l, layout_apply(&right, c)), c);
+        for (uint32_t c = 0; c < 1u << layout_bits(&l); c++)
+            cr_assert_eq(layout_apply(&l, layout_apply(&right, c)), c);
         Layout back = layout_left_inverse(&right), same = layout_compose(&back, &right);
-        for (int32_t i = 0; i < same.n_all; i++) cr_assert_eq(same.col[i], 1u << i);
-        int32_t zeros = __builtin_popcount(layout_free(&l, IN_LANE)) + __builtin_popcount(layout_free(&l, IN_WARP));
+        for (int32_t i = 0; i < same.n_all; i++)
+            cr_assert_eq(same.col[i], 1u << i);
+        int32_t zeros = __builtin_popcount(layout_free(&l, IN_LANE)) +
+                        __builtin_popcount(layout_free(&l, IN_WARP));
         cr_assert_eq(gf2_rank(l.n_all, l.col) + zeros, l.n_all);
     }
 }
@@ -206,8 +223,10 @@ Test(layout, text_reads_back_as_the_same_layout)
     }
     Layout s = layout_hw_swizzled(16, 16, 2, 32), back;
     cr_expect(layout_parse(str_of(layout_text(&arena, &s)), &back) && layout_equal(&s, &back));
-    static const char *const bad[] = {"", "#l<", "#l<3>{reg 1}", "#l<4>{reg 4}", "#s<4>{1}", "#l<4>{reg 1 2} x"};
-    for (int32_t i = 0; i < COUNT_OF(bad); i++) cr_expect_not(layout_parse(str_of(bad[i]), &back), "%s", bad[i]);
+    static const char *const bad[] = {
+        "", "#l<", "#l<3>{reg 1}", "#l<4>{reg 4}", "#s<4>{1}", "#l<4>{reg 1 2} x"};
+    for (int32_t i = 0; i < COUNT_OF(bad); i++)
+        cr_expect_not(layout_parse(str_of(bad[i]), &back), "%s", bad[i]);
 }
 
 Test(layout, a_swizzle_serves_writers_and_readers_without_bank_conflicts)
@@ -227,11 +246,15 @@ Test(layout, a_swizzle_serves_writers_and_readers_without_bank_conflicts)
         Layout inv = layout_invert(&z.mem);
         for (int32_t i = 0; i < z.dst_vec; i++) // a vector is contiguous and aligned
             for (int32_t k = 0; k < d.n_all; k++)
-                if (layout_apply(&inv, d.col[k]) & 1u << i) cr_assert_eq(layout_apply(&inv, d.col[k]), 1u << i);
-        int32_t cs = swizzle_conflicts(&z.mem, &s, z.src_vec, bytes), cd = swizzle_conflicts(&z.mem, &d, z.dst_vec, bytes);
+                if (layout_apply(&inv, d.col[k]) & 1u << i)
+                    cr_assert_eq(layout_apply(&inv, d.col[k]), 1u << i);
+        int32_t cs = swizzle_conflicts(&z.mem, &s, z.src_vec, bytes),
+                cd = swizzle_conflicts(&z.mem, &d, z.dst_vec, bytes);
         bool fits = z.src_vec == z.vec && z.dst_vec == z.vec && bytes << z.vec >= 4;
-        if (fits) cr_expect(cs == 1 && cd == 1, "round %d bytes %d: %d %d ways\n%s\n%s\n%s", round, bytes, cs, cd,
-                            layout_text(&arena, &s), layout_text(&arena, &d), layout_text(&arena, &z.mem));
+        if (fits)
+            cr_expect(cs == 1 && cd == 1, "round %d bytes %d: %d %d ways\n%s\n%s\n%s", round, bytes,
+                      cs, cd, layout_text(&arena, &s), layout_text(&arena, &d),
+                      layout_text(&arena, &z.mem));
     }
 }
 

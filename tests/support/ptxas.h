@@ -9,15 +9,16 @@
 #include <unistd.h>
 
 typedef struct PtxasReport {
-    bool found;            ///< a ptxas was there
-    bool ok;               ///< it assembled the text
+    bool found;                                          ///< a ptxas was there
+    bool ok;                                             ///< it assembled the text
     int32_t registers, spill_stores, spill_loads, stack; ///< bytes for the last three
     char log[4096];
 } PtxasReport;
 
 static inline const char *ptxas_path(void)
 {
-    static const char *const places[] = {"/usr/local/cuda/bin/ptxas", "/usr/bin/ptxas", "/opt/cuda/bin/ptxas"};
+    static const char *const places[] = {"/usr/local/cuda/bin/ptxas", "/usr/bin/ptxas",
+                                         "/opt/cuda/bin/ptxas"};
     const char *named = getenv("KILN_PTXAS");
     if (named && access(named, X_OK) == 0) return named;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
@@ -29,7 +30,8 @@ static inline int32_t ptxas_number(const char *log, const char *before)
 {
     const char *at = strstr(log, before);
     if (!at) return -1;
-    while (at > log && (at[-1] == ' ' || (at[-1] >= '0' && at[-1] <= '9'))) at--;
+    while (at > log && (at[-1] == ' ' || (at[-1] >= '0' && at[-1] <= '9')))
+        at--;
     return atoi(at);
 }
 
@@ -65,7 +67,8 @@ static inline PtxasReport ptxas_run(const char *ptx, size_t size, const char *ar
 static inline int32_t count_text(const char *text, const char *what)
 {
     int32_t n = 0;
-    for (const char *at = strstr(text, what); at; at = strstr(at + 1, what)) n++;
+    for (const char *at = strstr(text, what); at; at = strstr(at + 1, what))
+        n++;
     return n;
 }
 #endif

@@ -51,7 +51,8 @@ KilnStatus kernel_compile(Kernel *k, const char *target)
     Emit emit = {.ptx = &k->ptx, .layout = &k->layout, .llvm = &k->llvm};
     k->code = (Code){.target = t, .num_warps = k->fn->num_warps, .n_params = k->fn->n_params};
     k->code.args_bytes = interp_args_layout(k->fn, offsets);
-    for (int32_t i = 0; i < k->fn->n_params; i++) k->code.params[i].offset = offsets[i];
+    for (int32_t i = 0; i < k->fn->n_params; i++)
+        k->code.params[i].offset = offsets[i];
     snprintf(k->code.entry, sizeof k->code.entry, "%s", k->fn->name);
     return gpu_compile(k->fn, &t, &emit, &k->code, &k->diag);
 }
@@ -83,7 +84,8 @@ void buffer_random(Buffer *b, uint64_t seed, double low, double high)
     }
 }
 
-static void fill_args(const Func *fn, int32_t n, const Arg *args, char *block, MemRange *ranges, int32_t *n_ranges)
+static void fill_args(const Func *fn, int32_t n, const Arg *args, char *block, MemRange *ranges,
+                      int32_t *n_ranges)
 {
     int32_t offsets[CODE_MAX_PARAMS];
     interp_args_layout(fn, offsets);
@@ -92,8 +94,10 @@ static void fill_args(const Func *fn, int32_t n, const Arg *args, char *block, M
         const Type *t = fn->params[i].value->type;
         if (t->is_ptr) {
             memcpy(block + offsets[i], &args[i].buffer->data, 8);
-            ranges[(*n_ranges)++] = (MemRange){args[i].buffer->data, (size_t)(args[i].buffer->n * dtype_bytes(args[i].buffer->dtype)),
-                                               fn->params[i].name};
+            ranges[(*n_ranges)++] =
+                (MemRange){args[i].buffer->data,
+                           (size_t)(args[i].buffer->n * dtype_bytes(args[i].buffer->dtype)),
+                           fn->params[i].name};
         } else if (dtype_is_float(t->dtype)) {
             dtype_store_f64(t->dtype, block + offsets[i], args[i].f);
         } else {
@@ -102,7 +106,8 @@ static void fill_args(const Func *fn, int32_t n, const Arg *args, char *block, M
     }
 }
 
-KilnStatus launch(const char *text, const char *target, int32_t n_args, const Arg *args, Grid grid, char *messages, size_t size)
+KilnStatus launch(const char *text, const char *target, int32_t n_args, const Arg *args, Grid grid,
+                  char *messages, size_t size)
 {
     Kernel k;
     kernel_open(&k, text);
@@ -122,7 +127,8 @@ KilnStatus launch(const char *text, const char *target, int32_t n_args, const Ar
         st = kernel_compile(&k, target);
         Image img = {0};
         if (st == KILN_OK) st = emu_image_load(&k.code, k.fn, &img, &k.diag);
-        if (st == KILN_OK) st = img.ops->run(img.self, block, &grid, 0, n, n_ranges, ranges, &k.diag);
+        if (st == KILN_OK)
+            st = img.ops->run(img.self, block, &grid, 0, n, n_ranges, ranges, &k.diag);
         if (img.ops) img.ops->free(img.self);
         if (getenv("KILN_SHOW")) fprintf(stderr, "%s\n%s\n", k.layout.data, k.llvm.data);
     }
@@ -131,18 +137,25 @@ KilnStatus launch(const char *text, const char *target, int32_t n_args, const Ar
     return st;
 }
 
-static void compare(const char *name, int32_t arg, const Buffer *want, const Buffer *got, double relative, double absolute)
+static void compare(const char *name, int32_t arg, const Buffer *want, const Buffer *got,
+                    double relative, double absolute)
 {
     int32_t shown = 0;
     for (int64_t i = 0; i < want->n; i++) {
-        double a = dtype_load_f64(want->dtype, element(want, i)), b = dtype_load_f64(got->dtype, element(got, i));
-        bool same = (isnan(a) && isnan(b)) || a == b || fabs(a - b) <= absolute + relative * fabs(a);
-        if (!same && shown++ < 4) cr_expect(false, "%s: argument %d, element %lld: interpreter %.9g, emulator %.9g", name, arg, (long long)i, a, b);
+        double a = dtype_load_f64(want->dtype, element(want, i)),
+               b = dtype_load_f64(got->dtype, element(got, i));
+        bool same =
+            (isnan(a) && isnan(b)) || a == b || fabs(a - b) <= absolute + relative * fabs(a);
+        if (!same && shown++ < 4)
+            cr_expect(false, "%s: argument %d, element %lld: interpreter %.9g, emulator %.9g", name,
+                      arg, (long long)i, a, b);
     }
-    cr_expect(shown == 0, "%s: argument %d: %d of %lld differ", name, arg, shown, (long long)want->n);
+    cr_expect(shown == 0, "%s: argument %d: %d of %lld differ", name, arg, shown,
+              (long long)want->n);
 }
 
-void expect_agreement(const char *name, const char *text, int32_t n_args, Arg *args, Grid grid, double relative, double absolute)
+void expect_agreement(const char *name, const char *text, int32_t n_args, Arg *args, Grid grid,
+                      double relative, double absolute)
 {
     char messages[4096];
     Buffer copies[CODE_MAX_PARAMS];
@@ -151,7 +164,8 @@ void expect_agreement(const char *name, const char *text, int32_t n_args, Arg *a
         other[i] = args[i];
         if (!args[i].buffer) continue;
         copies[i] = buffer_new(args[i].buffer->dtype, args[i].buffer->n);
-        memcpy(copies[i].data, args[i].buffer->data, (size_t)(copies[i].n * dtype_bytes(copies[i].dtype)));
+        memcpy(copies[i].data, args[i].buffer->data,
+               (size_t)(copies[i].n * dtype_bytes(copies[i].dtype)));
         other[i].buffer = &copies[i];
     }
     KilnStatus st = launch(text, "interp", n_args, args, grid, messages, sizeof messages);
@@ -177,7 +191,8 @@ int32_t expect_assembles(const char *name, const char *text, bool may_spill)
         PtxasReport r = ptxas_run((const char *)k.code.bytes, k.code.size, targets[i]);
         if (r.found) {
             cr_expect(r.ok, "%s for %s: ptxas: %s", name, targets[i], r.log);
-            cr_expect(may_spill || r.spill_stores <= 0, "%s for %s spills %d bytes", name, targets[i], r.spill_stores);
+            cr_expect(may_spill || r.spill_stores <= 0, "%s for %s spills %d bytes", name,
+                      targets[i], r.spill_stores);
             if (i == 1) registers = r.registers;
         }
         if (getenv("KILN_SHOW")) fprintf(stderr, "%s\n%s\n", targets[i], k.ptx.data);

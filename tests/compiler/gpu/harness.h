@@ -1,5 +1,5 @@
-// tests/compiler/gpu/harness.h - a kernel as tile text, run by the interpreter and by the emulator on equal data,
-// and assembled for every architecture where a toolkit is present.
+// tests/compiler/gpu/harness.h - a kernel as tile text, run by the interpreter and by the emulator
+// on equal data, and assembled for every architecture where a toolkit is present.
 #ifndef TESTS_COMPILER_GPU_HARNESS_H
 #define TESTS_COMPILER_GPU_HARNESS_H
 #include <criterion/criterion.h>
@@ -46,10 +46,12 @@ typedef struct Arg {
 } Arg;
 
 /// Runs `text` on `target` ("interp" or "emu:sm_80") over the whole grid.
-KilnStatus launch(const char *text, const char *target, int32_t n_args, const Arg *args, Grid grid, char *messages, size_t size);
+KilnStatus launch(const char *text, const char *target, int32_t n_args, const Arg *args, Grid grid,
+                  char *messages, size_t size);
 /// Runs on both and compares every buffer, |a - b| <= absolute + relative * |b|.
-void expect_agreement(const char *name, const char *text, int32_t n_args, Arg *args, Grid grid, double relative, double absolute);
-/// PTX for all five architectures is accepted by ptxas (where present). @return registers at sm_80; spills are failures
-/// unless `may_spill`
+void expect_agreement(const char *name, const char *text, int32_t n_args, Arg *args, Grid grid,
+                      double relative, double absolute);
+/// PTX for all five architectures is accepted by ptxas (where present). @return registers at sm_80;
+/// spills are failures unless `may_spill`
 int32_t expect_assembles(const char *name, const char *text, bool may_spill);
 #endif

@@ -3,7 +3,8 @@
 //   interpreter  <->  emu:sm_80            cases of each card, all checks of the emulator on
 //   sm_75 sm_80 sm_86 sm_89 sm_90a         ptxas accepts the PTX; streaming kernels do not spill
 //
-// and of ops.py, which uses every operation: there the oldest and the newest architecture stand for all.
+// and of ops.py, which uses every operation: there the oldest and the newest architecture stand for
+// all.
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -52,7 +53,8 @@ static void expect_emulated(const char *file, const char *func)
         up = rung_up(&rung, &f, &f.cards[i], &emu, &diag);
         cr_expect(up, "%s: %s", spec_text(&f.arena, &f.cards[i].spec), rendered(&f, &diag));
         if (up) {
-            const char *trouble = rungs_compare(&f, &f.cards[i], &oracle, &rung, (uint64_t)i * 1000, CASES_PER_CARD, &seen);
+            const char *trouble = rungs_compare(&f, &f.cards[i], &oracle, &rung, (uint64_t)i * 1000,
+                                                CASES_PER_CARD, &seen);
             cr_expect(!trouble, "%s", trouble);
             rung_down(&rung);
         }
@@ -61,8 +63,10 @@ static void expect_emulated(const char *file, const char *func)
     }
     cr_expect_geq(seen.cases, (int64_t)CASES_PER_CARD * f.n_cards);
     if (getenv("KILN_SHOW"))
-        fprintf(stderr, "%s: %lld cases, %lld programs, %lld elements, worst %.2f of the tolerance\n", func, (long long)seen.cases,
-                (long long)seen.programs, (long long)seen.elements, seen.worst);
+        fprintf(stderr,
+                "%s: %lld cases, %lld programs, %lld elements, worst %.2f of the tolerance\n", func,
+                (long long)seen.cases, (long long)seen.programs, (long long)seen.elements,
+                seen.worst);
     file_down(&f);
 }
 
@@ -94,7 +98,8 @@ static void expect_assembled(const char *file, const char *func, bool may_spill)
             if (st == KILN_OK) {
                 PtxasReport r = ptxas_run((const char *)code.bytes, code.size, targets[k]);
                 cr_expect(r.ok, "%s for %s: %s", text, targets[k], r.log);
-                cr_expect(may_spill || r.spill_stores == 0, "%s for %s spills %d bytes", text, targets[k], r.spill_stores);
+                cr_expect(may_spill || r.spill_stores == 0, "%s for %s spills %d bytes", text,
+                          targets[k], r.spill_stores);
                 total.most_registers = MAX(total.most_registers, r.registers);
                 total.spills += r.spill_stores > 0;
                 total.cards++;
@@ -104,7 +109,8 @@ static void expect_assembled(const char *file, const char *func, bool may_spill)
         }
     }
     if (getenv("KILN_SHOW"))
-        fprintf(stderr, "%s: %d assembled, at most %d registers, %d spill\n", func, total.cards, total.most_registers, total.spills);
+        fprintf(stderr, "%s: %d assembled, at most %d registers, %d spill\n", func, total.cards,
+                total.most_registers, total.spills);
     file_down(&f);
 }
 

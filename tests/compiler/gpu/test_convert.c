@@ -1,4 +1,5 @@
-// tests/compiler/gpu/test_convert.c - conversions between random layouts: the algebra, and the code on the emulator.
+// tests/compiler/gpu/test_convert.c - conversions between random layouts: the algebra, and the code
+// on the emulator.
 #include "compiler/gpu/gpu.h"
 #include "tests/compiler/gpu/harness.h"
 
@@ -7,30 +8,38 @@ static uint32_t below(Random *r, uint32_t n)
     return (uint32_t)(random_u64(r) % n);
 }
 
-/// A random sub-permutation of `bits` coordinate bits of a 1-D tile, some lanes and warps repeating elements.
+/// A random sub-permutation of `bits` coordinate bits of a 1-D tile, some lanes and warps repeating
+/// elements.
 static Layout random_layout(Random *r, int32_t bits, int32_t warps)
 {
     Layout l = layout_empty(1, (int32_t[1]){1 << bits});
     uint32_t order[16];
-    for (int32_t i = 0; i < bits; i++) order[i] = 1u << i;
+    for (int32_t i = 0; i < bits; i++)
+        order[i] = 1u << i;
     for (int32_t i = bits - 1; i > 0; i--) {
         uint32_t k = below(r, (uint32_t)i + 1), t = order[i];
         order[i] = order[k], order[k] = t;
     }
     int32_t next = 0;
-    for (int32_t i = 0; i < 5; i++) layout_push(&l, IN_LANE, next < bits && below(r, 6) ? order[next++] : 0);
-    for (int32_t i = 0; i < warps; i++) layout_push(&l, IN_WARP, next < bits && below(r, 4) ? order[next++] : 0);
-    while (next < bits) layout_push(&l, IN_REG, order[next++]);
+    for (int32_t i = 0; i < 5; i++)
+        layout_push(&l, IN_LANE, next < bits && below(r, 6) ? order[next++] : 0);
+    for (int32_t i = 0; i < warps; i++)
+        layout_push(&l, IN_WARP, next < bits && below(r, 4) ? order[next++] : 0);
+    while (next < bits)
+        layout_push(&l, IN_REG, order[next++]);
     return l;
 }
 
-/// `l` with some of its lanes, registers, or both exchanged; warps stay, so that no data crosses them.
+/// `l` with some of its lanes, registers, or both exchanged; warps stay, so that no data crosses
+/// them.
 static Layout shuffled(Random *r, Layout l)
 {
     for (int32_t round = 0; round < 3; round++) {
-        int32_t first = below(r, 2) ? layout_first(&l, IN_LANE) : 0, n = first ? LAYOUT_LANES : l.n_col[IN_REG];
+        int32_t first = below(r, 2) ? layout_first(&l, IN_LANE) : 0,
+                n = first ? LAYOUT_LANES : l.n_col[IN_REG];
         if (n < 2) continue;
-        uint32_t a = (uint32_t)first + below(r, (uint32_t)n), b = (uint32_t)first + below(r, (uint32_t)n), t = l.col[a];
+        uint32_t a = (uint32_t)first + below(r, (uint32_t)n),
+                 b = (uint32_t)first + below(r, (uint32_t)n), t = l.col[a];
         l.col[a] = l.col[b], l.col[b] = t;
     }
     return l;
@@ -53,13 +62,16 @@ Test(gpu_convert, a_plan_finds_every_element_where_the_source_holds_it)
         for (uint32_t warp = 0; warp < 4; warp++)
             for (uint32_t lane = 0; lane < 32; lane++)
                 for (uint32_t reg = 0; reg < (uint32_t)layout_regs(&d); reg++) {
-                    uint32_t from_lane = gf2_apply(p.reg_lane, reg) ^ gf2_apply(p.lane_lane, lane) ^ gf2_apply(p.warp_lane, warp);
+                    uint32_t from_lane = gf2_apply(p.reg_lane, reg) ^ gf2_apply(p.lane_lane, lane) ^
+                                         gf2_apply(p.warp_lane, warp);
                     uint32_t from_reg = gf2_apply(p.reg_reg, reg);
                     if (p.kind == CONVERT_REGISTERS) cr_assert_eq(from_lane, lane);
-                    cr_assert_eq(layout_at(&s, from_reg, from_lane, warp), layout_at(&d, reg, lane, warp));
+                    cr_assert_eq(layout_at(&s, from_reg, from_lane, warp),
+                                 layout_at(&d, reg, lane, warp));
                 }
     }
-    for (int32_t i = 0; i < 4; i++) cr_expect_gt(seen[i], 10, "class %d was met %d times", i, seen[i]);
+    for (int32_t i = 0; i < 4; i++)
+        cr_expect_gt(seen[i], 10, "class %d was met %d times", i, seen[i]);
 }
 
 /// y = x, read in layout `s` and written in layout `d`, behind the pass that would choose layouts.
@@ -67,14 +79,15 @@ static const char *move_text(Arena *a, DType t, const Layout *s, const Layout *d
 {
     const char *e = dtype_facts[t].name;
     int32_t n = 1 << layout_bits(s);
-    return arena_printf(a,
-                        "#s = %s\n#d = %s\nfunc @move(%%0.y: ptr<%s>, %%1.x: ptr<%s>) num_warps=4 {\n"
-                        "  %%2 = arange {start=0} : tile<%dxi32, #s>\n  %%3 = splat %%1 : tile<%dxptr<%s>, #s>\n"
-                        "  %%4 = addptr %%3, %%2 : tile<%dxptr<%s>, #s>\n  %%5 = load %%4 : tile<%dx%s, #s>\n"
-                        "  %%6 = convert %%5 : tile<%dx%s, #d>\n"
-                        "  %%7 = arange {start=0} : tile<%dxi32, #d>\n  %%8 = splat %%0 : tile<%dxptr<%s>, #d>\n"
-                        "  %%9 = addptr %%8, %%7 : tile<%dxptr<%s>, #d>\n  store %%9, %%6\n  return\n}\n",
-                        layout_text(a, s), layout_text(a, d), e, e, n, n, e, n, e, n, e, n, e, n, n, e, n, e);
+    return arena_printf(
+        a,
+        "#s = %s\n#d = %s\nfunc @move(%%0.y: ptr<%s>, %%1.x: ptr<%s>) num_warps=4 {\n"
+        "  %%2 = arange {start=0} : tile<%dxi32, #s>\n  %%3 = splat %%1 : tile<%dxptr<%s>, #s>\n"
+        "  %%4 = addptr %%3, %%2 : tile<%dxptr<%s>, #s>\n  %%5 = load %%4 : tile<%dx%s, #s>\n"
+        "  %%6 = convert %%5 : tile<%dx%s, #d>\n"
+        "  %%7 = arange {start=0} : tile<%dxi32, #d>\n  %%8 = splat %%0 : tile<%dxptr<%s>, #d>\n"
+        "  %%9 = addptr %%8, %%7 : tile<%dxptr<%s>, #d>\n  store %%9, %%6\n  return\n}\n",
+        layout_text(a, s), layout_text(a, d), e, e, n, n, e, n, e, n, e, n, e, n, n, e, n, e);
 }
 
 static void expect_moved(Arena *a, DType t, const Layout *s, const Layout *d)
@@ -85,9 +98,15 @@ static void expect_moved(Arena *a, DType t, const Layout *s, const Layout *d)
     arena_init(&k.arena, heap_default());
     diag_init(&k.diag, heap_default());
     k.module = module_new(&k.arena, &k.diag);
-    cr_assert_eq(module_parse(k.module, "move.tile", str_of(text)), KILN_OK, "%s\n%s", kernel_messages(&k), text);
+    cr_assert_eq(module_parse(k.module, "move.tile", str_of(text)), KILN_OK, "%s\n%s",
+                 kernel_messages(&k), text);
     k.fn = vec_last(&k.module->funcs);
-    GpuCx cx = {.fn = k.fn, .module = k.module, .arena = &k.arena, .diag = &k.diag, .sm = sm_facts(80, false), .is_emu = true,
+    GpuCx cx = {.fn = k.fn,
+                .module = k.module,
+                .arena = &k.arena,
+                .diag = &k.diag,
+                .sm = sm_facts(80, false),
+                .is_emu = true,
                 .log_warps = 2};
     k.code = (Code){.num_warps = 4, .n_params = 2, .entry = "move"};
     k.code.params[1].offset = 8;
@@ -96,7 +115,8 @@ static void expect_moved(Arena *a, DType t, const Layout *s, const Layout *d)
     cr_assert_eq(gpu_generate(&cx, &nothing, &k.code), KILN_OK, "%s", kernel_messages(&k));
     Buffer x = buffer_new(t, n), y = buffer_new(t, n);
     buffer_random(&x, 5, -100, 100);
-    MemRange ranges[] = {{y.data, (size_t)(n * dtype_bytes(t)), "y"}, {x.data, (size_t)(n * dtype_bytes(t)), "x"}};
+    MemRange ranges[] = {{y.data, (size_t)(n * dtype_bytes(t)), "y"},
+                         {x.data, (size_t)(n * dtype_bytes(t)), "x"}};
     void *args[] = {y.data, x.data};
     Image img = {0};
     cr_assert_eq(emu_image_load(&k.code, k.fn, &img, &k.diag), KILN_OK, "%s", kernel_messages(&k));

@@ -1,9 +1,11 @@
-// tests/compiler/gpu/test_emulator.c - the emulator reports what hardware leaves undefined, with the place.
+// tests/compiler/gpu/test_emulator.c - the emulator reports what hardware leaves undefined, with
+// the place.
 #include "compiler/gpu/emu.h"
 #include "tests/compiler/gpu/harness.h"
 
 /// Runs on the emulator and expects an error with `code` whose text has `words`.
-static void expect_report(const char *text, int32_t n_args, const Arg *args, Grid grid, const char *code, const char *words)
+static void expect_report(const char *text, int32_t n_args, const Arg *args, Grid grid,
+                          const char *code, const char *words)
 {
     char messages[4096];
     KilnStatus st = launch(text, "emu:sm_80", n_args, args, grid, messages, sizeof messages);
@@ -12,23 +14,23 @@ static void expect_report(const char *text, int32_t n_args, const Arg *args, Gri
     cr_expect_not_null(strstr(messages, words), "%s", messages);
 }
 
-static const char copy[] =
-    "func @copy(%0.y: ptr<f32>, %1.x: ptr<f32>) num_warps=4 {\n"
-    "  %2 = arange {start=0} : tile<512xi32>\n"
-    "  %3 = splat %1 : tile<512xptr<f32>>\n"
-    "  %4 = addptr %3, %2 : tile<512xptr<f32>>\n"
-    "  %5 = load %4 : tile<512xf32>\n"
-    "  %6 = splat %0 : tile<512xptr<f32>>\n"
-    "  %7 = addptr %6, %2 : tile<512xptr<f32>>\n"
-    "  store %7, %5\n"
-    "  return\n"
-    "}\n";
+static const char copy[] = "func @copy(%0.y: ptr<f32>, %1.x: ptr<f32>) num_warps=4 {\n"
+                           "  %2 = arange {start=0} : tile<512xi32>\n"
+                           "  %3 = splat %1 : tile<512xptr<f32>>\n"
+                           "  %4 = addptr %3, %2 : tile<512xptr<f32>>\n"
+                           "  %5 = load %4 : tile<512xf32>\n"
+                           "  %6 = splat %0 : tile<512xptr<f32>>\n"
+                           "  %7 = addptr %6, %2 : tile<512xptr<f32>>\n"
+                           "  store %7, %5\n"
+                           "  return\n"
+                           "}\n";
 
 Test(gpu_emulator, a_load_past_the_end_is_reported_with_the_buffer_and_the_program)
 {
     Buffer x = buffer_new(DTYPE_F32, 511), y = buffer_new(DTYPE_F32, 512);
     Arg args[] = {{.buffer = &y}, {.buffer = &x}};
-    expect_report(copy, 2, args, (Grid){1, 1, 1, 0}, "E1101", "load of 4 bytes outside of memory: byte 2044 of `x`, which has 2044");
+    expect_report(copy, 2, args, (Grid){1, 1, 1, 0}, "E1101",
+                  "load of 4 bytes outside of memory: byte 2044 of `x`, which has 2044");
     expect_report(copy, 2, args, (Grid){1, 1, 1, 0}, "E1101", "program (0, 0, 0), thread 127");
     buffer_free(&x), buffer_free(&y);
 }
@@ -37,7 +39,8 @@ Test(gpu_emulator, a_store_past_the_end_is_reported)
 {
     Buffer x = buffer_new(DTYPE_F32, 512), y = buffer_new(DTYPE_F32, 100);
     Arg args[] = {{.buffer = &y}, {.buffer = &x}};
-    expect_report(copy, 2, args, (Grid){1, 1, 1, 0}, "E1101", "store of 4 bytes outside of memory: byte 512 of `y`, which has 400");
+    expect_report(copy, 2, args, (Grid){1, 1, 1, 0}, "E1101",
+                  "store of 4 bytes outside of memory: byte 512 of `y`, which has 400");
     buffer_free(&x), buffer_free(&y);
 }
 
@@ -51,82 +54,82 @@ Test(gpu_emulator, a_report_points_at_the_line_of_the_kernel)
 
 Test(gpu_emulator, a_pointer_that_breaks_its_promise_is_reported)
 {
-    static const char text[] =
-        "func @wide(%0.y: ptr<f32> {align=16}) num_warps=1 {\n"
-        "  %1 = arange {start=0} : tile<128xi32>\n"
-        "  %2 = splat %0 : tile<128xptr<f32>>\n"
-        "  %3 = addptr %2, %1 : tile<128xptr<f32>>\n"
-        "  %4 = const {value=1.0} : tile<128xf32>\n"
-        "  store %3, %4\n"
-        "  return\n"
-        "}\n";
+    static const char text[] = "func @wide(%0.y: ptr<f32> {align=16}) num_warps=1 {\n"
+                               "  %1 = arange {start=0} : tile<128xi32>\n"
+                               "  %2 = splat %0 : tile<128xptr<f32>>\n"
+                               "  %3 = addptr %2, %1 : tile<128xptr<f32>>\n"
+                               "  %4 = const {value=1.0} : tile<128xf32>\n"
+                               "  store %3, %4\n"
+                               "  return\n"
+                               "}\n";
     Buffer all = buffer_new(DTYPE_F32, 132), y = {DTYPE_F32, 131, (float *)all.data + 1};
     Arg args[] = {{.buffer = &y}};
     expect_report(text, 1, args, (Grid){1, 1, 1, 0}, "E1106", "misaligned store of 16 bytes");
     buffer_free(&all);
 }
 
-static const char barrier_in_if[] =
-    "func @diverge(%0.p: ptr<i32>) num_warps=2 {\n"
-    "  %1 = arange {start=0} : tile<64xi32>\n"
-    "  %2 = splat %0 : tile<64xptr<i32>>\n"
-    "  %3 = addptr %2, %1 : tile<64xptr<i32>>\n"
-    "  store %3, %1\n"
-    "  %4 = load %0 {volatile=true} : i32\n"
-    "  %5 = const {value=0} : i32\n"
-    "  %6 = ne %4, %5 : i1\n"
-    "  if %6 {\n"
-    "    barrier\n"
-    "    yield\n"
-    "  }\n"
-    "  return\n"
-    "}\n";
+static const char barrier_in_if[] = "func @diverge(%0.p: ptr<i32>) num_warps=2 {\n"
+                                    "  %1 = arange {start=0} : tile<64xi32>\n"
+                                    "  %2 = splat %0 : tile<64xptr<i32>>\n"
+                                    "  %3 = addptr %2, %1 : tile<64xptr<i32>>\n"
+                                    "  store %3, %1\n"
+                                    "  %4 = load %0 {volatile=true} : i32\n"
+                                    "  %5 = const {value=0} : i32\n"
+                                    "  %6 = ne %4, %5 : i1\n"
+                                    "  if %6 {\n"
+                                    "    barrier\n"
+                                    "    yield\n"
+                                    "  }\n"
+                                    "  return\n"
+                                    "}\n";
 
-// All positions of the store but one write elsewhere; the scalar load behind it must be ordered, or threads
-// disagree about the branch.
+// All positions of the store but one write elsewhere; the scalar load behind it must be ordered, or
+// threads disagree about the branch.
 Test(gpu_emulator, a_scalar_load_behind_a_tile_store_sees_one_value_in_all_threads)
 {
     Buffer p = buffer_new(DTYPE_I32, 64);
     memset(p.data, 1, 64 * 4);
     char messages[4096];
     Arg args[] = {{.buffer = &p}};
-    KilnStatus st = launch(barrier_in_if, "emu:sm_80", 1, args, (Grid){1, 1, 1, 0}, messages, sizeof messages);
+    KilnStatus st =
+        launch(barrier_in_if, "emu:sm_80", 1, args, (Grid){1, 1, 1, 0}, messages, sizeof messages);
     cr_expect_eq(st, KILN_OK, "%s", messages);
     buffer_free(&p);
 }
 
 Test(gpu_emulator, a_failed_assertion_is_reported)
 {
-    static const char text[] =
-        "func @check(%0.n: i32) num_warps=1 {\n"
-        "  %1 = const {value=3} : i32\n"
-        "  %2 = lt %0, %1 : i1\n"
-        "  assert %2 {text=\"n is small\"}\n"
-        "  return\n"
-        "}\n";
+    static const char text[] = "func @check(%0.n: i32) num_warps=1 {\n"
+                               "  %1 = const {value=3} : i32\n"
+                               "  %2 = lt %0, %1 : i1\n"
+                               "  assert %2 {text=\"n is small\"}\n"
+                               "  return\n"
+                               "}\n";
     char messages[4096];
     Arg good[] = {{.i = 2}}, bad[] = {{.i = 3}};
-    cr_expect_eq(launch(text, "emu:sm_80", 1, good, (Grid){1, 1, 1, 0}, messages, sizeof messages), KILN_OK, "%s", messages);
+    cr_expect_eq(launch(text, "emu:sm_80", 1, good, (Grid){1, 1, 1, 0}, messages, sizeof messages),
+                 KILN_OK, "%s", messages);
     expect_report(text, 1, bad, (Grid){2, 1, 1, 0}, "E1102", "device assertion failed");
 }
 
 Test(gpu_emulator, too_much_shared_memory_is_refused_with_the_sizes)
 {
-    static const char text[] =
-        "func @big(%0.p: ptr<f32>) num_warps=8 {\n"
-        "  %1 = arange {start=0} : tile<65536xi32>\n"
-        "  %2 = splat %0 : tile<65536xptr<f32>>\n"
-        "  %3 = addptr %2, %1 : tile<65536xptr<f32>>\n"
-        "  %4 = load %3 : tile<65536xf32>\n"
-        "  %5 = sort %4 {descending=false} : tile<65536xf32>\n"
-        "  store %3, %5\n"
-        "  return\n"
-        "}\n";
+    static const char text[] = "func @big(%0.p: ptr<f32>) num_warps=8 {\n"
+                               "  %1 = arange {start=0} : tile<65536xi32>\n"
+                               "  %2 = splat %0 : tile<65536xptr<f32>>\n"
+                               "  %3 = addptr %2, %1 : tile<65536xptr<f32>>\n"
+                               "  %4 = load %3 : tile<65536xf32>\n"
+                               "  %5 = sort %4 {descending=false} : tile<65536xf32>\n"
+                               "  store %3, %5\n"
+                               "  return\n"
+                               "}\n";
     Kernel k;
     kernel_open(&k, text);
     cr_expect_eq(kernel_compile(&k, "sm_80"), KILN_ERR_LIMIT);
     cr_expect_not_null(strstr(kernel_messages(&k), "E0904"), "%s", kernel_messages(&k));
-    cr_expect_not_null(strstr(kernel_messages(&k), "kernel needs 262144 bytes of shared memory, sm_80 has 166912"), "%s", kernel_messages(&k));
+    cr_expect_not_null(
+        strstr(kernel_messages(&k), "kernel needs 262144 bytes of shared memory, sm_80 has 166912"),
+        "%s", kernel_messages(&k));
     kernel_close(&k);
 }
 
@@ -164,7 +167,8 @@ static void expect_block(void (*entry)(const void *), const char *code)
     cr_expect_eq(b->has_fault, code != NULL, "%s", diag_first(&diag));
     if (code) {
         cr_assert_eq(diag.items.len, 1);
-        cr_expect_str_eq(diag.items.data[0]->code, code, "%s: %s", diag.items.data[0]->code, diag_first(&diag));
+        cr_expect_str_eq(diag.items.data[0]->code, code, "%s: %s", diag.items.data[0]->code,
+                         diag_first(&diag));
     }
     emu_block_free(b);
     diag_reset(&diag);
@@ -215,7 +219,8 @@ static void butterfly(const void *unused)
     uint64_t args[5] = {~0u, (uint64_t)me()->id * 3, 5, 31, (uint64_t)-1}, ret = 0;
     (void)unused;
     call(EMU_SHFL_BFLY, 0, args, &ret);
-    if (ret != (uint64_t)((me()->id ^ 5) * 3)) emu_fault(me(), "E0000", "lane %d got %d", me()->id, (int)ret);
+    if (ret != (uint64_t)((me()->id ^ 5) * 3))
+        emu_fault(me(), "E0000", "lane %d got %d", me()->id, (int)ret);
 }
 
 Test(gpu_emulator, threads_that_follow_the_rules_are_left_alone)

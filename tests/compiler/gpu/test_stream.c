@@ -1,5 +1,5 @@
-// tests/compiler/gpu/test_stream.c - one-dimensional kernels: the emulator agrees with the interpreter, ptxas
-// accepts the PTX for every architecture, and rows move 16 bytes at a time.
+// tests/compiler/gpu/test_stream.c - one-dimensional kernels: the emulator agrees with the
+// interpreter, ptxas accepts the PTX for every architecture, and rows move 16 bytes at a time.
 #include "tests/compiler/gpu/harness.h"
 
 static const char add[] =
@@ -82,7 +82,8 @@ Test(gpu_stream, anchors_follow_the_addresses)
 // A pointer that a loop carries has the layout of the load that reads through it.
 Test(gpu_stream, a_carried_pointer_takes_the_layout_of_its_load)
 {
-    static const char text[] = "func @carried(%0.y: ptr<f32> {align=16}, %1.x: ptr<f32> {align=16}, %2.n: i32) num_warps=1 {\n"
+    static const char text[] = "func @carried(%0.y: ptr<f32> {align=16}, %1.x: ptr<f32> "
+                               "{align=16}, %2.n: i32) num_warps=1 {\n"
                                "  %3 = arange {start=0} : tile<256xi32>\n"
                                "  %4 = splat %1 : tile<256xptr<f32>>\n"
                                "  %5 = addptr %4, %3 : tile<256xptr<f32>>\n"
@@ -90,7 +91,8 @@ Test(gpu_stream, a_carried_pointer_takes_the_layout_of_its_load)
                                "  %7 = const {value=0} : i32\n"
                                "  %8 = const {value=1} : i32\n"
                                "  %9 = const {value=256} : tile<256xi32>\n"
-                               "  %10, %11 = for %12 = %7 to %2 step %8 carry (%13 = %5, %14 = %6) : tile<256xptr<f32>>, tile<256xf32> {\n"
+                               "  %10, %11 = for %12 = %7 to %2 step %8 carry (%13 = %5, %14 = %6) "
+                               ": tile<256xptr<f32>>, tile<256xf32> {\n"
                                "    %15 = load %13 : tile<256xf32>\n"
                                "    %16 = add %14, %15 : tile<256xf32>\n"
                                "    %17 = addptr %13, %9 : tile<256xptr<f32>>\n"
