@@ -40,6 +40,7 @@ double bench_median(int32_t n, const double *values)
 double bench_ratio(const BenchCase *a, const BenchCase *b, int32_t rounds)
 {
     double ratio[BENCH_MAX_ROUNDS];
-    for (int32_t i = 0; i < rounds; i++) ratio[i] = a->seconds[i] / b->seconds[i];
+    for (int32_t i = 0; i < rounds; i++)
+        ratio[i] = a->seconds[i] / b->seconds[i];
     return bench_median(rounds, ratio);
 }

@@ -10,10 +10,10 @@ enum { BENCH_MAX_ROUNDS = 64 };
 
 typedef struct BenchCase {
     const char *name;
-    double bytes, flops;                   ///< moved and computed per run
+    double bytes, flops; ///< moved and computed per run
     KilnStatus (*run)(void *user, Diag *diag);
     void *user;
-    double seconds[BENCH_MAX_ROUNDS];      ///< per round
+    double seconds[BENCH_MAX_ROUNDS]; ///< per round
 } BenchCase;
 
 /// Runs each case `rounds` times in turn after one warm-up round.

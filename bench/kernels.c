@@ -70,10 +70,12 @@ static KilnStatus copy_all(Bench *b, bool plain)
     size_t part = b->copy_bytes / (size_t)n;
     for (int32_t i = 0; i < n; i++) {
         parts[i] = (CopyPart){b->to + (size_t)i * part, b->from + (size_t)i * part, part, plain};
-        if (i && pthread_create(&threads[i], NULL, copy_part, &parts[i]) != 0) return KILN_ERR_DEVICE;
+        if (i && pthread_create(&threads[i], NULL, copy_part, &parts[i]) != 0)
+            return KILN_ERR_DEVICE;
     }
     copy_part(&parts[0]);
-    for (int32_t i = 1; i < n; i++) pthread_join(threads[i], NULL);
+    for (int32_t i = 1; i < n; i++)
+        pthread_join(threads[i], NULL);
     return KILN_OK;
 }
 
@@ -97,7 +99,8 @@ static KilnStatus floats(Bench *b, int64_t n, void **out)
     if (st != KILN_OK) return st;
     Random r = {1};
     float *x = *out;
-    for (int64_t i = 0; i < n; i++) x[i] = (float)random_unit(&r) - 0.5f;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)random_unit(&r) - 0.5f;
     return KILN_OK;
 }
 
@@ -106,13 +109,15 @@ static KilnStatus ints(Bench *b, int64_t n, int32_t first, int32_t step, void **
     KilnStatus st = device_alloc(b->dev, (size_t)n * sizeof(int32_t), "bench", out, b->diag);
     if (st != KILN_OK) return st;
     int32_t *x = *out;
-    for (int64_t i = 0; i < n; i++) x[i] = first + (int32_t)i * step;
+    for (int64_t i = 0; i < n; i++)
+        x[i] = first + (int32_t)i * step;
     return KILN_OK;
 }
 
 // ---- the kernels ------------------------------------------------------------------------------
 
-static KilnStatus make(Bench *b, const char *file, const char *words, Grid grid, int32_t n, const Arg *args, Streaming *out)
+static KilnStatus make(Bench *b, const char *file, const char *words, Grid grid, int32_t n,
+                       const Arg *args, Streaming *out)
 {
     Kernel *k;
     KilnStatus st = kernel_find(b->kernels, file, str_of(words), &k, b->diag);
@@ -132,11 +137,14 @@ static KilnStatus make_rmsnorm(Bench *b, Streaming *out, double *bytes)
     TRY(floats(b, WIDTH, &g));
     TRY(ints(b, 1, (int32_t)rows, 0, &n));
     *bytes = 4.0 * (double)rows * WIDTH * 4;
-    const Arg args[] = {arg_ptr("y", DTYPE_F32, y), arg_ptr("x", DTYPE_F32, x), arg_ptr("r", DTYPE_F32, r),
-                        arg_ptr("g", DTYPE_F32, g), arg_ptr("rows", DTYPE_I32, n), arg_int("n", WIDTH),
-                        arg_float("eps", 1e-5), arg_int("sy", WIDTH), arg_int("sx", WIDTH), arg_int("sr", WIDTH)};
+    const Arg args[] = {arg_ptr("y", DTYPE_F32, y),    arg_ptr("x", DTYPE_F32, x),
+                        arg_ptr("r", DTYPE_F32, r),    arg_ptr("g", DTYPE_F32, g),
+                        arg_ptr("rows", DTYPE_I32, n), arg_int("n", WIDTH),
+                        arg_float("eps", 1e-5),        arg_int("sy", WIDTH),
+                        arg_int("sx", WIDTH),          arg_int("sr", WIDTH)};
     st = make(b, "rmsnorm.py",
-              "rmsnorm(y: *f32:16, x: *f32:16, r: *f32:16, g: *f32:16, rows: *i32, ends: None, n: i32:16, eps: f32, "
+              "rmsnorm(y: *f32:16, x: *f32:16, r: *f32:16, g: *f32:16, rows: *i32, ends: None, n: "
+              "i32:16, eps: f32, "
               "sy: i32:16, sx: i32:16, sr: i32:16, BLOCK=2048)",
               grid_of(rows, 1, 1), COUNT_OF(args), args, out);
 done:
@@ -153,11 +161,13 @@ static KilnStatus make_silu(Bench *b, Streaming *out, double *bytes)
     TRY(floats(b, rows * WIDTH, &up));
     TRY(ints(b, 1, (int32_t)rows, 0, &n));
     *bytes = 3.0 * (double)rows * WIDTH * 4;
-    const Arg args[] = {arg_ptr("y", DTYPE_F32, y), arg_ptr("gate", DTYPE_F32, gate), arg_ptr("up", DTYPE_F32, up),
-                        arg_ptr("rows", DTYPE_I32, n), arg_int("n", WIDTH), arg_int("sy", WIDTH), arg_int("sg", WIDTH),
-                        arg_int("su", WIDTH)};
+    const Arg args[] = {arg_ptr("y", DTYPE_F32, y),   arg_ptr("gate", DTYPE_F32, gate),
+                        arg_ptr("up", DTYPE_F32, up), arg_ptr("rows", DTYPE_I32, n),
+                        arg_int("n", WIDTH),          arg_int("sy", WIDTH),
+                        arg_int("sg", WIDTH),         arg_int("su", WIDTH)};
     st = make(b, "silu_mul.py",
-              "silu_mul(y: *f32:16, gate: *f32:16, up: *f32:16, rows: *i32, n: i32:16, sy: i32:16, sg: i32:16, su: i32:16, BLOCK=2048)",
+              "silu_mul(y: *f32:16, gate: *f32:16, up: *f32:16, rows: *i32, n: i32:16, sy: i32:16, "
+              "sg: i32:16, su: i32:16, BLOCK=2048)",
               grid_of(rows, 1, 1), COUNT_OF(args), args, out);
 done:
     return st;
@@ -173,9 +183,12 @@ static KilnStatus make_softmax(Bench *b, Streaming *out, double *bytes)
     TRY(ints(b, rows, WIDTH, 0, &cols));
     TRY(ints(b, 1, (int32_t)rows, 0, &n));
     *bytes = 2.0 * (double)rows * WIDTH * 4;
-    const Arg args[] = {arg_ptr("y", DTYPE_F32, y), arg_ptr("x", DTYPE_F32, x), arg_ptr("cols", DTYPE_I32, cols),
-                        arg_ptr("rows", DTYPE_I32, n), arg_int("sy", WIDTH), arg_int("sx", WIDTH)};
-    st = make(b, "softmax.py", "softmax(y: *f32:16, x: *f32:16, cols: *i32, rows: *i32, sy: i32:16, sx: i32:16, BLOCK=2048)",
+    const Arg args[] = {
+        arg_ptr("y", DTYPE_F32, y),    arg_ptr("x", DTYPE_F32, x), arg_ptr("cols", DTYPE_I32, cols),
+        arg_ptr("rows", DTYPE_I32, n), arg_int("sy", WIDTH),       arg_int("sx", WIDTH)};
+    st = make(b, "softmax.py",
+              "softmax(y: *f32:16, x: *f32:16, cols: *i32, rows: *i32, sy: i32:16, sx: i32:16, "
+              "BLOCK=2048)",
               grid_of(rows, 1, 1), COUNT_OF(args), args, out);
 done:
     return st;
@@ -201,19 +214,39 @@ static KilnStatus make_rope(Bench *b, Streaming *out, double *bytes)
     TRY(ints(b, 1, (int32_t)tokens, 0, &n));
     *bytes = (double)tokens * HEAD_DIM * 4 * (2.0 * HEADS + 4.0 * KV_HEADS);
     const int64_t page_elements = 2 * PAGE * HEAD_DIM;
-    const Arg args[] = {
-        arg_ptr("q", DTYPE_F32, q), arg_ptr("k", DTYPE_F32, k), arg_ptr("v", DTYPE_F32, v), arg_ptr("k_page", DTYPE_F32, kv),
-        arg_ptr("v_page", DTYPE_F32, (float *)kv + PAGE * HEAD_DIM), arg_ptr("steps", DTYPE_F32, steps), arg_ptr("pos", DTYPE_I32, pos),
-        arg_ptr("seq_of", DTYPE_I32, zeros), arg_ptr("q_start", DTYPE_I32, q_start), arg_ptr("slot_of", DTYPE_I32, zeros),
-        arg_ptr("list_of", DTYPE_I32, zeros), arg_ptr("list_len", DTYPE_I32, list_len), arg_ptr("list_pages", DTYPE_I32, entries),
-        arg_ptr("list_spread", DTYPE_I32, spread), arg_ptr("tokens", DTYPE_I32, n), arg_int("per", KV_HEADS), arg_int("layer0", 0),
-        arg_int("max_pages", pages), arg_int("sq", HEADS * HEAD_DIM), arg_int("sk", KV_HEADS * HEAD_DIM),
-        arg_int("sv", KV_HEADS * HEAD_DIM), arg_int("page_k", page_elements), arg_int("page_v", page_elements), arg_int("page_s", 0)};
+    const Arg args[] = {arg_ptr("q", DTYPE_F32, q),
+                        arg_ptr("k", DTYPE_F32, k),
+                        arg_ptr("v", DTYPE_F32, v),
+                        arg_ptr("k_page", DTYPE_F32, kv),
+                        arg_ptr("v_page", DTYPE_F32, (float *)kv + PAGE * HEAD_DIM),
+                        arg_ptr("steps", DTYPE_F32, steps),
+                        arg_ptr("pos", DTYPE_I32, pos),
+                        arg_ptr("seq_of", DTYPE_I32, zeros),
+                        arg_ptr("q_start", DTYPE_I32, q_start),
+                        arg_ptr("slot_of", DTYPE_I32, zeros),
+                        arg_ptr("list_of", DTYPE_I32, zeros),
+                        arg_ptr("list_len", DTYPE_I32, list_len),
+                        arg_ptr("list_pages", DTYPE_I32, entries),
+                        arg_ptr("list_spread", DTYPE_I32, spread),
+                        arg_ptr("tokens", DTYPE_I32, n),
+                        arg_int("per", KV_HEADS),
+                        arg_int("layer0", 0),
+                        arg_int("max_pages", pages),
+                        arg_int("sq", HEADS * HEAD_DIM),
+                        arg_int("sk", KV_HEADS * HEAD_DIM),
+                        arg_int("sv", KV_HEADS * HEAD_DIM),
+                        arg_int("page_k", page_elements),
+                        arg_int("page_v", page_elements),
+                        arg_int("page_s", 0)};
     st = make(b, "rope.py",
-              "rope_append(q: *f32:16, k: *f32:16, v: *f32:16, k_page: *f32:16, v_page: *f32:16, k_scale: None, v_scale: None, "
-              "steps: *f32, pos: *i32, seq_of: *i32, q_start: *i32, slot_of: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, "
-              "list_spread: *i32, tokens: *i32, per: i32, layer0: i32, max_pages: i32, sq: i32:16, sk: i32:16, sv: i32:16, "
-              "page_k: i32:16, page_v: i32:16, page_s: i32, G=4, HEAD_DIM=64, ROPE_DIM=64, INTERLEAVED=False, PAGE=32, DIM_MAJOR=False, "
+              "rope_append(q: *f32:16, k: *f32:16, v: *f32:16, k_page: *f32:16, v_page: *f32:16, "
+              "k_scale: None, v_scale: None, "
+              "steps: *f32, pos: *i32, seq_of: *i32, q_start: *i32, slot_of: *i32, list_of: *i32, "
+              "list_len: *i32, list_pages: *i32, "
+              "list_spread: *i32, tokens: *i32, per: i32, layer0: i32, max_pages: i32, sq: i32:16, "
+              "sk: i32:16, sv: i32:16, "
+              "page_k: i32:16, page_v: i32:16, page_s: i32, G=4, HEAD_DIM=64, ROPE_DIM=64, "
+              "INTERLEAVED=False, PAGE=32, DIM_MAJOR=False, "
               "HALF=32, BLOCK_D=64, BLOCK_G=4)",
               grid_of(tokens, KV_HEADS, 1), COUNT_OF(args), args, out);
 done:
@@ -223,7 +256,10 @@ done:
 static const struct {
     const char *name;
     KilnStatus (*make)(Bench *b, Streaming *out, double *bytes);
-} kernels[] = {{"rmsnorm + residual", make_rmsnorm}, {"rope + append", make_rope}, {"silu * mul", make_silu}, {"softmax", make_softmax}};
+} kernels[] = {{"rmsnorm + residual", make_rmsnorm},
+               {"rope + append", make_rope},
+               {"silu * mul", make_silu},
+               {"softmax", make_softmax}};
 
 static void report(const Bench *b, int32_t n, const BenchCase *cases, bool json)
 {
@@ -233,12 +269,19 @@ static void report(const Bench *b, int32_t n, const BenchCase *cases, bool json)
         double rate = cases[i].bytes / bench_median(b->rounds, cases[i].seconds);
         if (rate > best) best = rate, ceiling = &cases[i];
     }
-    if (!json) printf("%-20s %8s %8s   %d threads, %lld MiB per tensor, %d rounds\n", "kernel", "GB/s", "of copy", b->threads, (long long)b->mib, b->rounds);
+    if (!json)
+        printf("%-20s %8s %8s   %d threads, %lld MiB per tensor, %d rounds\n", "kernel", "GB/s",
+               "of copy", b->threads, (long long)b->mib, b->rounds);
     for (int32_t i = 0; i < n; i++) {
         double rate = cases[i].bytes / bench_median(b->rounds, cases[i].seconds);
         double share = cases[i].bytes / ceiling->bytes / bench_ratio(&cases[i], ceiling, b->rounds);
-        if (json) printf("{\"bench\": \"%s\", \"gb_per_s\": %.2f, \"of_copy\": %.3f, \"threads\": %d, \"mib\": %lld}\n", cases[i].name, rate / 1e9, share, b->threads, (long long)b->mib);
-        else printf("%-20s %8.1f %8.2f%s\n", cases[i].name, rate / 1e9, share, &cases[i] == ceiling ? "   the ceiling" : "");
+        if (json)
+            printf("{\"bench\": \"%s\", \"gb_per_s\": %.2f, \"of_copy\": %.3f, \"threads\": %d, "
+                   "\"mib\": %lld}\n",
+                   cases[i].name, rate / 1e9, share, b->threads, (long long)b->mib);
+        else
+            printf("%-20s %8.1f %8.2f%s\n", cases[i].name, rate / 1e9, share,
+                   &cases[i] == ceiling ? "   the ceiling" : "");
     }
 }
 
@@ -253,8 +296,12 @@ static KilnStatus run_bench(Bench *b, bool json)
     TRY(floats(b, b->mib << 18, &to));
     b->from = from;
     b->to = to;
-    cases[0] = (BenchCase){.name = "copy, plain loop", .bytes = 2.0 * (double)b->copy_bytes, .run = run_plain_copy, .user = b};
-    cases[1] = (BenchCase){.name = "copy, memcpy", .bytes = 2.0 * (double)b->copy_bytes, .run = run_memcpy, .user = b};
+    cases[0] = (BenchCase){.name = "copy, plain loop",
+                           .bytes = 2.0 * (double)b->copy_bytes,
+                           .run = run_plain_copy,
+                           .user = b};
+    cases[1] = (BenchCase){
+        .name = "copy, memcpy", .bytes = 2.0 * (double)b->copy_bytes, .run = run_memcpy, .user = b};
     for (int32_t i = 0; i < COUNT_OF(kernels); i++) {
         BenchCase *c = &cases[2 + i];
         *c = (BenchCase){.name = kernels[i].name, .run = run_launch, .user = &launches[i]};
@@ -278,10 +325,16 @@ int main(int argc, char **argv)
             json = true;
             continue;
         }
-        if (value && !strcmp(argv[i], "--threads")) b.threads = value;
-        else if (value && !strcmp(argv[i], "--rounds")) b.rounds = MIN(value, BENCH_MAX_ROUNDS);
-        else if (value && !strcmp(argv[i], "--mib")) b.mib = value;
-        else return fprintf(stderr, "usage: bench_kernels [--threads N] [--rounds N] [--mib N] [--json]\n"), 2;
+        if (value && !strcmp(argv[i], "--threads"))
+            b.threads = value;
+        else if (value && !strcmp(argv[i], "--rounds"))
+            b.rounds = MIN(value, BENCH_MAX_ROUNDS);
+        else if (value && !strcmp(argv[i], "--mib"))
+            b.mib = value;
+        else
+            return fprintf(stderr,
+                           "usage: bench_kernels [--threads N] [--rounds N] [--mib N] [--json]\n"),
+                   2;
         i++;
     }
     KilnStatus st = KILN_OK;

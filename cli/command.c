@@ -10,11 +10,14 @@
 int exit_of(KilnStatus st)
 {
     switch (st) {
-    case KILN_OK: return EXIT_DONE;
+    case KILN_OK:
+        return EXIT_DONE;
     case KILN_ERR_LIMIT:
     case KILN_ERR_NOMEM:
-    case KILN_ERR_DEVICE: return EXIT_RESOURCE;
-    default: return EXIT_FAILED;
+    case KILN_ERR_DEVICE:
+        return EXIT_RESOURCE;
+    default:
+        return EXIT_FAILED;
     }
 }
 
@@ -81,7 +84,8 @@ double seconds_now(void)
 void table_row(Table *t, const char *const *cells)
 {
     const char **row = arena_array(t->arena, const char *, t->n_columns);
-    for (int32_t i = 0; i < t->n_columns; i++) row[i] = cells[i] ? cells[i] : "";
+    for (int32_t i = 0; i < t->n_columns; i++)
+        row[i] = cells[i] ? cells[i] : "";
     vec_push(t->arena, &t->rows, row);
 }
 
@@ -101,8 +105,10 @@ void table_print(const Table *t, StrBuf *out)
                 right &= i == 0 || is_numeric(t->rows.data[i][c]);
             }
             const char *cell = t->rows.data[r][c], *gap = c ? "  " : "";
-            if (c == t->n_columns - 1 && !right) strbuf_printf(out, "%s%s", gap, cell);
-            else strbuf_printf(out, "%s%*s", gap, right ? width : -width, cell);
+            if (c == t->n_columns - 1 && !right)
+                strbuf_printf(out, "%s%s", gap, cell);
+            else
+                strbuf_printf(out, "%s%*s", gap, right ? width : -width, cell);
         }
         strbuf_putc(out, '\n');
     }

@@ -36,10 +36,10 @@ void table_print(const Table *t, StrBuf *out);
 
 /// What the CUDA toolkit says of a PTX text, when it is installed.
 typedef struct Assembled {
-    bool present;  ///< ptxas was found
+    bool present; ///< ptxas was found
     bool accepted;
     int32_t registers, spill_bytes, shared_bytes;
-    const char *log; ///< arena: its messages
+    const char *log;   ///< arena: its messages
     const char *cubin; ///< arena: path of a temporary file, or NULL; the caller unlinks it
 } Assembled;
 /// Assembles `ptx` for `target` ("sm_90a") by the `ptxas` on PATH or in /usr/local/cuda/bin.

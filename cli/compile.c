@@ -50,13 +50,17 @@ static KilnStatus check_emits(const Settings *s, Diag *diag)
     for (int32_t i = 0; i < s->emits.n; i++) {
         const char *what = s->emits.items[i];
         if (!emit_row(what) && strcmp(what, "sass") && strncmp(what, "tile-after:", 11))
-            return fail(diag, KILN_ERR_INPUT, "", "--emit=%s: is none of ast tile tile-after:PASS layout layout.svg llvm asm ptx sass", what);
+            return fail(diag, KILN_ERR_INPUT, "",
+                        "--emit=%s: is none of ast tile tile-after:PASS layout layout.svg llvm asm "
+                        "ptx sass",
+                        what);
     }
     return KILN_OK;
 }
 
 /// One text goes to DIR/func.n.target.suffix, or to stdout under a heading.
-static KilnStatus put_text(Job *j, const Spec *spec, const char *target, const char *suffix, Str text)
+static KilnStatus put_text(Job *j, const Spec *spec, const char *target, const char *suffix,
+                           Str text)
 {
     if (!text.len) return KILN_OK;
     if (!j->s->out_dir) {
@@ -65,7 +69,8 @@ static KilnStatus put_text(Job *j, const Spec *spec, const char *target, const c
         if (text.data[text.len - 1] != '\n') strbuf_putc(&j->out, '\n');
         return KILN_OK;
     }
-    const char *path = arena_printf(j->arena, "%s/%s.%d.%s.%s", j->s->out_dir, spec->func, j->n_done, target, suffix);
+    const char *path = arena_printf(j->arena, "%s/%s.%d.%s.%s", j->s->out_dir, spec->func,
+                                    j->n_done, target, suffix);
     return file_replace(path, text.data, text.len, j->diag);
 }
 
@@ -74,9 +79,11 @@ static KilnStatus put_sass(Job *j, const Spec *spec, const char *target, Assembl
     StrBuf sass = {0};
     KilnStatus st = KILN_OK;
     if (!assembled->cubin || !toolkit_disassemble(j->arena, assembled->cubin, &sass))
-        st = fail_hint(j->diag, KILN_ERR_DEVICE, "K310", "install the CUDA toolkit (ptxas and nvdisasm), or use --emit=ptx",
+        st = fail_hint(j->diag, KILN_ERR_DEVICE, "K310",
+                       "install the CUDA toolkit (ptxas and nvdisasm), or use --emit=ptx",
                        "--emit=sass: no disassembler was found");
-    else st = put_text(j, spec, target, "sass", (Str){sass.data, sass.len});
+    else
+        st = put_text(j, spec, target, "sass", (Str){sass.data, sass.len});
     strbuf_free(&sass);
     return st;
 }
@@ -84,22 +91,27 @@ static KilnStatus put_sass(Job *j, const Spec *spec, const char *target, Assembl
 static void add_row(Job *j, const Spec *spec, const char *target, const Code *c, const Assembled *a)
 {
     bool gpu = c->target.kind == TARGET_SM;
-    const char *cells[] = {
-        spec_text(j->arena, spec), target, arena_printf(j->arena, "%.1f", (double)c->compile_us / 1e3),
-        arena_printf(j->arena, "%zu", c->size), gpu ? arena_printf(j->arena, "%d", c->shared_bytes) : "",
-        gpu ? "" : arena_printf(j->arena, "%lld", (long long)c->scratch_bytes),
-        a->accepted ? arena_printf(j->arena, "%d", a->registers) : "", a->accepted ? arena_printf(j->arena, "%d", a->spill_bytes) : ""};
+    const char *cells[] = {spec_text(j->arena, spec),
+                           target,
+                           arena_printf(j->arena, "%.1f", (double)c->compile_us / 1e3),
+                           arena_printf(j->arena, "%zu", c->size),
+                           gpu ? arena_printf(j->arena, "%d", c->shared_bytes) : "",
+                           gpu ? "" : arena_printf(j->arena, "%lld", (long long)c->scratch_bytes),
+                           a->accepted ? arena_printf(j->arena, "%d", a->registers) : "",
+                           a->accepted ? arena_printf(j->arena, "%d", a->spill_bytes) : ""};
     table_row(&j->table, cells);
 }
 
-static KilnStatus assemble(Job *j, const Spec *spec, const char *target, const Code *c, Assembled *a)
+static KilnStatus assemble(Job *j, const Spec *spec, const char *target, const Code *c,
+                           Assembled *a)
 {
     KilnStatus st = KILN_OK;
     *a = (Assembled){0};
     if (c->target.kind != TARGET_SM) return KILN_OK;
     toolkit_assemble(j->arena, target, (Str){(const char *)c->bytes, c->size}, j->wants_sass, a);
     if (a->present && !a->accepted)
-        st = fail(j->diag, KILN_ERR_DEVICE, "E9999", "ptxas refuses %s for %s: %s", spec->func, target, a->log);
+        st = fail(j->diag, KILN_ERR_DEVICE, "E9999", "ptxas refuses %s for %s: %s", spec->func,
+                  target, a->log);
     if (st == KILN_OK && j->wants_sass) st = put_sass(j, spec, target, a);
     if (a->cubin) unlink(a->cubin);
     return st;
@@ -117,22 +129,26 @@ static KilnStatus compile_one(Job *j, const Spec *spec, const char *target_name)
     TRY(target_parse(target_name, &target, j->diag));
     for (int32_t i = 0; i < j->s->emits.n; i++) {
         const EmitRow *row = emit_row(j->s->emits.items[i]);
-        if (row && !(row->gpu_only && target.kind == TARGET_CPU) && !(row->cpu_only && target.kind != TARGET_CPU))
+        if (row && !(row->gpu_only && target.kind == TARGET_CPU) &&
+            !(row->cpu_only && target.kind != TARGET_CPU))
             *(StrBuf **)((char *)&emit + row->field) = &texts[row - emit_rows];
         if (!strncmp(j->s->emits.items[i], "tile-after:", 11))
             emit.tile_after = &after, emit.tile_after_pass = j->s->emits.items[i] + 11;
     }
     TRY(compile_kernel(j->source, spec, &target, &emit, &code, j->diag));
     for (int32_t i = 0; i < COUNT_OF(emit_rows); i++)
-        TRY(put_text(j, spec, target_name, emit_rows[i].suffix, (Str){texts[i].data, texts[i].len}));
+        TRY(put_text(j, spec, target_name, emit_rows[i].suffix,
+                     (Str){texts[i].data, texts[i].len}));
     TRY(put_text(j, spec, target_name, "after.tile", (Str){after.data, after.len}));
     TRY(assemble(j, spec, target_name, &code, &assembled));
     add_row(j, spec, target_name, &code, &assembled);
     if (j->s->out_dir)
-        TRY(put_text(j, spec, target_name, target.kind == TARGET_SM ? "ptx" : "o", (Str){(const char *)code.bytes, code.size}));
+        TRY(put_text(j, spec, target_name, target.kind == TARGET_SM ? "ptx" : "o",
+                     (Str){(const char *)code.bytes, code.size}));
     j->n_done++;
 done:
-    for (int32_t i = 0; i < COUNT_OF(emit_rows); i++) strbuf_free(&texts[i]);
+    for (int32_t i = 0; i < COUNT_OF(emit_rows); i++)
+        strbuf_free(&texts[i]);
     strbuf_free(&after);
     code_free(&code);
     return st;
@@ -143,7 +159,8 @@ static const char *written_spec(const Settings *s, const char *func, Arena *aren
 {
     StrBuf text = {0};
     strbuf_printf(&text, "%s(%s", func, s->sig);
-    for (int32_t i = 0; i < s->consts.n; i++) strbuf_printf(&text, ", %s", s->consts.items[i]);
+    for (int32_t i = 0; i < s->consts.n; i++)
+        strbuf_printf(&text, ", %s", s->consts.items[i]);
     strbuf_putc(&text, ')');
     if (s->num_warps || s->num_stages)
         strbuf_printf(&text, "[num_warps=%d, num_stages=%d]", s->num_warps ? (int)s->num_warps : 4,
@@ -158,28 +175,36 @@ static KilnStatus collect(Job *j, const char *func, int32_t *n, Card **cards)
     if (!j->s->sig) {
         KilnStatus st = source_cards(j->source, func, j->arena, n, cards, j->diag);
         if (st != KILN_OK || *n) return st;
-        if (!source_n_kernels(j->source)) return fail(j->diag, KILN_ERR_INPUT, "K110", "%s: has no @triton.jit kernel", source_path(j->source));
-        return source_cards(j->source, source_kernel(j->source, 0), j->arena, n, cards, j->diag); // says how to write one
+        if (!source_n_kernels(j->source))
+            return fail(j->diag, KILN_ERR_INPUT, "K110", "%s: has no @triton.jit kernel",
+                        source_path(j->source));
+        return source_cards(j->source, source_kernel(j->source, 0), j->arena, n, cards,
+                            j->diag); // says how to write one
     }
     if (!func && source_n_kernels(j->source) == 1) func = source_kernel(j->source, 0);
-    if (!func) return fail(j->diag, KILN_ERR_INPUT, "", "--sig needs one kernel: name it as FILE:FUNC");
+    if (!func)
+        return fail(j->diag, KILN_ERR_INPUT, "", "--sig needs one kernel: name it as FILE:FUNC");
     *n = 1;
     *cards = arena_new(j->arena, Card);
-    return spec_parse(j->source, str_of(written_spec(j->s, func, j->arena)), j->arena, &(*cards)->spec, j->diag);
+    return spec_parse(j->source, str_of(written_spec(j->s, func, j->arena)), j->arena,
+                      &(*cards)->spec, j->diag);
 }
 
 static void print_json(const Job *j, StrBuf *out)
 {
     strbuf_puts(out, "{\"schema\": \"kiln.compile/1\", \"kernels\": [");
-    static const char *const keys[] = {"kernel", "target", "ms", "code_bytes", "shared_bytes", "scratch_bytes", "registers", "spill_bytes"};
+    static const char *const keys[] = {"kernel",       "target",        "ms",        "code_bytes",
+                                       "shared_bytes", "scratch_bytes", "registers", "spill_bytes"};
     for (int32_t r = 1; r < j->table.rows.len; r++) {
         strbuf_puts(out, r > 1 ? ", {" : "{");
         for (int32_t c = 0, n = 0; c < j->table.n_columns; c++) {
             const char *cell = j->table.rows.data[r][c];
             if (!cell[0]) continue;
             strbuf_printf(out, "%s\"%s\": ", n++ ? ", " : "", keys[c]);
-            if (c > 1) strbuf_puts(out, cell);
-            else strbuf_putc(out, '"'), strbuf_json(out, cell, strlen(cell)), strbuf_putc(out, '"');
+            if (c > 1)
+                strbuf_puts(out, cell);
+            else
+                strbuf_putc(out, '"'), strbuf_json(out, cell, strlen(cell)), strbuf_putc(out, '"');
         }
         strbuf_putc(out, '}');
     }
@@ -210,10 +235,13 @@ int command_compile(const Settings *s, Arena *arena, Diag *diag)
         return EXIT_USAGE;
     }
     if (check_emits(s, diag) != KILN_OK) return EXIT_USAGE;
-    for (int32_t i = 0; i < s->emits.n; i++) j.wants_sass |= !strcmp(s->emits.items[i], "sass");
+    for (int32_t i = 0; i < s->emits.n; i++)
+        j.wants_sass |= !strcmp(s->emits.items[i], "sass");
     const char *colon = strrchr(s->args[0], ':');
-    const char *path = colon ? arena_strndup(arena, s->args[0], (size_t)(colon - s->args[0])) : s->args[0];
-    static const char *const header[] = {"kernel", "target", "ms", "bytes", "shared", "scratch", "registers", "spilled"};
+    const char *path =
+        colon ? arena_strndup(arena, s->args[0], (size_t)(colon - s->args[0])) : s->args[0];
+    static const char *const header[] = {"kernel", "target",  "ms",        "bytes",
+                                         "shared", "scratch", "registers", "spilled"};
     table_row(&j.table, header);
 
     TRY(source_open(path, &source, diag));
@@ -223,8 +251,10 @@ int command_compile(const Settings *s, Arena *arena, Diag *diag)
     Card *cards;
     TRY(collect(&j, colon ? colon + 1 : NULL, &n_cards, &cards));
     st = compile_cards(&j, n_cards, cards);
-    if (s->json) print_json(&j, &j.out);
-    else if ((!s->emits.n || s->out_dir) && j.n_done) table_print(&j.table, &j.out);
+    if (s->json)
+        print_json(&j, &j.out);
+    else if ((!s->emits.n || s->out_dir) && j.n_done)
+        table_print(&j.table, &j.out);
 done:
     print_out(&j.out);
     strbuf_free(&j.out);

@@ -16,7 +16,8 @@ typedef struct Doctor {
     int32_t n_lines;
 } Doctor;
 
-static void line(Doctor *d, const char *verdict, const char *what, const char *fmt, ...) PRINTF_LIKE(4, 5);
+static void line(Doctor *d, const char *verdict, const char *what, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 static void line(Doctor *d, const char *verdict, const char *what, const char *fmt, ...)
 {
     va_list args;
@@ -27,7 +28,8 @@ static void line(Doctor *d, const char *verdict, const char *what, const char *f
         strbuf_printf(&d->out, "%-8s %-12s %s\n", verdict, what, text);
         return;
     }
-    strbuf_printf(&d->out, "%s{\"verdict\": \"%s\", \"what\": \"%s\", \"text\": \"", d->n_lines++ ? ", " : "", verdict, what);
+    strbuf_printf(&d->out, "%s{\"verdict\": \"%s\", \"what\": \"%s\", \"text\": \"",
+                  d->n_lines++ ? ", " : "", verdict, what);
     strbuf_json(&d->out, text, strlen(text));
     strbuf_puts(&d->out, "\"}");
 }
@@ -51,11 +53,14 @@ static const char *proc_field(Arena *arena, const char *path, const char *key)
 
 static void check_cpu(Doctor *d)
 {
-    static const char *const levels[] = {"generic (no AVX2): kernels run, several times slower", "AVX2", "AVX-512", "NEON"};
+    static const char *const levels[] = {"generic (no AVX2): kernels run, several times slower",
+                                         "AVX2", "AVX-512", "NEON"};
     CpuLevel level = target_host_level();
-    line(d, level == CPU_GENERIC ? "note" : "ok", "cpu", "%s, %ld cores, %s", proc_field(d->arena, "/proc/cpuinfo", "model name"),
-         sysconf(_SC_NPROCESSORS_ONLN), levels[level]);
-    line(d, "ok", "memory", "%s total, %s available", proc_field(d->arena, "/proc/meminfo", "MemTotal"),
+    line(d, level == CPU_GENERIC ? "note" : "ok", "cpu", "%s, %ld cores, %s",
+         proc_field(d->arena, "/proc/cpuinfo", "model name"), sysconf(_SC_NPROCESSORS_ONLN),
+         levels[level]);
+    line(d, "ok", "memory", "%s total, %s available",
+         proc_field(d->arena, "/proc/meminfo", "MemTotal"),
          proc_field(d->arena, "/proc/meminfo", "MemAvailable"));
 }
 
@@ -63,8 +68,8 @@ static void check_bandwidth(Doctor *d, Session *x)
 {
     DeviceBandwidth b;
     if (device_measure_bandwidth(x->dev, 0, &b, NULL) == KILN_OK)
-        line(d, "ok", "bandwidth", "read %.1f GB/s, copy %.1f GB/s with %d threads (measured)", b.read / 1e9, b.copy / 1e9,
-             x->dev->facts.n_threads);
+        line(d, "ok", "bandwidth", "read %.1f GB/s, copy %.1f GB/s with %d threads (measured)",
+             b.read / 1e9, b.copy / 1e9, x->dev->facts.n_threads);
 }
 
 static void check_cuda(Doctor *d)
@@ -72,8 +77,16 @@ static void check_cuda(Doctor *d)
     const char *name = getenv("KILN_CUDA_LIB");
     if (!name) name = "libcuda.so.1";
     void *lib = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!lib) line(d, "note", "cuda", "%s was not found: no NVIDIA driver; kernels compile to PTX and run in emu:sm_80, emu:sm_90a", name);
-    else line(d, "note", "cuda", "%s is there, but this version of kiln runs no kernels on it yet; it compiles PTX for it", name);
+    if (!lib)
+        line(d, "note", "cuda",
+             "%s was not found: no NVIDIA driver; kernels compile to PTX and run in emu:sm_80, "
+             "emu:sm_90a",
+             name);
+    else
+        line(d, "note", "cuda",
+             "%s is there, but this version of kiln runs no kernels on it yet; it compiles PTX for "
+             "it",
+             name);
     if (lib) dlclose(lib);
 }
 
@@ -81,19 +94,26 @@ static void check_cache(Doctor *d)
 {
     const char *dir = cache_dir_of(d->s, d->arena);
     struct stat st;
-    if (!dir) line(d, "note", "cache", "off: every start compiles its kernels again");
-    else if (stat(dir, &st) != 0) line(d, "ok", "cache", "%s does not exist yet; it will be made", dir);
-    else if (st.st_uid != getuid()) line(d, "problem", "cache", "%s belongs to another user and is not used; give --cache-dir", dir);
-    else line(d, access(dir, W_OK) == 0 ? "ok" : "problem", "cache", "%s %s", dir, access(dir, W_OK) == 0 ? "is writable" : "is not writable; give --cache-dir");
+    if (!dir)
+        line(d, "note", "cache", "off: every start compiles its kernels again");
+    else if (stat(dir, &st) != 0)
+        line(d, "ok", "cache", "%s does not exist yet; it will be made", dir);
+    else if (st.st_uid != getuid())
+        line(d, "problem", "cache", "%s belongs to another user and is not used; give --cache-dir",
+             dir);
+    else
+        line(d, access(dir, W_OK) == 0 ? "ok" : "problem", "cache", "%s %s", dir,
+             access(dir, W_OK) == 0 ? "is writable" : "is not writable; give --cache-dir");
 }
 
 /// Compiles one kernel and runs it: 1 + 2 = 3, on the device at hand.
 static void self_test(Doctor *d, Session *x, Diag *diag)
 {
-    static const char text[] = "import triton\nimport triton.language as tl\n\n"
-                               "@triton.jit\ndef add(x, y, n, BLOCK: tl.constexpr):\n"
-                               "    i = tl.arange(0, BLOCK)\n"
-                               "    tl.store(y + i, tl.load(x + i, mask=i < n) + 2.0, mask=i < n)\n";
+    static const char text[] =
+        "import triton\nimport triton.language as tl\n\n"
+        "@triton.jit\ndef add(x, y, n, BLOCK: tl.constexpr):\n"
+        "    i = tl.arange(0, BLOCK)\n"
+        "    tl.store(y + i, tl.load(x + i, mask=i < n) + 2.0, mask=i < n)\n";
     KilnStatus st = KILN_OK;
     Source *source = NULL;
     Kernel *kernel;
@@ -101,16 +121,21 @@ static void self_test(Doctor *d, Session *x, Diag *diag)
     void *at = NULL;
     float cell[16] = {1};
     TRY(source_from_text("self-test.py", str_of(text), &source, diag));
-    TRY(spec_parse(source, STR("add(x: *fp32:16, y: *fp32:16, n: i32, BLOCK=16)"), d->arena, &spec, diag));
+    TRY(spec_parse(source, STR("add(x: *fp32:16, y: *fp32:16, n: i32, BLOCK=16)"), d->arena, &spec,
+                   diag));
     TRY(kernel_get(x->kernels, source, &spec, &kernel, diag));
     TRY(device_alloc(x->dev, sizeof cell, "self-test", &at, diag));
     device_upload(x->dev, at, cell, sizeof cell);
-    TRY(kernel_launch(kernel, grid_of(1, 1, 1), 3, (Arg[]){arg_ptr("x", DTYPE_F32, at), arg_ptr("y", DTYPE_F32, at), arg_int("n", 16)}, diag));
+    TRY(kernel_launch(
+        kernel, grid_of(1, 1, 1), 3,
+        (Arg[]){arg_ptr("x", DTYPE_F32, at), arg_ptr("y", DTYPE_F32, at), arg_int("n", 16)}, diag));
     device_download(x->dev, cell, at, sizeof cell);
     if (cell[0] != 3.0f) st = KILN_ERR_DEVICE;
 done:
     d->something_runs |= st == KILN_OK;
-    line(d, st == KILN_OK ? "ok" : "problem", "self-test", st == KILN_OK ? "a kernel was compiled and gave the right answer on %s" : "a kernel failed on %s",
+    line(d, st == KILN_OK ? "ok" : "problem", "self-test",
+         st == KILN_OK ? "a kernel was compiled and gave the right answer on %s"
+                       : "a kernel failed on %s",
          x->dev->facts.name);
     if (x->dev) device_free(x->dev, at);
     session_close(x); // before the source its kernel came from
@@ -127,12 +152,14 @@ int command_doctor(const Settings *s, Arena *arena, Diag *diag)
     if (session_device(&x, s, arena, diag) == KILN_OK) {
         check_bandwidth(&d, &x);
         self_test(&d, &x, diag);
-    } else session_close(&x);
+    } else
+        session_close(&x);
     check_cuda(&d);
     check_cache(&d);
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        line(&d, limit.rlim_cur < 1024 ? "note" : "ok", "limits", "%llu open files", (unsigned long long)limit.rlim_cur);
+        line(&d, limit.rlim_cur < 1024 ? "note" : "ok", "limits", "%llu open files",
+             (unsigned long long)limit.rlim_cur);
     if (s->json) strbuf_puts(&d.out, "]}\n");
     print_out(&d.out);
     strbuf_free(&d.out);

@@ -20,23 +20,27 @@ static const CommandRow commands[] = {
      "kiln run models/data/kiln-tiny.gguf -p \"Once upon a time\" -n 100\n"
      "  kiln run MODEL --prompts-file prompts.jsonl --temp 0 --json"},
     {"info", CMD_INFO, command_info, "kiln info MODEL [--plan] [--graph] [--tensors]",
-     "what a model file holds, needs and launches", "kiln info models/data/kiln-tiny.gguf --plan -c 8k"},
-    {"doctor", CMD_DOCTOR, command_doctor, "kiln doctor", "what this machine offers, and what to do about the rest",
-     "kiln doctor"},
+     "what a model file holds, needs and launches",
+     "kiln info models/data/kiln-tiny.gguf --plan -c 8k"},
+    {"doctor", CMD_DOCTOR, command_doctor, "kiln doctor",
+     "what this machine offers, and what to do about the rest", "kiln doctor"},
 };
 
 static void overview(StrBuf *out)
 {
-    strbuf_puts(out, "kiln: compile Triton-language kernels, and run language models on them\n\nusage:\n");
+    strbuf_puts(
+        out, "kiln: compile Triton-language kernels, and run language models on them\n\nusage:\n");
     for (int32_t i = 0; i < COUNT_OF(commands); i++)
         strbuf_printf(out, "  %-50s %s\n", commands[i].usage, commands[i].what);
     strbuf_puts(out, "  kiln help COMMAND | exit-codes | env\n  kiln --version\n");
 }
 
 static const char exit_codes[] = "0    done\n1    bad input or failed operation\n2    usage\n"
-                                 "3    resource missing (device, memory, library)\n4    a check did not hold\n130  interrupted\n";
+                                 "3    resource missing (device, memory, library)\n4    a check "
+                                 "did not hold\n130  interrupted\n";
 static const char environment[] =
-    "KILN_<FLAG>   any long flag, upper case, - as _ (KILN_THREADS=4); a flag on the command line wins\n"
+    "KILN_<FLAG>   any long flag, upper case, - as _ (KILN_THREADS=4); a flag on the command line "
+    "wins\n"
     "order: flag > environment > --config FILE > ~/.config/kiln/config > default\n";
 
 static const CommandRow *find_command(const char *name)
@@ -48,27 +52,35 @@ static const CommandRow *find_command(const char *name)
 
 static void command_help(const CommandRow *row, StrBuf *out)
 {
-    strbuf_printf(out, "%s: %s\n\nexamples:\n  %s\n\noptions:\n", row->usage, row->what, row->example);
+    strbuf_printf(out, "%s: %s\n\nexamples:\n  %s\n\noptions:\n", row->usage, row->what,
+                  row->example);
     settings_help(row->command, out);
 }
 
 static int help(int argc, char **argv, StrBuf *out)
 {
     const CommandRow *row = argc > 2 ? find_command(argv[2]) : NULL;
-    if (row) command_help(row, out);
-    else if (argc > 2 && !strcmp(argv[2], "exit-codes")) strbuf_puts(out, exit_codes);
-    else if (argc > 2 && !strcmp(argv[2], "env")) strbuf_puts(out, environment);
-    else overview(out);
+    if (row)
+        command_help(row, out);
+    else if (argc > 2 && !strcmp(argv[2], "exit-codes"))
+        strbuf_puts(out, exit_codes);
+    else if (argc > 2 && !strcmp(argv[2], "env"))
+        strbuf_puts(out, environment);
+    else
+        overview(out);
     return EXIT_DONE;
 }
 
 static int usage_error(Diag *diag, Str word)
 {
     const char *names[COUNT_OF(commands)];
-    for (int32_t i = 0; i < COUNT_OF(commands); i++) names[i] = commands[i].name;
+    for (int32_t i = 0; i < COUNT_OF(commands); i++)
+        names[i] = commands[i].name;
     const char *near = str_nearest(word, names, COUNT_OF(commands));
-    KilnStatus st = near ? fail(diag, KILN_ERR_INPUT, "", "unknown command \"%.*s\" (did you mean %s?)", STR_ARG(word), near)
-                         : fail_hint(diag, KILN_ERR_INPUT, "", "kiln help", "unknown command \"%.*s\"", STR_ARG(word));
+    KilnStatus st = near ? fail(diag, KILN_ERR_INPUT, "",
+                                "unknown command \"%.*s\" (did you mean %s?)", STR_ARG(word), near)
+                         : fail_hint(diag, KILN_ERR_INPUT, "", "kiln help",
+                                     "unknown command \"%.*s\"", STR_ARG(word));
     show_messages(diag);
     return st == KILN_OK ? EXIT_DONE : EXIT_USAGE;
 }
@@ -79,7 +91,8 @@ static int dispatch(int argc, char **argv, Arena *arena, Diag *diag, StrBuf *out
         overview(out);
         return EXIT_USAGE;
     }
-    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) return help(argc, argv, out);
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        return help(argc, argv, out);
     if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
         strbuf_printf(out, "kiln %s\n", KILN_VERSION_TEXT);
         return EXIT_DONE;

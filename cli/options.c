@@ -25,8 +25,13 @@ typedef struct Option {
 
 static const Option options[] = {
 #define OPT(f, t, n, m, c, h)                                                                      \
-    {.type = TYPE_##t, .names = n, .metavar = m, .help = h, .commands = (uint8_t)(c),              \
-     .field = offsetof(Settings, f), .given = offsetof(Settings, given.f)},
+    {.type = TYPE_##t,                                                                             \
+     .names = n,                                                                                   \
+     .metavar = m,                                                                                 \
+     .help = h,                                                                                    \
+     .commands = (uint8_t)(c),                                                                     \
+     .field = offsetof(Settings, f),                                                               \
+     .given = offsetof(Settings, given.f)},
 #include "cli/options.def"
 #undef OPT
 };
@@ -37,8 +42,19 @@ static const Option options[] = {
 #undef ALL
 
 static const Settings defaults = {
-    .threads = 0, .color = "auto", .ubatch = 512, .cache_k = "f32", .page_size = 32, .mem_fraction = 0.9,
-    .predict = -1, .seed = -1, .temp = 0.8, .top_k = 40, .top_p = 0.95, .num_warps = 0, .num_stages = 0,
+    .threads = 0,
+    .color = "auto",
+    .ubatch = 512,
+    .cache_k = "f32",
+    .page_size = 32,
+    .mem_fraction = 0.9,
+    .predict = -1,
+    .seed = -1,
+    .temp = 0.8,
+    .top_k = 40,
+    .top_p = 0.95,
+    .num_warps = 0,
+    .num_stages = 0,
 };
 
 bool parse_count(const char *text, int64_t *out)
@@ -51,9 +67,10 @@ bool parse_count(const char *text, int64_t *out)
         const char *suffix;
         double factor;
     } suffixes[] = {
-        {"", 1},     {"k", 1e3},       {"K", 1024},      {"Ki", 1024},      {"KiB", 1024},      {"m", 1e6},
-        {"M", 1 << 20}, {"Mi", 1 << 20}, {"MiB", 1 << 20}, {"g", 1e9},      {"G", 1 << 30},     {"Gi", 1 << 30},
-        {"GiB", 1 << 30}, {"B", 1},    {"kB", 1e3},      {"MB", 1e6},       {"GB", 1e9},
+        {"", 1},        {"k", 1e3},      {"K", 1024},      {"Ki", 1024},     {"KiB", 1024},
+        {"m", 1e6},     {"M", 1 << 20},  {"Mi", 1 << 20},  {"MiB", 1 << 20}, {"g", 1e9},
+        {"G", 1 << 30}, {"Gi", 1 << 30}, {"GiB", 1 << 30}, {"B", 1},         {"kB", 1e3},
+        {"MB", 1e6},    {"GB", 1e9},
     };
     for (int32_t i = 0; i < COUNT_OF(suffixes); i++) {
         if (strcmp(end, suffixes[i].suffix) != 0) continue;
@@ -94,35 +111,46 @@ static KilnStatus unknown(const char *word, size_t len, Arena *arena, Diag *diag
             at += size;
         }
     const char *near = str_nearest((Str){word, len}, names, n);
-    const Option *meant = near ? find_option(near, strlen(near)) : NULL; // an alias stands for its long flag
+    const Option *meant =
+        near ? find_option(near, strlen(near)) : NULL; // an alias stands for its long flag
     if (meant) near = arena_strndup(arena, meant->names, strcspn(meant->names, " "));
-    if (near) return fail(diag, KILN_ERR_INPUT, "", "unknown option %.*s (did you mean %s?)", (int)len, word, near);
+    if (near)
+        return fail(diag, KILN_ERR_INPUT, "", "unknown option %.*s (did you mean %s?)", (int)len,
+                    word, near);
     return fail(diag, KILN_ERR_INPUT, "", "unknown option %.*s", (int)len, word);
 }
 
 /// Stores `value` (NULL for a flag) into `s`; `where` names the source in messages.
-static KilnStatus store(const Option *o, const char *value, const char *where, Settings *s, Diag *diag)
+static KilnStatus store(const Option *o, const char *value, const char *where, Settings *s,
+                        Diag *diag)
 {
     void *field = (char *)s + o->field;
     *((bool *)((char *)s + o->given)) = true;
     switch (o->type) {
     case TYPE_FLAG:
-        *(bool *)field = !value || !(!strcmp(value, "0") || !strcmp(value, "off") || !strcmp(value, "false"));
+        *(bool *)field =
+            !value || !(!strcmp(value, "0") || !strcmp(value, "off") || !strcmp(value, "false"));
         return KILN_OK;
-    case TYPE_COUNT: ++*(int32_t *)field; return KILN_OK;
+    case TYPE_COUNT:
+        ++*(int32_t *)field;
+        return KILN_OK;
     case TYPE_INT:
         if (parse_count(value, field)) return KILN_OK;
-        return fail(diag, KILN_ERR_INPUT, "", "%s: needs a number such as 512 or 4k, got \"%s\"", where, value);
+        return fail(diag, KILN_ERR_INPUT, "", "%s: needs a number such as 512 or 4k, got \"%s\"",
+                    where, value);
     case TYPE_REAL: {
         char *end;
         *(double *)field = strtod(value, &end);
         if (end != value && !*end) return KILN_OK;
         return fail(diag, KILN_ERR_INPUT, "", "%s: needs a number, got \"%s\"", where, value);
     }
-    case TYPE_TEXT: *(const char **)field = value; return KILN_OK;
+    case TYPE_TEXT:
+        *(const char **)field = value;
+        return KILN_OK;
     case TYPE_LIST: {
         TextList *list = field;
-        if (list->n == COUNT_OF(list->items)) return fail(diag, KILN_ERR_INPUT, "", "%s: given too often", where);
+        if (list->n == COUNT_OF(list->items))
+            return fail(diag, KILN_ERR_INPUT, "", "%s: given too often", where);
         list->items[list->n++] = value;
         return KILN_OK;
     }
@@ -141,7 +169,8 @@ static KilnStatus read_argv(int argc, char **argv, int from, Arena *arena, Setti
     for (int i = from; i < argc; i++) {
         const char *word = argv[i];
         if (only_args || word[0] != '-' || !word[1]) {
-            if (s->n_args == COUNT_OF(s->args)) return fail(diag, KILN_ERR_INPUT, "", "too many arguments at \"%s\"", word);
+            if (s->n_args == COUNT_OF(s->args))
+                return fail(diag, KILN_ERR_INPUT, "", "too many arguments at \"%s\"", word);
             s->args[s->n_args++] = word;
             continue;
         }
@@ -154,10 +183,13 @@ static KilnStatus read_argv(int argc, char **argv, int from, Arena *arena, Setti
         const Option *o = find_option(word, len);
         if (!o) return unknown(word, len, arena, diag);
         if (!(o->commands & s->command))
-            return fail(diag, KILN_ERR_INPUT, "", "option %.*s does not belong to this command", (int)len, word);
+            return fail(diag, KILN_ERR_INPUT, "", "option %.*s does not belong to this command",
+                        (int)len, word);
         const char *value = equals ? equals + 1 : NULL;
         if (!value && takes_value(o)) {
-            if (++i >= argc) return fail(diag, KILN_ERR_INPUT, "", "option %s needs a value %s", word, o->metavar);
+            if (++i >= argc)
+                return fail(diag, KILN_ERR_INPUT, "", "option %s needs a value %s", word,
+                            o->metavar);
             value = argv[i];
         }
         KilnStatus st = store(o, value, arena_strndup(arena, word, len), s, diag);
@@ -171,8 +203,10 @@ static KilnStatus read_environment(Arena *arena, Settings *s, Diag *diag)
     for (int32_t i = 0; i < COUNT_OF(options); i++) {
         const Option *o = &options[i];
         if (!(o->commands & s->command) || !strcmp(o->names, "--help -h")) continue;
-        char *name = arena_printf(arena, "KILN_%.*s", (int)strcspn(o->names + 2, " "), o->names + 2);
-        for (char *c = name; *c; c++) *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+        char *name =
+            arena_printf(arena, "KILN_%.*s", (int)strcspn(o->names + 2, " "), o->names + 2);
+        for (char *c = name; *c; c++)
+            *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
         const char *value = getenv(name);
         if (!value || !*value) continue;
         KilnStatus st = store(o, value, name, s, diag);
@@ -183,8 +217,10 @@ static KilnStatus read_environment(Arena *arena, Settings *s, Diag *diag)
 
 static Str trimmed(Str s)
 {
-    while (s.len && isspace((unsigned char)s.data[0])) s.data++, s.len--;
-    while (s.len && isspace((unsigned char)s.data[s.len - 1])) s.len--;
+    while (s.len && isspace((unsigned char)s.data[0]))
+        s.data++, s.len--;
+    while (s.len && isspace((unsigned char)s.data[s.len - 1]))
+        s.len--;
     return s;
 }
 
@@ -215,8 +251,10 @@ static KilnStatus read_config(const char *path, Arena *arena, Settings *s, Diag 
             st = fail(diag, KILN_ERR_INPUT, "", "%s: is not a known setting", where);
             break;
         }
-        Str value = equals ? trimmed((Str){equals + 1, (size_t)(line.data + line.len - equals - 1)}) : STR("1");
-        if (o->commands & s->command) st = store(o, arena_strndup(arena, value.data, value.len), where, s, diag);
+        Str value = equals ? trimmed((Str){equals + 1, (size_t)(line.data + line.len - equals - 1)})
+                           : STR("1");
+        if (o->commands & s->command)
+            st = store(o, arena_strndup(arena, value.data, value.len), where, s, diag);
     }
     strbuf_free(&text);
     return st;
@@ -232,14 +270,16 @@ static const char *config_of(int argc, char **argv, int from)
     return getenv("KILN_CONFIG");
 }
 
-KilnStatus settings_read(Command command, int argc, char **argv, int from, Arena *arena, Settings *out, Diag *diag)
+KilnStatus settings_read(Command command, int argc, char **argv, int from, Arena *arena,
+                         Settings *out, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     *out = defaults;
     out->command = command;
     const char *home = getenv("HOME"), *config_home = getenv("XDG_CONFIG_HOME");
-    const char *user = config_home && *config_home ? arena_printf(arena, "%s/kiln/config", config_home)
-                                                   : arena_printf(arena, "%s/.config/kiln/config", home ? home : "");
+    const char *user = config_home && *config_home
+                           ? arena_printf(arena, "%s/kiln/config", config_home)
+                           : arena_printf(arena, "%s/.config/kiln/config", home ? home : "");
     if (file_exists(user)) TRY(read_config(user, arena, out, diag));
     const char *config = config_of(argc, argv, from);
     if (config) TRY(read_config(config, arena, out, diag));
@@ -248,11 +288,13 @@ KilnStatus settings_read(Command command, int argc, char **argv, int from, Arena
     for (int32_t i = 0; i < COUNT_OF(options); i++) {
         if (options[i].type != TYPE_LIST) continue;
         for (int a = from; a < argc; a++)
-            if (has_name(&options[i], argv[a], strcspn(argv[a], "="))) ((TextList *)((char *)out + options[i].field))->n = 0;
+            if (has_name(&options[i], argv[a], strcspn(argv[a], "=")))
+                ((TextList *)((char *)out + options[i].field))->n = 0;
     }
     TRY(read_argv(argc, argv, from, arena, out, diag));
     if (!out->given.cache_v) out->cache_v = out->cache_k;
-    if (!out->model && out->n_args && (command == CMD_RUN || command == CMD_INFO)) out->model = out->args[0];
+    if (!out->model && out->n_args && (command == CMD_RUN || command == CMD_INFO))
+        out->model = out->args[0];
 done:
     return st;
 }

@@ -9,7 +9,14 @@
 typedef enum Command { CMD_COMPILE = 1, CMD_RUN = 2, CMD_INFO = 4, CMD_DOCTOR = 8 } Command;
 
 /// Exit codes (ux): nothing else is ever returned.
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_RESOURCE = 3, EXIT_CHECK = 4, EXIT_INTERRUPT = 130 };
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_RESOURCE = 3,
+    EXIT_CHECK = 4,
+    EXIT_INTERRUPT = 130
+};
 
 typedef struct TextList {
     const char *items[64];
@@ -41,8 +48,8 @@ typedef struct Settings {
 
 /// Fills `out` with defaults, then the user's file, --config, the environment and argv[from..].
 /// @return KILN_OK; KILN_ERR_INPUT with a usage message (exit 2)
-MUST_USE KilnStatus settings_read(Command command, int argc, char **argv, int from, Arena *arena, Settings *out,
-                                  Diag *diag);
+MUST_USE KilnStatus settings_read(Command command, int argc, char **argv, int from, Arena *arena,
+                                  Settings *out, Diag *diag);
 /// Help of one command, from the table (appended).
 void settings_help(Command command, StrBuf *out);
 /// Parses a number with a suffix: k = 1000, K and Ki = 1024, m, M, Mi, g, G, Gi, with or without B.

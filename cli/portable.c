@@ -12,7 +12,8 @@ int _dl_find_object(void *address, void *result);
 uint32_t arc4random(void)
 {
     uint32_t x = 0;
-    if (getrandom(&x, sizeof x, 0) != sizeof x) x = 4; // used to salt hash tables: any value is right
+    if (getrandom(&x, sizeof x, 0) != sizeof x)
+        x = 4; // used to salt hash tables: any value is right
     return x;
 }
 

@@ -10,8 +10,8 @@ typedef struct Session {
     Model *model;
     Engine *engine;
     Log log;
-    const char *path;     ///< of the model, borrowed
-    double load_seconds;  ///< model and engine
+    const char *path;    ///< of the model, borrowed
+    double load_seconds; ///< model and engine
 } Session;
 
 /// Opens device and kernel cache. @return as device_open
@@ -19,7 +19,8 @@ MUST_USE KilnStatus session_device(Session *x, const Settings *s, Arena *arena, 
 /// Opens the model's headers and tokenizer (after session_device).
 MUST_USE KilnStatus session_model(Session *x, const Settings *s, Diag *diag);
 /// Engine options from the settings.
-MUST_USE KilnStatus session_options(const Settings *s, int32_t n_slots, EngineOptions *out, Diag *diag);
+MUST_USE KilnStatus session_options(const Settings *s, int32_t n_slots, EngineOptions *out,
+                                    Diag *diag);
 /// Loads weights and opens the engine.
 MUST_USE KilnStatus session_engine(Session *x, const EngineOptions *options, Diag *diag);
 /// Closes what is open, in reverse order.

@@ -17,7 +17,8 @@ static const char *find_program(Arena *arena, const char *name)
 {
     const char *path = getenv("PATH");
     char *copy = arena_printf(arena, "%s:/usr/local/cuda/bin", path ? path : "");
-    for (char *save = NULL, *dir = strtok_r(copy, ":", &save); dir; dir = strtok_r(NULL, ":", &save)) {
+    for (char *save = NULL, *dir = strtok_r(copy, ":", &save); dir;
+         dir = strtok_r(NULL, ":", &save)) {
         const char *full = arena_printf(arena, "%s/%s", dir, name);
         if (access(full, X_OK) == 0) return full;
     }
@@ -34,12 +35,14 @@ static int run_program(const char *const *argv, StrBuf *out)
     posix_spawn_file_actions_adddup2(&actions, pipes[1], STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, pipes[1], STDERR_FILENO);
     pid_t pid;
-    int failed = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+    int failed =
+        posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(pipes[1]);
     char chunk[4096];
     ssize_t n;
-    while (!failed && (n = read(pipes[0], chunk, sizeof chunk)) > 0) strbuf_add(out, chunk, (size_t)n);
+    while (!failed && (n = read(pipes[0], chunk, sizeof chunk)) > 0)
+        strbuf_add(out, chunk, (size_t)n);
     close(pipes[0]);
     int status = -1;
     if (failed || waitpid(pid, &status, 0) < 0) return -1;
@@ -52,7 +55,8 @@ static int32_t number_before(const char *text, const char *word)
     int32_t sum = 0;
     for (const char *at = text; (at = strstr(at, word)); at++) {
         const char *begin = at;
-        while (begin > text && begin[-1] >= '0' && begin[-1] <= '9') begin--;
+        while (begin > text && begin[-1] >= '0' && begin[-1] <= '9')
+            begin--;
         sum += atoi(begin);
     }
     return sum;
@@ -87,7 +91,8 @@ void toolkit_assemble(Arena *arena, const char *target, Str ptx, bool keep_cubin
 
 bool toolkit_disassemble(Arena *arena, const char *cubin, StrBuf *out)
 {
-    const char *nvdisasm = find_program(arena, "nvdisasm"), *cuobjdump = find_program(arena, "cuobjdump");
+    const char *nvdisasm = find_program(arena, "nvdisasm"),
+               *cuobjdump = find_program(arena, "cuobjdump");
     const char *by_nvdisasm[] = {nvdisasm, "-c", cubin, NULL};
     const char *by_cuobjdump[] = {cuobjdump, "-sass", cubin, NULL};
     if (nvdisasm) return run_program(by_nvdisasm, out) == 0;

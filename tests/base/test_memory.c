@@ -19,7 +19,8 @@ Test(arena, memory_is_aligned_and_zero_even_after_a_release)
             for (size_t size = 0; size < 3000; size += 311) {
                 unsigned char *p = arena_alloc(&a, size, align);
                 cr_assert_eq((uintptr_t)p % align, 0);
-                for (size_t i = 0; i < size; i++) cr_assert_eq(p[i], 0);
+                for (size_t i = 0; i < size; i++)
+                    cr_assert_eq(p[i], 0);
                 memset(p, 0xAB, size);
             }
         arena_release(&a, mark);
@@ -38,10 +39,12 @@ Test(arena, a_failing_heap_jumps_to_the_escape)
     arena_init(&a, &heap);
     jmp_buf escape;
     volatile int jumped = 0;
-    if (setjmp(escape)) jumped = 1;
+    if (setjmp(escape))
+        jumped = 1;
     else {
         a.escape = &escape;
-        for (int i = 0; i < 100; i++) arena_alloc(&a, 10000, 8);
+        for (int i = 0; i < 100; i++)
+            arena_alloc(&a, 10000, 8);
     }
     arena_reset(&a);
     cr_expect(jumped);
@@ -62,7 +65,8 @@ Test(vec, pushes_keep_order_across_growth)
     Arena a;
     arena_init(&a, heap_default());
     VEC(int64_t) v = {0};
-    for (int64_t i = 0; i < 1000; i++) vec_push(&a, &v, i * i);
+    for (int64_t i = 0; i < 1000; i++)
+        vec_push(&a, &v, i * i);
     int64_t i = 0;
     VEC_EACH(int64_t, it, &v) {
         cr_assert_eq(*it, i * i, "%ld", (long)i);
@@ -103,7 +107,8 @@ Test(bits, set_and_clear_touch_one_bit)
     Bits b = bits_new(&a, 200);
     for (int32_t i = 0; i < 200; i++) {
         bits_set(&b, i);
-        for (int32_t k = 0; k < 200; k++) cr_assert_eq(bits_has(&b, k), k == i);
+        for (int32_t k = 0; k < 200; k++)
+            cr_assert_eq(bits_has(&b, k), k == i);
         bits_clear(&b, i);
     }
     arena_reset(&a);

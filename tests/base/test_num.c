@@ -17,8 +17,10 @@ Test(f16, every_pattern_survives_the_way_through_f32)
 {
     for (uint32_t u = 0; u < 65536; u++) {
         float x = f16_to_f32((uint16_t)u);
-        if (isnan(x)) cr_assert(isnan(f16_to_f32(f16_from_f32(x))));
-        else cr_assert_eq(f16_from_f32(x), u, "%#x", u);
+        if (isnan(x))
+            cr_assert(isnan(f16_to_f32(f16_from_f32(x))));
+        else
+            cr_assert_eq(f16_from_f32(x), u, "%#x", u);
     }
 }
 
@@ -49,7 +51,8 @@ Test(bf16, every_pattern_survives_and_halves_go_to_even)
         cr_assert_eq(bf16_from_f64(x), nearest(x, u, u + 1, a, b), "%#x", u);
         if ((double)(float)x == x) cr_assert_eq(bf16_from_f32((float)x), bf16_from_f64(x));
     }
-    cr_expect(isnan(bf16_to_f32(bf16_from_f32(f32_from_bits(0x7F800001)))), "a NaN with low payload bits stays NaN");
+    cr_expect(isnan(bf16_to_f32(bf16_from_f32(f32_from_bits(0x7F800001)))),
+              "a NaN with low payload bits stays NaN");
 }
 
 Test(fp8, every_finite_pattern_survives_and_overflow_saturates)
@@ -82,7 +85,9 @@ Test(dtype, elements_survive_a_store_and_a_load)
     for (int t = 1; t < DTYPE_COUNT; t++)
         for (int i = 0; i < 100; i++) {
             unsigned char at[8] = {0};
-            double x = t == DTYPE_I1 ? (double)(i & 1) : (double)random_below(&r, 17) - (dtype_is_signed((DType)t) ? 8 : 0);
+            double x = t == DTYPE_I1
+                           ? (double)(i & 1)
+                           : (double)random_below(&r, 17) - (dtype_is_signed((DType)t) ? 8 : 0);
             dtype_store_f64((DType)t, at, x);
             cr_assert_eq(dtype_load_f64((DType)t, at), x, "%s %g", dtype_facts[t].name, x);
         }

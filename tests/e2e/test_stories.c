@@ -17,7 +17,10 @@ static void need_data(void)
 
 static void open_stories(Lab *lab, const char *file, int32_t n_slots, KvFormat kv)
 {
-    lab_open(lab, file, &(LabOptions){.engine = {.n_slots = n_slots, .max_context = 480, .kv_format = kv, .all_logits = true}});
+    lab_open(lab, file,
+             &(LabOptions){
+                 .engine = {
+                     .n_slots = n_slots, .max_context = 480, .kv_format = kv, .all_logits = true}});
 }
 
 /// Each prompt alone: the ids agree for `least` tokens, logits 0..7 after the prompt within `tolerance`.
@@ -28,20 +31,23 @@ static void one_by_one(const char *file, int32_t least, double tolerance)
     JsonDoc doc;
     LabCase *cases;
     open_stories(&lab, file, 1, KV_f32);
-    int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases), vocab = lab.model->facts.vocab;
+    int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases),
+            vocab = lab.model->facts.vocab;
     cr_assert_eq(n, 9);
     for (int32_t i = 0; i < n; i++) {
-        float *logits = arena_array(&lab.arena, float, (int64_t)cases[i].n_prompt * vocab);
+        float *logits = arena_array(&lab.arena, float, (int64_t)cases[i].n_prompt *vocab);
         int32_t id = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt, least, logits);
         lab_run(&lab);
-        cr_expect_eq(lab_agreement(&lab, id, least, cases[i].expected), least, "%s prompt %d: %d of %d ids agree", file, i,
+        cr_expect_eq(lab_agreement(&lab, id, least, cases[i].expected), least,
+                     "%s prompt %d: %d of %d ids agree", file, i,
                      lab_agreement(&lab, id, least, cases[i].expected), least);
         const JsonValue *want = jval_get(cases[i].json, "logits8");
         for (int32_t t = 0; t < 8; t++) {
             double x;
             cr_assert(jval_as_real(jval_at(want, t), &x));
             double got = (double)logits[(int64_t)(cases[i].n_prompt - 1) * vocab + t];
-            cr_expect(fabs(got - x) <= tolerance, "%s prompt %d logit %d: %.6f, recorded %.6f", file, i, t, got, x);
+            cr_expect(fabs(got - x) <= tolerance, "%s prompt %d logit %d: %.6f, recorded %.6f",
+                      file, i, t, got, x);
         }
     }
     jsondoc_close(&doc);
@@ -66,21 +72,24 @@ static void quantised(const char *file, const char *name, int32_t least, double 
     JsonDoc doc;
     LabCase *cases;
     open_stories(&lab, file, 1, KV_f32);
-    int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases), vocab = lab.model->facts.vocab;
+    int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases),
+            vocab = lab.model->facts.vocab;
     double worst = 0;
     for (int32_t i = 0; i < n; i++) {
         const JsonValue *want = jval_get(jval_get(cases[i].json, "quantised"), name);
         int32_t n_ids;
         const int32_t *ids = lab_ids(&lab, jval_get(want, "greedy_ids"), &n_ids);
-        float *logits = arena_array(&lab.arena, float, (int64_t)cases[i].n_prompt * vocab);
+        float *logits = arena_array(&lab.arena, float, (int64_t)cases[i].n_prompt *vocab);
         int32_t id = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt, n_ids, logits);
         lab_run(&lab);
         int32_t same = lab_agreement(&lab, id, n_ids, ids);
-        cr_expect_geq(same, least, "%s prompt %d: %d ids agree, at least %d are due", name, i, same, least);
+        cr_expect_geq(same, least, "%s prompt %d: %d ids agree, at least %d are due", name, i, same,
+                      least);
         for (int32_t t = 0; t < 8; t++) {
             double x;
             cr_assert(jval_as_real(jval_at(jval_get(want, "logits8"), t), &x));
-            worst = fmax(worst, fabs((double)logits[(int64_t)(cases[i].n_prompt - 1) * vocab + t] - x));
+            worst =
+                fmax(worst, fabs((double)logits[(int64_t)(cases[i].n_prompt - 1) * vocab + t] - x));
         }
         cr_log_info("%s prompt %d: %d of %d ids agree\n", name, i, same, n_ids);
     }
@@ -110,13 +119,15 @@ Test(stories, nine_prompts_in_one_ragged_batch_give_the_ids_of_each_alone, .time
     int32_t requests[16];
     open_stories(&lab, STORIES "gguf/stories260K-f32.gguf", 9, KV_f32);
     int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases);
-    for (int32_t i = 0; i < n; i++) requests[i] = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt, 200, NULL);
+    for (int32_t i = 0; i < n; i++)
+        requests[i] = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt, 200, NULL);
     lab_run(&lab);
     for (int32_t i = 0; i < n; i++)
         cr_expect_eq(lab_agreement(&lab, requests[i], 200, cases[i].expected), 200, "prompt %d", i);
     EngineStats stats;
     engine_stats(lab.engine, &stats);
-    cr_expect_lt(stats.decode_steps, 9 * 199, "sequences decoded together: %lld steps", (long long)stats.decode_steps);
+    cr_expect_lt(stats.decode_steps, 9 * 199, "sequences decoded together: %lld steps",
+                 (long long)stats.decode_steps);
     jsondoc_close(&doc);
     lab_close(&lab);
 }
@@ -129,17 +140,22 @@ Test(stories, int8_pages_change_the_logits_a_little_and_hold_a_third_of_the_byte
     LabCase *cases;
     open_stories(&exact, STORIES "gguf/stories260K-f32.gguf", 1, KV_f32);
     open_stories(&coarse, STORIES "gguf/stories260K-f32.gguf", 1, KV_int8);
-    int32_t n = lab_cases(&exact, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases), vocab = exact.model->facts.vocab;
-    cr_expect_lt(kv_page_bytes(kv_pool_shape(engine_kv(coarse.engine))) * 2, kv_page_bytes(kv_pool_shape(engine_kv(exact.engine))));
+    int32_t n = lab_cases(&exact, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc,
+                          &cases),
+            vocab = exact.model->facts.vocab;
+    cr_expect_lt(kv_page_bytes(kv_pool_shape(engine_kv(coarse.engine))) * 2,
+                 kv_page_bytes(kv_pool_shape(engine_kv(exact.engine))));
     double squares = 0, count = 0;
     for (int32_t i = 0; i < n; i++) {
         int64_t size = (int64_t)cases[i].n_prompt * vocab;
-        float *a = arena_array(&exact.arena, float, size), *b = arena_array(&exact.arena, float, size);
+        float *a = arena_array(&exact.arena, float, size),
+              *b = arena_array(&exact.arena, float, size);
         lab_submit(&exact, cases[i].n_prompt, cases[i].prompt, 1, a);
         lab_submit(&coarse, cases[i].n_prompt, cases[i].prompt, 1, b);
         lab_run(&exact);
         lab_run(&coarse);
-        for (int64_t k = 0; k < size; k++) squares += pow((double)a[k] - (double)b[k], 2);
+        for (int64_t k = 0; k < size; k++)
+            squares += pow((double)a[k] - (double)b[k], 2);
         count += (double)size;
     }
     // A code is off by at most 1/254 of a head's largest element, in keys and again in values; logits here span about 30.

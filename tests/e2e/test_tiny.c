@@ -4,30 +4,39 @@
 
 #include "tests/support/generate.h"
 
-#define MODEL KILN_SOURCE_DIR "/models/data/kiln-tiny.gguf"
+#define MODEL  KILN_SOURCE_DIR "/models/data/kiln-tiny.gguf"
 #define GREEDY KILN_SOURCE_DIR "/tests/golden/model/greedy.json"
 
 /// Ids of all recorded prompts of at most `longest` tokens, `n_slots` at a time. A step whose two best logits lie
 /// within `gap` in the recording may go either way: the comparison of that prompt ends there.
-static void compare(const char *device, int32_t longest, int32_t n_slots, KvFormat kv, int32_t most_tokens, double gap)
+static void compare(const char *device, int32_t longest, int32_t n_slots, KvFormat kv,
+                    int32_t most_tokens, double gap)
 {
     Lab lab;
     JsonDoc doc;
     LabCase *cases;
     int32_t requests[64], n_compared = 0;
-    lab_open(&lab, MODEL, &(LabOptions){.device = device, .engine = {.n_slots = n_slots, .max_context = longest + 80, .kv_format = kv}});
+    lab_open(&lab, MODEL,
+             &(LabOptions){
+                 .device = device,
+                 .engine = {.n_slots = n_slots, .max_context = longest + 80, .kv_format = kv}});
     int32_t n = lab_cases(&lab, GREEDY, "ids", "greedy", &doc, &cases);
     for (int32_t i = 0; i < n; i++)
         if (cases[i].n_prompt <= longest)
-            requests[i] = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt, MIN(most_tokens, cases[i].n_expected), NULL);
+            requests[i] = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt,
+                                     MIN(most_tokens, cases[i].n_expected), NULL);
     lab_run(&lab);
     for (int32_t i = 0; i < n; i++) {
         if (cases[i].n_prompt > longest) continue;
-        int32_t want = MIN(most_tokens, cases[i].n_expected), same = lab_agreement(&lab, requests[i], want, cases[i].expected);
+        int32_t want = MIN(most_tokens, cases[i].n_expected),
+                same = lab_agreement(&lab, requests[i], want, cases[i].expected);
         double at = 1;
-        if (same < want) cr_assert(jval_as_real(jval_at(jval_get(cases[i].json, "gaps"), same), &at));
+        if (same < want)
+            cr_assert(jval_as_real(jval_at(jval_get(cases[i].json, "gaps"), same), &at));
         Str name = jval_text(jval_get(cases[i].json, "name"));
-        cr_expect(same == want || at < gap, "%.*s: %d of %d ids agree; the recorded gap there is %g", STR_ARG(name), same, want, at);
+        cr_expect(same == want || at < gap,
+                  "%.*s: %d of %d ids agree; the recorded gap there is %g", STR_ARG(name), same,
+                  want, at);
         n_compared++;
     }
     cr_expect_geq(n_compared, 6);
@@ -80,7 +89,8 @@ Test(tiny, every_node_of_a_forward_pass_is_a_launch_or_a_copy, .timeout = 300)
         Graph *g;
         lab_check(&lab, engine_graph(lab.engine, (Phase)phase, 2, &g, &lab.diag), "graph");
         int32_t n_copies = 0;
-        for (int32_t i = 0; i < graph_n_nodes(g); i++) n_copies += graph_node_kernel(g, i) == NULL;
+        for (int32_t i = 0; i < graph_n_nodes(g); i++)
+            n_copies += graph_node_kernel(g, i) == NULL;
         cr_expect_gt(graph_n_launches(g), lab.model->facts.n_layers * 4);
         cr_expect_eq(graph_n_launches(g) + n_copies, graph_n_nodes(g));
         StrBuf text = {0};

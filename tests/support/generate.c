@@ -21,11 +21,14 @@ void lab_open(Lab *lab, const char *path, const LabOptions *options)
     diag_init(&lab->diag, heap_default());
     DeviceOptions device = {.name = options->device ? options->device : "cpu", .n_threads = 2};
     lab_check(lab, device_open(&device, &lab->dev, &lab->diag), "device");
-    KernelCacheOptions cache = {.cache_dir = getenv("KILN_TEST_CACHE"), .texts = kernel_texts, .n_texts = kernel_n_texts};
+    KernelCacheOptions cache = {
+        .cache_dir = getenv("KILN_TEST_CACHE"), .texts = kernel_texts, .n_texts = kernel_n_texts};
     lab_check(lab, kernel_cache_open(lab->dev, &cache, &lab->kernels, &lab->diag), "kernel cache");
     ModelOptions model = {.use_mmap = true};
     lab_check(lab, model_open(path, &model, &lab->model, &lab->diag), path);
-    lab_check(lab, engine_open(lab->kernels, lab->model, &options->engine, &lab->engine, &lab->diag), "engine");
+    lab_check(lab,
+              engine_open(lab->kernels, lab->model, &options->engine, &lab->engine, &lab->diag),
+              "engine");
 }
 
 void lab_close(Lab *lab)
@@ -50,11 +53,16 @@ int32_t *lab_ids(Lab *lab, const JsonValue *array, int32_t *n)
     return ids;
 }
 
-int32_t lab_cases(Lab *lab, const char *path, const char *prompt_key, const char *expected_key, JsonDoc *doc, LabCase **out)
+int32_t lab_cases(Lab *lab, const char *path, const char *prompt_key, const char *expected_key,
+                  JsonDoc *doc, LabCase **out)
 {
     File file;
     lab_check(lab, file_map(path, &file, &lab->diag), path);
-    lab_check(lab, jsondoc_read((Str){(const char *)file.bytes, file.size}, arena_strdup(&lab->arena, path), JSON_STRICT, heap_default(), doc, &lab->diag), path);
+    lab_check(lab,
+              jsondoc_read((Str){(const char *)file.bytes, file.size},
+                           arena_strdup(&lab->arena, path), JSON_STRICT, heap_default(), doc,
+                           &lab->diag),
+              path);
     file_unmap(&file);
     const JsonValue *cases = jval_get(doc->root, "cases");
     int32_t n = jval_len(cases);
@@ -71,8 +79,12 @@ int32_t lab_cases(Lab *lab, const char *path, const char *prompt_key, const char
 
 int32_t lab_submit(Lab *lab, int32_t n_prompt, const int32_t *prompt, int32_t n, float *logits)
 {
-    Request r = {.prompt = prompt, .n_prompt = n_prompt, .n_predict = n, .sample = {.temperature = 0, .top_p = 1},
-                 .ignore_stop = true, .prompt_logits = logits};
+    Request r = {.prompt = prompt,
+                 .n_prompt = n_prompt,
+                 .n_predict = n,
+                 .sample = {.temperature = 0, .top_p = 1},
+                 .ignore_stop = true,
+                 .prompt_logits = logits};
     int32_t id = -1;
     lab_check(lab, engine_submit(lab->engine, &r, &id, &lab->diag), "submit");
     return id;
@@ -89,6 +101,7 @@ int32_t lab_agreement(Lab *lab, int32_t request, int32_t n, const int32_t *expec
     FinishReason reason;
     const int32_t *ids = engine_tokens(lab->engine, request, &had, &reason);
     int32_t same = 0;
-    while (same < n && same < had && ids[same] == expected[same]) same++;
+    while (same < n && same < had && ids[same] == expected[same])
+        same++;
     return same;
 }

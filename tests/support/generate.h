@@ -29,7 +29,8 @@ typedef struct LabCase {
 } LabCase;
 
 /// The cases of a JSON file of recorded generations: {"cases": [{PROMPT_KEY: [ids], EXPECTED_KEY: [ids]}]}.
-int32_t lab_cases(Lab *lab, const char *path, const char *prompt_key, const char *expected_key, JsonDoc *doc, LabCase **out);
+int32_t lab_cases(Lab *lab, const char *path, const char *prompt_key, const char *expected_key,
+                  JsonDoc *doc, LabCase **out);
 /// The ids of a JSON array; arena.
 int32_t *lab_ids(Lab *lab, const JsonValue *array, int32_t *n);
 
