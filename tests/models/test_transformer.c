@@ -186,3 +186,29 @@ Test(transformer, a_missing_tensor_is_named)
     shape.without = "blk.1.ffn_up.weight";
     expect_refusal(&shape, "K204", "blk.1.ffn_up.weight");
 }
+
+Test(transformer, every_allocation_of_an_open_may_fail)
+{
+    Arena arena;
+    arena_init(&arena, heap_default());
+    const char *path = tiny_write(&arena, &rows[1].shape, 5);
+    for (int32_t fail_at = 1; fail_at < 10000; fail_at++) {
+        Heap heap;
+        Diag diag;
+        Model *m;
+        heap_init(&heap);
+        diag_init(&diag, heap_default());
+        heap.fail_at = fail_at;
+        KilnStatus st = model_open(path, &(ModelOptions){.heap = &heap}, &m, &diag);
+        if (st == KILN_OK) model_close(m);
+        else cr_expect(st == KILN_ERR_NOMEM && diag.n_errors > 0 && !m, "allocation %d: status %d", (int)fail_at, (int)st);
+        cr_expect_eq(heap.n_live, 0, "allocation %d failed: %ld are not given back", (int)fail_at, (long)heap.n_live);
+        diag_reset(&diag);
+        if (st == KILN_OK) {
+            cr_expect_gt(fail_at, 2, "nothing was allocated");
+            break;
+        }
+    }
+    unlink(path);
+    arena_reset(&arena);
+}
