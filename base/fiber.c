@@ -137,7 +137,7 @@ void fiber_start(Fiber *f, void (*entry)(void *user), void *user)
     f->is_done = false;
 #ifdef FIBER_ASM
     uint64_t *top =
-        (uint64_t *)(void *)f - 8; // 64-byte aligned; as kiln_fiber_switch leaves a stack
+        (uint64_t *)(uintptr_t)f - 8; // 64-byte aligned; as kiln_fiber_switch leaves a stack
     memset(top, 0, 8 * sizeof *top);
     top[4] = (uint64_t)(uintptr_t)f; // rbx
     top[6] = (uint64_t)(uintptr_t)kiln_fiber_start;
@@ -189,7 +189,7 @@ void fiber_yield(Fiber *f)
 Fiber *fiber_self(void)
 {
     uintptr_t base = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(FIBER_STACK - 1);
-    return (Fiber *)(void *)(base + FIBER_STACK - ((sizeof(Fiber) + 63) & ~(size_t)63));
+    return (Fiber *)(base + FIBER_STACK - ((sizeof(Fiber) + 63) & ~(size_t)63));
 }
 
 void *fiber_user(const Fiber *f)

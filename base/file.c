@@ -24,8 +24,8 @@ static KilnStatus open_regular(const char *path, int *fd, size_t *size, Diag *di
 KilnStatus file_map(const char *path, File *out, Diag *diag)
 {
     *out = (File){0};
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     KilnStatus st = open_regular(path, &fd, &size, diag);
     if (st != KILN_OK) return st;
     void *at = NULL;
@@ -50,8 +50,8 @@ void file_unmap(File *f)
 
 KilnStatus file_read(const char *path, StrBuf *out, Diag *diag)
 {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     KilnStatus st = open_regular(path, &fd, &size, diag);
     if (st != KILN_OK) return st;
     char chunk[1 << 16];

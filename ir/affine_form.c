@@ -516,8 +516,8 @@ Affine affine_elem(AffineCx *cx, const Op *op)
 {
     const Type *t = op->out->type;
     const Affine *in[3];
-    for (int32_t i = 0; i < op->n_in; i++) in[i] = &cx->forms[op->in[i]->id];
-    const Affine *x = in[0], *y = in[op->n_in > 1 ? 1 : 0];
+    for (int32_t i = 0; i < 3; i++) in[i] = &cx->forms[op->in[i < op->n_in ? i : 0]->id];
+    const Affine *x = in[0], *y = in[1];
     const Affine zero = affine_constant(t, 0);
     bool is_address = t->is_ptr || (dtype_is_int(t->dtype) && t->dtype != DTYPE_I1);
     if (is_address && op->elem == ELEM_SELECT) return selected(x, y, in[2]);

@@ -186,7 +186,7 @@ static void add_term(Splitter *s, const Value *v, const int32_t *map)
 static void split(Splitter *s, const Value *v, const int32_t *map)
 {
     const Op *op = v->def;
-    int32_t inner[TYPE_MAX_RANK];
+    int32_t inner[TYPE_MAX_RANK] = {0};
     if (op_is_elem(op, ELEM_AND)) {
         split(s, op->in[0], map);
         split(s, op->in[1], map);

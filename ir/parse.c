@@ -469,7 +469,7 @@ static Region *region(Parser *p, Op *op, const Type *first, int32_t n, Value *co
     if (args->len != n + extra)
         mistake(p, p->begin + op->span.begin, "%d labels for %d arguments", args->len, n + extra);
     Region *r = region_new(p->m, p->func, op, n + extra, arg_types);
-    for (int32_t i = 0; i < r->n_args; i++) define(p, args->data[i], r->args[i]);
+    for (int32_t i = 0; i < args->len; i++) define(p, args->data[i], r->args[i]);
     return r;
 }
 

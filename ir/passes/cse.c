@@ -29,11 +29,17 @@ static uint64_t mix(uint64_t h, uint64_t x)
     return h ^ h >> 29;
 }
 
+/// Of a floating attribute, by which 0.0 and -0.0 differ and a NaN is itself.
+static uint64_t attr_bits(const Attr *a)
+{
+    uint64_t bits;
+    memcpy(&bits, &a->f, sizeof bits);
+    return bits;
+}
+
 static uint64_t attr_hash(AttrKey key, const Attr *a)
 {
-    uint64_t h = mix((uint64_t)key, (uint64_t)a->i), bits;
-    memcpy(&bits, &a->f, 8);
-    h = mix(h, bits);
+    uint64_t h = mix(mix((uint64_t)key, (uint64_t)a->i), attr_bits(a));
     for (int32_t i = 0; i < a->n_list; i++) h = mix(h, (uint64_t)a->list[i]);
     return h;
 }
@@ -50,7 +56,7 @@ static uint64_t op_hash(const Op *op)
 
 static bool same_attr(const Attr *a, const Attr *b)
 {
-    return a->i == b->i && memcmp(&a->f, &b->f, 8) == 0 && a->n_list == b->n_list &&
+    return a->i == b->i && attr_bits(a) == attr_bits(b) && a->n_list == b->n_list &&
            (!a->n_list || memcmp(a->list, b->list, sizeof(int32_t) * (size_t)a->n_list) == 0);
 }
 

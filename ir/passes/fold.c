@@ -88,7 +88,7 @@ static Value *make_splat(Fold *f, Op *at, const Type *t, Value *scalar)
 
 static Value *fold_elem_const(Fold *f, Op *op)
 {
-    Slot x[3], out;
+    Slot x[3] = {0}, out;
     const Slot *const in[3] = {&x[0], &x[1], &x[2]};
     for (int32_t i = 0; i < op->n_in; i++)
         if (!uniform(op->in[i], &x[i])) return NULL;
@@ -483,6 +483,7 @@ static bool fold_if(Fold *f, Op *op)
     if (!uniform(op->in[0], &cond)) return false;
     Region *r = op->regions[cond.i ? 0 : 1];
     Op *end = r->last;
+    ASSERT(end); // its yield
     while (r->first != end) {
         Op *inner = r->first;
         op_unlink(inner);
