@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "cli/codes.h"
 #include "cli/command.h"
 
 typedef struct CommandRow {
@@ -32,7 +33,7 @@ static void overview(StrBuf *out)
         out, "kiln: compile Triton-language kernels, and run language models on them\n\nusage:\n");
     for (int32_t i = 0; i < COUNT_OF(commands); i++)
         strbuf_printf(out, "  %-50s %s\n", commands[i].usage, commands[i].what);
-    strbuf_puts(out, "  kiln help COMMAND | exit-codes | env\n  kiln --version\n");
+    strbuf_puts(out, "  kiln help COMMAND | CODE | codes | exit-codes | env\n  kiln --version\n");
 }
 
 static const char exit_codes[] = "0    done\n1    bad input or failed operation\n2    usage\n"
@@ -57,11 +58,24 @@ static void command_help(const CommandRow *row, StrBuf *out)
     settings_help(row->command, out);
 }
 
-static int help(int argc, char **argv, StrBuf *out)
+/// Explains the code of a message: `kiln help E0503`.
+static int code_help(const char *word, Diag *diag, StrBuf *out)
+{
+    if (code_explain(word, out)) return EXIT_DONE;
+    (void)fail(diag, KILN_ERR_INPUT, "", "no message has the code %s (did you mean %s?)", word,
+               code_nearest(word));
+    show_messages(diag);
+    return EXIT_USAGE;
+}
+
+static int help(int argc, char **argv, Diag *diag, StrBuf *out)
 {
     const CommandRow *row = argc > 2 ? find_command(argv[2]) : NULL;
+    if (argc > 2 && code_shaped(argv[2])) return code_help(argv[2], diag, out);
     if (row)
         command_help(row, out);
+    else if (argc > 2 && !strcmp(argv[2], "codes"))
+        code_table(out);
     else if (argc > 2 && !strcmp(argv[2], "exit-codes"))
         strbuf_puts(out, exit_codes);
     else if (argc > 2 && !strcmp(argv[2], "env"))
@@ -92,7 +106,7 @@ static int dispatch(int argc, char **argv, Arena *arena, Diag *diag, StrBuf *out
         return EXIT_USAGE;
     }
     if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
-        return help(argc, argv, out);
+        return help(argc, argv, diag, out);
     if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")) {
         strbuf_printf(out, "kiln %s\n", KILN_VERSION_TEXT);
         return EXIT_DONE;
