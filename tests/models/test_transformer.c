@@ -151,6 +151,13 @@ Test(transformer, a_model_agrees_in_the_interpreter_too)
     expect_model_agrees(&small, "interp", 3);
 }
 
+Test(transformer, a_model_agrees_on_the_emulated_gpu_with_its_checks_on)
+{
+    Row small = rows[1]; // grouped heads, odd widths, two kinds of linear kernel
+    small.shape.n_layers = 1;
+    expect_model_agrees(&small, "emu:sm_80", 4);
+}
+
 // ---- files that cannot run ----------------------------------------------------------------------------
 
 static void expect_refusal(const TinyShape *shape, const char *code, const char *words)
