@@ -71,9 +71,14 @@ static KilnStatus put_arg(const Kernel *k, const CodeParam *p, const Arg *a, uin
 
 static KilnStatus check_grid(const Kernel *k, Grid g, Diag *diag)
 {
-    if (g.x >= 0 && g.y >= 0 && g.z >= 0 && g.y <= 65535 && g.z <= 65535) return KILN_OK;
-    return fail(diag, KILN_ERR_INPUT, "K134", "%s: grid (%d, %d, %d): found an extent that is negative, or y or z above 65535",
-                k->code.entry, g.x, g.y, g.z);
+    if (g.x < 0 || g.y < 0 || g.z < 0)
+        return fail(diag, KILN_ERR_INPUT, "K134", "%s: grid (%d, %d, %d): an extent is negative", k->code.entry, g.x,
+                    g.y, g.z);
+    bool is_gpu = k->code.target.kind == TARGET_SM || k->code.target.kind == TARGET_EMU;
+    if (is_gpu && (g.y > 65535 || g.z > 65535)) // CUDA's limits; native code has none
+        return fail(diag, KILN_ERR_INPUT, "K134", "%s: grid (%d, %d, %d): y or z is above 65535; x may be larger",
+                    k->code.entry, g.x, g.y, g.z);
+    return KILN_OK;
 }
 
 /// Which parameter each argument is for; every parameter exactly once.

@@ -76,7 +76,6 @@ Test(launch, says_what_is_wrong_with_an_argument)
         {"K132", "planned buffer outside a graph", 4, {y, arg_tensor("x", DTYPE_F32, 0, 0), n, a}, one},
         {"K133", "is not a multiple of 16", 4, {arg_ptr("y", DTYPE_F32, at + 4), x, n, a}, one},
         {"K134", "negative", 4, {y, x, n, a}, {-1, 1, 1, 0}},
-        {"K134", "above 65535", 4, {y, x, n, a}, {1, 65536, 1, 0}},
     };
     for (int32_t i = 0; i < COUNT_OF(cases); i++) {
         Diag d;
@@ -89,6 +88,23 @@ Test(launch, says_what_is_wrong_with_an_argument)
         arena_reset(&d.arena);
     }
     cr_expect_eq(b.dev->counters.launches, 0);
+    bench_close(&b);
+}
+
+Test(launch, only_gpus_limit_the_second_extent_of_a_grid)
+{
+    Bench b = bench_open(1);
+    Kernel *k = bench_kernel(&b, "axpy", axpy, 4, axpy_params);
+    char *at = bench_memory(&b, 1024);
+    const Arg args[] = {arg_ptr("y", DTYPE_F32, at), arg_ptr("x", DTYPE_F32, at), arg_int("n", 0), arg_float("a", 1)};
+    Diag d;
+    diag_init(&d, heap_default());
+    cr_expect_eq(kernel_launch(k, (Grid){1, 65536, 1, 0}, 4, args, &d), KILN_OK);
+    k->code.target.kind = TARGET_EMU;
+    cr_expect_eq(kernel_launch(k, (Grid){1, 65536, 1, 0}, 4, args, &d), KILN_ERR_INPUT);
+    cr_expect_not_null(strstr(diag_first(&d), "above 65535"));
+    diag_reset(&d);
+    arena_reset(&d.arena);
     bench_close(&b);
 }
 
