@@ -327,7 +327,7 @@ static Node *parse_display(Parser *p)
         if (parser_at(p, T_KW_YIELD)) {
             e = parser_rejected(p, p->t->begin, "yield");
             parser_error(p, "an expression");
-        } else if (parser_at(p, T_POW) && kind != NODE_LIST) {
+        } else if (parser_at(p, T_POW) && open == T_LBRACE && n->kind == NODE_DICT) {
             parser_advance(p);
             value = parse_expr(p);
         } else {

@@ -86,8 +86,9 @@ Test(parse, expressions_have_pythons_precedence)
         strbuf_free(&out);
         arena_reset(&a);
     }
-    static const char *const broken[] = {"a +",    "(a", "a b",  "f(",     "x[",   "1 2", "a if b",
-                                         "lambda", "",   "a..b", "f(a b)", "{a:}", "not"};
+    static const char *const broken[] = {"a +",      "(a",     "a b",      "f(",   "x[",     "1 2",
+                                         "a if b",   "lambda", "",         "a..b", "f(a b)", "{a:}",
+                                         "(a, **b)", "[**b]",  "{a, **b}", "not"};
     for (int i = 0; i < COUNT_OF(broken); i++) {
         Arena a;
         arena_init(&a, heap_default());
