@@ -245,10 +245,10 @@ static KilnStatus make_rope(Bench *b, Streaming *out, double *bytes)
               "list_len: *i32, list_pages: *i32, "
               "list_spread: *i32, tokens: *i32, per: i32, layer0: i32, max_pages: i32, sq: i32:16, "
               "sk: i32:16, sv: i32:16, "
-              "page_k: i32:16, page_v: i32:16, page_s: i32, G=4, HEAD_DIM=64, ROPE_DIM=64, "
-              "INTERLEAVED=False, PAGE=32, DIM_MAJOR=False, "
+              "page_k: i32:16, page_v: i32:16, page_s: i32, HEADS=8, G=4, HEAD_DIM=64, ROPE_DIM=64, "
+              "INTERLEAVED=False, PAGE=32, DIM_MAJOR=True, "
               "HALF=32, BLOCK_D=64, BLOCK_G=4)",
-              grid_of(tokens, KV_HEADS, 1), COUNT_OF(args), args, out);
+              grid_of(tokens, 1, 1), COUNT_OF(args), args, out);
 done:
     return st;
 }

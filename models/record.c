@@ -273,6 +273,9 @@ static KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Plac
 {
     const ModelConfig *m = &r->t->config;
     int32_t group = m->n_heads / m->n_kv_heads;
+    // A long step turns all heads of a token by one sine and cosine; a short one keeps every thread busy.
+    bool is_long = !r->is_gpu && r->shape->n_tokens >= 4 * r->t->dev->facts.n_threads;
+    int32_t heads = is_long ? m->n_kv_heads : 1;
     Call c = call_of("rope.py", "rope_append");
     pass(&c, "q", q);
     pass(&c, "k", k);
@@ -292,6 +295,7 @@ static KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Plac
     pass_int(&c, "sk", (int64_t)m->n_kv_heads * m->head_dim);
     pass_int(&c, "sv", (int64_t)m->n_kv_heads * m->head_dim);
     pass_page_strides(r, &c);
+    pass_const(&c, "HEADS", heads);
     pass_const(&c, "G", group);
     pass_const(&c, "HEAD_DIM", m->head_dim);
     pass_const(&c, "ROPE_DIM", m->rope_dim);
@@ -300,7 +304,7 @@ static KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Plac
     pass_const(&c, "HALF", next_pow2(MAX(m->rope_dim / 2, 1)));
     pass_const(&c, "BLOCK_D", next_pow2(m->head_dim));
     pass_const(&c, "BLOCK_G", next_pow2(group));
-    return launch(r, &c, grid_of(r->shape->n_tokens, m->n_kv_heads, 1), 4);
+    return launch(r, &c, grid_of(r->shape->n_tokens, m->n_kv_heads / heads, 1), 4);
 }
 
 /// How many programs share the pages of one (sequence, kv-head): until every thread has two of them, and

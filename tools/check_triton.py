@@ -217,7 +217,7 @@ def key_at(a, o):
 
 
 def ref_rope_append(a, grid):
-    D, R, G, heads = a.HEAD_DIM, a.ROPE_DIM, a.G, grid[1]
+    D, R, G, heads = a.HEAD_DIM, a.ROPE_DIM, a.G, grid[1] * a.HEADS
     i = np.arange(R // 2)
     at_a, at_b = (2 * i, 2 * i + 1) if a.INTERLEAVED else (i, i + R // 2)
 

@@ -181,7 +181,7 @@ static void rope_append(Case *c)
     int64_t D = integer(c, "HEAD_DIM"), G = integer(c, "G"), page_s = integer(c, "page_s");
     double *in = doubles(D), *out = doubles(D);
     for (int64_t t = 0; t < MIN(c->grid.x, geti(view(c, "tokens"), 0)); t++)
-        for (int64_t h = 0; h < c->grid.y; h++) {
+        for (int64_t h = 0; h < c->grid.y * integer(c, "HEADS"); h++) {
             int64_t pos = geti(view(c, "pos"), t), seq = geti(view(c, "seq_of"), t);
             for (int64_t g = 0; g < G; g++) {
                 int64_t at = t * integer(c, "sq") + (h * G + g) * D;
