@@ -123,6 +123,7 @@ KilnStatus cpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     cx->diag = diag;
     cx->fn = fn;
     cx->isa = isa_of(target->cpu);
+    cx->last_write = -1;
     if (!cx->isa) TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K132", "this build makes no code for the CPU level asked for"));
     TRY(llvm_open(fn->name, &(LlvmTarget){cx->isa->triple, cx->isa->cpu, cx->isa->features, true}, &cx->ll, diag));
     cx->c = cx->ll.context;

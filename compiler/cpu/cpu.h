@@ -21,7 +21,8 @@
 //   nest.c      loops over chunks; full chunks first, the masked rest after
 //   eval.c      a value at a chunk       access.c  vectors of memory, masked or not
 //   math.c elem.c convert.c              element operations on LLVM vectors
-//   reduce.c scan.c sort.c atomic.c dot.c pack.c   one family of roots each
+//   reduce.c scan.c sort.c atomic.c dot.c          one family of roots each
+//   cpu.c object.c                                 the function around it, and its object file made runnable
 #ifndef COMPILER_CPU_CPU_H
 #define COMPILER_CPU_CPU_H
 #include "compiler/backend.h"
@@ -44,7 +45,7 @@ const Isa *isa_of(CpuLevel level);
 
 // ---- chunks -------------------------------------------------------------------------------------
 
-enum { MAX_BITS = AFFINE_MAX_BITS, MAX_LANE_BITS = 7, MAX_FIELDS = 20, MAX_DEPTH = 16, MAX_DIMS = 12 };
+enum { MAX_BITS = AFFINE_MAX_BITS, MAX_LANE_BITS = 7, MAX_FIELDS = 24, MAX_DEPTH = 28, MAX_DIMS = 24 };
 
 /// Bits [lo, lo + width) of the loop variable `var` (i64) are flat index bits [at, at + width).
 typedef struct Field {
@@ -136,6 +137,9 @@ typedef struct Cx {
     VEC(MemoEntry) memo;
     VEC(Assumed) assumed;
     Group *group;   ///< roots not emitted yet
+    VEC(Op *) stores;   ///< all tile stores, and by position where the cluster of each begins
+    const int32_t *cluster;
+    int32_t last_write; ///< position of the latest write that has been emitted; -1: none
     int64_t scratch_top, scratch_max;
 } Cx;
 
@@ -197,7 +201,7 @@ LLVMValueRef math_tanh(Cx *cx, LLVMValueRef x);
 LLVMValueRef math_rsqrt(Cx *cx, LLVMValueRef x);
 LLVMValueRef math_fmod(Cx *cx, LLVMValueRef x, LLVMValueRef y);
 /// Identity of a built-in combine, in the computed type.
-LLVMValueRef combine_identity(Cx *cx, CombineKind k, DType t, LLVMTypeRef type);
+LLVMValueRef combine_identity(CombineKind k, DType t, LLVMTypeRef type);
 LLVMValueRef combine_emit(Cx *cx, CombineKind k, DType t, LLVMValueRef x, LLVMValueRef y);
 
 // ---- evaluation (eval.c) --------------------------------------------------------------------------

@@ -101,14 +101,13 @@ static void choose_tile(Cx *cx, Dot *d)
 
 static void choose_operands(Cx *cx, Dot *d)
 {
-    bool one_row_block = d->m_bits <= d->mr_bits, one_column_block = d->n_bits <= d->w_bits + d->nv_bits;
+    bool one_row_block = d->m_bits <= d->mr_bits;
     bool a_direct = is_direct(cx, d, d->a), b_direct = is_direct(cx, d, d->b);
     bool b_inline = is_contiguous(cx, d->b) && !d->pair_bits && (b_direct || (one_row_block && value_cost(cx, d->b) <= 24));
     // masks of a lazily read operand would be tested in the inner loop: copy such operands
     Cone cone = {0};
     cone_add(cx, &cone, d->b, NULL, 0);
     if (cone.terms.len) b_inline = false;
-    (void)one_column_block;
     if (!a_direct || d->pair_bits) d->a_packed = pack(cx, d, d->a);
     if (!b_inline) d->b_packed = pack(cx, d, d->b);
     group_flush(cx);

@@ -364,7 +364,7 @@ LLVMValueRef elem_emit(Cx *cx, ElemKind e, DType t, LLVMValueRef *in)
     return round_to(cx, t, r, ROUND_RNE);
 }
 
-LLVMValueRef combine_identity(Cx *cx, CombineKind k, DType t, LLVMTypeRef type)
+LLVMValueRef combine_identity(CombineKind k, DType t, LLVMTypeRef type)
 {
     int32_t bits = dtype_bits(t);
     bool is_signed = dtype_is_signed(t) && !dtype_is_float(t);
@@ -375,7 +375,7 @@ LLVMValueRef combine_identity(Cx *cx, CombineKind k, DType t, LLVMTypeRef type)
     case COMBINE_MIN: // NaN loses to everything, and is the answer when there is nothing else
         return dtype_is_float(t) ? const_real(type, __builtin_nan("")) : const_int(type, high);
     case COMBINE_MAX: return dtype_is_float(t) ? const_real(type, __builtin_nan("")) : const_int(type, low);
-    default: (void)cx; return LLVMConstNull(type);
+    default: return LLVMConstNull(type);
     }
 }
 

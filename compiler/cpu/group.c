@@ -130,6 +130,19 @@ Reading value_reads(Cx *cx, const Value *v, const Value *what)
     return reads(cx, v, what, true, &budget);
 }
 
+/// Will a store of the cluster that begins with `op` change what the group loads? Then the group ends before it, so that
+/// the cluster stays together.
+static bool cluster_conflicts(Cx *cx, const Group *g, const Op *op)
+{
+    for (int32_t k = 0; k < cx->stores.len; k++) {
+        const Op *s = cx->stores.data[k];
+        if (cx->cluster[position(s)] != cx->cluster[position(op)]) continue;
+        for (int32_t i = 0; i < g->loads.len; i++)
+            if (pointers_conflict(cx, g->loads.data[i].pointer, s->in[0], g->loads.data[i].in_place)) return true;
+    }
+    return false;
+}
+
 /// Would a store of one root change what a load of the other reads elsewhere?
 static bool stores_conflict(Cx *cx, const Group *g, const Root *r, const Walk *w)
 {
@@ -150,19 +163,33 @@ static bool stores_conflict(Cx *cx, const Group *g, const Root *r, const Walk *w
 static bool can_join(Cx *cx, const Group *g, const Root *r, const Walk *w)
 {
     if (!g->n) return true;
+    if (r->kind == ROOT_STORE && g->first_store < cx->cluster[position(r->op)]) return false; // plan.c tells clusters apart
     if (g->n == GROUP_MAX || !type_same_shape(g->space, root_space(r))) return false;
     if (r->kind == ROOT_REDUCE && g->axis >= 0 && g->axis != op_attr_i(r->op, ATTR_AXIS)) return false;
     // a load that comes after a store of the group must see it
     return !w->blocks && w->latest_load < g->first_store && !stores_conflict(cx, g, r, w);
 }
 
+static Walk root_walk(Cx *cx, const Root *r)
+{
+    Walk w = {.group = cx->group, .latest_load = -1};
+    if (r->kind == ROOT_WRITE) walk(cx, &w, r->value, true);
+    for (int32_t i = 0; r->kind != ROOT_WRITE && i < r->op->n_in; i++) walk(cx, &w, r->op->in[i], true);
+    return w;
+}
+
 void group_add(Cx *cx, Root root)
 {
     Group *g = cx->group;
-    Walk w = {.group = g, .latest_load = -1};
-    if (root.kind == ROOT_WRITE) walk(cx, &w, root.value, true);
-    for (int32_t i = 0; root.kind != ROOT_WRITE && i < root.op->n_in; i++) walk(cx, &w, root.op->in[i], true);
-    if (!can_join(cx, g, &root, &w)) group_flush(cx);
+    Walk w = root_walk(cx, &root);
+    if (g->n == GROUP_MAX && group_has_stores(cx)) // plan.c counts on these stores to stay together
+        cpu_error(cx, KILN_ERR_LIMIT, "E0904", root.op ? root.op->span : root.value->span,
+                  "more than %d stores and kept tiles in a row on the CPU target", GROUP_MAX);
+    bool leads = root.kind == ROOT_STORE && g->first_store == INT32_MAX;
+    if (!can_join(cx, g, &root, &w) || (g->n && leads && cluster_conflicts(cx, g, root.op))) {
+        group_flush(cx);
+        w = root_walk(cx, &root); // kept tiles are in memory now
+    }
     if (!g->n) *g = (Group){.space = root_space(&root), .axis = -1, .first_store = INT32_MAX};
     if (root.kind == ROOT_REDUCE) g->axis = (int32_t)op_attr_i(root.op, ATTR_AXIS);
     if (root.kind == ROOT_STORE && g->first_store == INT32_MAX) g->first_store = position(root.op);
@@ -203,9 +230,8 @@ static void end(Cx *cx, void *user, const Chunk *c)
         if (e->reductions[i]) reduction_end(cx, e->reductions[i], c);
 }
 
-static void write_store(Cx *cx, const Root *r, LLVMValueRef value, LLVMValueRef mask, const Place *p)
+static void write_store(Cx *cx, LLVMValueRef value, LLVMValueRef mask, const Place *p)
 {
-    (void)r;
     if (mask && is_zero(mask)) return;
     at_depth(cx, cx->depth);
     place_store(cx, p, value, mask && !is_all_ones(mask) ? mask : NULL);
@@ -236,7 +262,7 @@ static void body(Cx *cx, void *user, const Chunk *c)
         Root *r = &g->roots[i];
         at_depth(cx, cx->depth);
         if (r->kind == ROOT_WRITE) place_store(cx, &places[i], values[i][0], NULL);
-        else if (r->kind == ROOT_STORE) write_store(cx, r, values[i][0], r->op->n_in > 2 ? values[i][1] : NULL, &places[i]);
+        else if (r->kind == ROOT_STORE) write_store(cx, values[i][0], r->op->n_in > 2 ? values[i][1] : NULL, &places[i]);
         else reduction_step(cx, e->reductions[i], values[i], c);
         depth_moved(cx, cx->depth);
     }
@@ -295,6 +321,8 @@ void group_flush(Cx *cx)
     if (!g->n) return;
     at_depth(cx, 0);
     emit_group(cx, g);
+    for (int32_t i = 0; i < g->n; i++)
+        if (g->roots[i].kind == ROOT_STORE) cx->last_write = MAX(cx->last_write, position(g->roots[i].op));
     for (int32_t i = 0; i < g->n; i++)
         if (g->roots[i].is_keep) info_of(cx, g->roots[i].value)->is_ready = true;
     memo_drop(cx, 0);

@@ -226,7 +226,8 @@ int32_t cone_width(Cx *cx, const Cone *cone, const Type *space)
 {
     int32_t bytes = cone->lane_bytes ? cone->lane_bytes : 4;
     int32_t vectors = cone->cost <= 14 ? 4 : cone->cost <= 40 ? 2 : 1;
-    int32_t log_w = log2_floor((uint64_t)(cx->isa->vector_bytes / bytes * vectors));
+    int32_t lanes = cx->isa->vector_bytes / bytes * vectors;
+    int32_t log_w = log2_floor((uint64_t)lanes);
     return MIN(MIN(log_w, log_numel(space)), MAX_LANE_BITS - 1);
 }
 

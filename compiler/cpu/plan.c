@@ -35,6 +35,8 @@ typedef struct Plan {
     VEC(Op *) ops;       ///< in order, nested ones too
     VEC(Write) writes;
     Roots *roots;        ///< by Value.id
+    uint64_t *reduces;   ///< by Value.id: the reductions it is computed from, a bit each
+    int32_t n_reduces;
     int32_t *loop_depth; ///< by position
     int32_t *effective;  ///< by position: of a store, where its cluster begins
 } Plan;
@@ -101,10 +103,33 @@ bool pointers_conflict(const Cx *cx, const Value *x, const Value *y, bool in_pla
     return !a || !b || a == b;
 }
 
+/// Reductions that `op` is computed from, over all its operands.
+static uint64_t reduces_of(const Plan *p, const Op *op)
+{
+    uint64_t mask = 0;
+    for (int32_t i = 0; i < op->n_in; i++) mask |= p->reduces[op->in[i]->id];
+    return mask;
+}
+
+/// Results of loops, branches, dots and scans are there before any later group begins; a reduction may still be
+/// pending. Past 64 of them bit 63 stands for the rest, which are never told apart.
+static void note_reduces(Plan *p, Op *op)
+{
+    uint64_t mask = is_lazy(op) || (op->n_out && !is_tile(op->out)) ? reduces_of(p, op) : 0;
+    if (op->kind == OP_REDUCE) mask = reduces_of(p, op) | (uint64_t)1 << MIN(p->n_reduces++, 63);
+    for (int32_t i = 0; i < op->n_out; i++) p->reduces[op->out[i].id] = mask;
+}
+
+/// Is what `op` needs emitted whenever the stores of `cluster` may be? Else it would end their group.
+static bool follows_cluster(const Plan *p, const Op *cluster, const Op *op)
+{
+    return !(reduces_of(p, op) & ~(reduces_of(p, cluster) & INT64_MAX));
+}
+
 /// May `op` share the loop of the stores in `cluster`: same shape, and no element that another of them writes?
 static bool joins_cluster(Plan *p, const Op *cluster, const Op *op)
 {
-    if (!type_same_shape(cluster->in[0]->type, op->in[0]->type)) return false;
+    if (!type_same_shape(cluster->in[0]->type, op->in[0]->type) || !follows_cluster(p, cluster, op)) return false;
     for (int32_t i = 0; i < p->writes.len; i++) {
         const Write *w = &p->writes.data[i];
         if (w->effective == position(cluster) && pointers_conflict(p->cx, w->op->in[0], op->in[0], true)) return false;
@@ -123,14 +148,17 @@ static void number_ops(Plan *p, Region *r, int32_t depth)
         p->loop_depth[position(op)] = depth;
         p->effective[position(op)] = position(op);
         bool is_loop = op->kind == OP_FOR || op->kind == OP_WHILE;
+        note_reduces(p, op);
         if (op->kind == OP_STORE && is_tile(op->in[0])) {
             if (cluster && joins_cluster(p, cluster, op))
                 p->effective[position(op)] = position(cluster);
             else
                 cluster = op;
         } else if (op->n_regions || writes_memory(op) || (!is_lazy(op) && op->n_out && is_tile(op->out)) || op->kind == OP_REDUCE ||
-                   op->kind == OP_LOAD) {
+                   op->kind == OP_LOAD || op->kind == OP_ASSERT || op->kind == OP_PRINT) {
             cluster = NULL;
+        } else if (cluster && op->n_out && !is_tile(op->out) && !follows_cluster(p, cluster, op)) {
+            cluster = NULL; // a scalar that waits for a reduction ends the group
         }
         if (writes_memory(op))
             vec_push(p->cx->arena, &p->writes, (Write){op, position(op), p->effective[position(op)]});
@@ -416,6 +444,7 @@ void plan_function(Cx *cx)
     p.effective = arena_array(cx->arena, int32_t, n_ops + 1);
     int32_t n_values = cx->fn->module->n_values;
     p.roots = arena_array(cx->arena, Roots, n_values);
+    p.reduces = arena_array(cx->arena, uint64_t, n_values);
     cx->info = arena_array(cx->arena, Info, n_values);
     number_ops(&p, cx->fn->body, 0);
     describe_all(&p);
@@ -425,5 +454,8 @@ void plan_function(Cx *cx)
         changed = decide_forward(&p);
         changed |= split_clusters(&p);
     }
+    cx->cluster = p.effective;
+    for (int32_t i = 0; i < p.writes.len; i++)
+        if (p.writes.data[i].op->kind == OP_STORE) vec_push(cx->arena, &cx->stores, p.writes.data[i].op);
     for (int32_t i = 0; i < n_values; i++) cx->info[i].last_root = p.roots[i].last;
 }

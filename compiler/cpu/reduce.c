@@ -62,20 +62,20 @@ Reduction *reduction_new(Cx *cx, Op *op, const Nest *n, uint32_t unrolled)
     return r;
 }
 
-static LLVMValueRef start_value(Cx *cx, const Reduction *r, int32_t part)
+static LLVMValueRef start_value(const Reduction *r, int32_t part)
 {
     if (r->kind == COMBINE_REGION) return LLVMConstNull(r->type[part]);
-    if (!is_arg(r->kind)) return combine_identity(cx, r->kind, r->dtype[part], r->type[part]);
+    if (!is_arg(r->kind)) return combine_identity(r->kind, r->dtype[part], r->type[part]);
     bool is_float = dtype_is_float(r->dtype[0]);
     if (part) return const_int(r->type[1], is_float ? 0 : INT32_MAX);
-    return combine_identity(cx, r->kind == COMBINE_ARGMIN ? COMBINE_MIN : COMBINE_MAX, r->dtype[0], r->type[0]);
+    return combine_identity(r->kind == COMBINE_ARGMIN ? COMBINE_MIN : COMBINE_MAX, r->dtype[0], r->type[0]);
 }
 
 void reduction_begin(Cx *cx, Reduction *r)
 {
     at_depth(cx, cx->depth);
     for (int32_t s = 0; s < r->n_slots; s++) {
-        for (int32_t i = 0; i < r->n_parts; i++) LLVMBuildStore(cx->b, start_value(cx, r, i), r->slot[s][i]);
+        for (int32_t i = 0; i < r->n_parts; i++) LLVMBuildStore(cx->b, start_value(r, i), r->slot[s][i]);
         if (r->started[s]) LLVMBuildStore(cx->b, LLVMConstInt(cx->i1, 0, false), r->started[s]);
     }
 }
@@ -180,7 +180,7 @@ static void fold_lane(Cx *cx, const Reduction *r, LLVMValueRef *v, int32_t log_w
     combine(cx, r, low, high, v);
 }
 
-/// Is the order of operands free? Then lanes fold from the top, in halves.
+/// Folds the lanes of one accumulator from the top, in halves, and writes the result.
 static void finish_slot(Cx *cx, Reduction *r, int32_t s, const Chunk *c)
 {
     LLVMValueRef v[MAX_PARTS];

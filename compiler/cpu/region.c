@@ -59,6 +59,7 @@ static void scalar_store(Cx *cx, Op *op)
     LLVMValueRef v = eval_here(cx, op->in[1], &one), mask = op->n_in > 2 ? eval_here(cx, op->in[2], &one) : NULL;
     if (mask && is_all_ones(mask)) mask = NULL;
     place_store(cx, &p, v, mask);
+    cx->last_write = MAX(cx->last_write, position(op));
     memo_drop(cx, 0);
 }
 
@@ -385,6 +386,7 @@ static void memory_op(Cx *cx, Op *op)
         group_flush(cx);
         if (tile) atomic_emit(cx, op);
         else atomic_emit_scalar(cx, op);
+        cx->last_write = MAX(cx->last_write, position(op));
     }
 }
 
@@ -402,7 +404,10 @@ static void op_emit(Cx *cx, Op *op)
     case OP_SORT: group_flush(cx); sort_emit(cx, op); return;
     case OP_HISTOGRAM: group_flush(cx); histogram_emit(cx, op); return;
     case OP_DOT: group_flush(cx); dot_emit(cx, op); return;
-    case OP_BARRIER: group_flush(cx); return;
+    case OP_BARRIER:
+        group_flush(cx);
+        cx->last_write = MAX(cx->last_write, position(op));
+        return;
     case OP_ASSERT: assert_op(cx, op); return;
     case OP_ASSUME: return;
     case OP_FOR: for_op(cx, op); return;

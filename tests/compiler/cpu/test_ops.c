@@ -153,6 +153,19 @@ Test(cpu_ops, a_rotation_in_place_reads_both_halves_first)
     agree(with_type(text, sizeof text, k, DTYPE_BF16), DTYPE_BF16, 0, (Grid){1, 1, 1, 0});
 }
 
+// x is negated in place; o is x scaled by its own maximum: by the x from before.
+Test(cpu_ops, a_value_outlives_the_store_over_the_memory_it_came_from)
+{
+    static const char *const k = ONE_ROW("512")
+        "  %14 = reduce %7 {combine=max, axis=0} : @T\n  %13 = neg %7 : tile<512x@T>\n  store %6, %13\n"
+        "  @K\n  %18 = mul %7, %17 : tile<512x@T>\n"
+        "  %15 = splat %2 : tile<512xptr<@T>>\n  %16 = addptr %15, %4 : tile<512xptr<@T>>\n  store %16, %18\n  return\n}\n";
+    char text[4096];
+    const char *direct = "%17 = splat %14 : tile<512xf32>", *by_scalar = "%19 = neg %14 : f32\n  %17 = splat %19 : tile<512xf32>";
+    agree(with(text, sizeof text, k, DTYPE_F32, direct), DTYPE_F32, 500, (Grid){1, 1, 1, 0});
+    agree(with(text, sizeof text, k, DTYPE_F32, by_scalar), DTYPE_F32, 500, (Grid){1, 1, 1, 0});
+}
+
 // offs = base + arange wraps past the largest i32 inside the tile: the mask is false there, true before and after.
 Test(cpu_ops, a_mask_whose_index_wraps_is_still_exact)
 {
