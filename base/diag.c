@@ -28,7 +28,8 @@ void diag_reset(Diag *d)
 
 int32_t diag_file(Diag *d, const char *path, Str text)
 {
-    DiagFile f = {arena_strdup(&d->arena, path), {arena_strndup(&d->arena, text.data, text.len), text.len}};
+    DiagFile f = {arena_strdup(&d->arena, path),
+                  {arena_strndup(&d->arena, text.data, text.len), text.len}};
     vec_push(&d->arena, &d->files, f);
     return d->files.len - 1;
 }
@@ -38,12 +39,15 @@ void diag_line_column(const Diag *d, int32_t file, int32_t at, int32_t *line, in
     Str text = d->files.data[file].text;
     *line = *column = 1;
     for (int32_t i = 0; i < at && i < (int32_t)text.len; i++) {
-        if (text.data[i] == '\n') ++*line, *column = 1;
-        else if ((text.data[i] & 0xC0) != 0x80) ++*column; // count code points, not continuation bytes
+        if (text.data[i] == '\n')
+            ++*line, *column = 1;
+        else if ((text.data[i] & 0xC0) != 0x80)
+            ++*column; // count code points, not continuation bytes
     }
 }
 
-static DiagItem *add_va(Diag *d, DiagLevel level, const char *code, Span span, const char *fmt, va_list args)
+static DiagItem *add_va(Diag *d, DiagLevel level, const char *code, Span span, const char *fmt,
+                        va_list args)
 {
     if (!d) return NULL;
     DiagItem *item = arena_new(&d->arena, DiagItem);
@@ -85,7 +89,7 @@ void diag_help(Diag *d, DiagItem *item, const char *fmt, ...)
     va_end(args);
 }
 
-KilnStatus fail(Diag *d, KilnStatus st, const char *code, const char *fmt, ...)
+KilnStatus(fail)(Diag *d, KilnStatus st, const char *code, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -94,7 +98,8 @@ KilnStatus fail(Diag *d, KilnStatus st, const char *code, const char *fmt, ...)
     return st;
 }
 
-KilnStatus fail_hint(Diag *d, KilnStatus st, const char *code, const char *hint, const char *fmt, ...)
+KilnStatus(fail_hint)(Diag *d, KilnStatus st, const char *code, const char *hint, const char *fmt,
+                      ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -113,8 +118,10 @@ static void render_source(const Diag *d, Span s, StrBuf *out)
     int32_t line, column;
     diag_line_column(d, s.file, s.begin, &line, &column);
     int32_t from = MIN(s.begin, (int32_t)text.len), to = from;
-    while (from > 0 && text.data[from - 1] != '\n') from--;
-    while (to < (int32_t)text.len && text.data[to] != '\n' && text.data[to] != '\r') to++;
+    while (from > 0 && text.data[from - 1] != '\n')
+        from--;
+    while (to < (int32_t)text.len && text.data[to] != '\n' && text.data[to] != '\r')
+        to++;
     strbuf_printf(out, "%5d | %.*s\n      | ", line, to - from, text.data + from);
     for (int32_t i = from; i < s.begin && i < to; i++)
         if ((text.data[i] & 0xC0) != 0x80) strbuf_putc(out, text.data[i] == '\t' ? '\t' : ' ');
@@ -153,7 +160,8 @@ static void render_item(const Diag *d, const DiagItem *item, StrBuf *out)
             strbuf_printf(out, "  note: %s\n", note->text);
         }
     }
-    if (item->help) strbuf_printf(out, item->span.file < 0 ? "  hint: %s\n" : "  help: %s\n", item->help);
+    if (item->help)
+        strbuf_printf(out, item->span.file < 0 ? "  hint: %s\n" : "  help: %s\n", item->help);
 }
 
 /// The same error at the same place, from several specialisations, is said once.
@@ -162,8 +170,8 @@ static bool said_before(const Diag *d, int32_t index)
     const DiagItem *it = d->items.data[index];
     for (int32_t i = 0; i < index; i++) {
         const DiagItem *o = d->items.data[i];
-        if (o->span.file == it->span.file && o->span.begin == it->span.begin && !strcmp(o->code, it->code) &&
-            !strcmp(o->text, it->text))
+        if (o->span.file == it->span.file && o->span.begin == it->span.begin &&
+            !strcmp(o->code, it->code) && !strcmp(o->text, it->text))
             return true;
     }
     return false;
@@ -177,8 +185,10 @@ void diag_render(const Diag *d, StrBuf *out)
         render_item(d, d->items.data[i], out);
         placed |= d->items.data[i]->span.file >= 0;
     }
-    if (d->n_errors > d->limit) strbuf_printf(out, "  note: %d more errors are not shown\n", d->n_errors - d->limit);
-    if (placed && d->while_doing) strbuf_printf(out, "  note: while compiling %s\n", d->while_doing);
+    if (d->n_errors > d->limit)
+        strbuf_printf(out, "  note: %d more errors are not shown\n", d->n_errors - d->limit);
+    if (placed && d->while_doing)
+        strbuf_printf(out, "  note: while compiling %s\n", d->while_doing);
 }
 
 static void json_place(const Diag *d, Span s, StrBuf *out)
@@ -196,7 +206,8 @@ void diag_render_json(const Diag *d, StrBuf *out)
     for (int32_t i = 0; i < d->items.len; i++) {
         const DiagItem *item = d->items.data[i];
         if (said_before(d, i)) continue;
-        strbuf_printf(out, "{\"severity\": \"%s\", \"code\": \"%s\", \"message\": \"", level_name[item->level], item->code);
+        strbuf_printf(out, "{\"severity\": \"%s\", \"code\": \"%s\", \"message\": \"",
+                      level_name[item->level], item->code);
         strbuf_json(out, item->text, strlen(item->text));
         strbuf_putc(out, '"');
         json_place(d, item->span, out);

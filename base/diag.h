@@ -72,8 +72,12 @@ void diag_help(Diag *d, DiagItem *item, const char *fmt, ...) PRINTF_LIKE(3, 4);
 ///     TRY(fail(diag, KILN_ERR_INPUT, "K201", "%s: not a GGUF file: ...", path));
 KilnStatus fail(Diag *d, KilnStatus st, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 /// The same with a hint line.
-KilnStatus fail_hint(Diag *d, KilnStatus st, const char *code, const char *hint, const char *fmt, ...)
-    PRINTF_LIKE(5, 6);
+KilnStatus fail_hint(Diag *d, KilnStatus st, const char *code, const char *hint, const char *fmt,
+                     ...) PRINTF_LIKE(5, 6);
+#ifdef __clang_analyzer__ // does not look into variadic functions: it is told what they return
+#define fail(d, st, ...)      ((void)(fail)(d, st, __VA_ARGS__), (st))
+#define fail_hint(d, st, ...) ((void)(fail_hint)(d, st, __VA_ARGS__), (st))
+#endif
 
 /// Appends all messages as text, in order, errors at one place and of one text once.
 void diag_render(const Diag *d, StrBuf *out);

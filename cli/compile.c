@@ -49,7 +49,7 @@ static KilnStatus check_emits(const Settings *s, Diag *diag)
 {
     for (int32_t i = 0; i < s->emits.n; i++) {
         const char *what = s->emits.items[i];
-        if (!emit_row(what) && strcmp(what, "sass") && strncmp(what, "tile-after:", 11))
+        if (!emit_row(what) && strcmp(what, "sass") != 0 && strncmp(what, "tile-after:", 11) != 0)
             return fail(diag, KILN_ERR_INPUT, "",
                         "--emit=%s: is none of ast tile tile-after:PASS layout layout.svg llvm asm "
                         "ptx sass",

@@ -7,7 +7,7 @@
 #include <sys/random.h>
 
 uint32_t arc4random(void);
-int _dl_find_object(void *address, void *result);
+int _dl_find_object(void *address, void *result); // NOLINT(readability-identifier-naming): glibc's
 
 uint32_t arc4random(void)
 {

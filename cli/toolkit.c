@@ -57,7 +57,7 @@ static int32_t number_before(const char *text, const char *word)
         const char *begin = at;
         while (begin > text && begin[-1] >= '0' && begin[-1] <= '9')
             begin--;
-        sum += atoi(begin);
+        sum += (int32_t)strtol(begin, NULL, 10);
     }
     return sum;
 }

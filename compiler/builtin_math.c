@@ -589,7 +589,7 @@ Val tl_reduce(Lower *cx, Call *c)
     Value *x[8];
     int32_t n = tiles_of(cx, c, x), axis = -1;
     bool keep_dims;
-    if (!n || !arg_bool(cx, c, 3, false, &keep_dims)) return val_error();
+    if (n < 1 || !arg_bool(cx, c, 3, false, &keep_dims)) return val_error();
     int32_t rank = x[0]->type->rank;
     if (arg_given(c, 1) && !arg_axis(cx, c, 1, rank, &axis)) return val_error();
     if (c->args[2].kind != VAL_FUNC) {
@@ -621,7 +621,8 @@ Val tl_scan(Lower *cx, Call *c)
     Value *x[8];
     int32_t n = tiles_of(cx, c, x), axis;
     bool reverse;
-    if (!n || !arg_bool(cx, c, 3, false, &reverse) || !arg_axis(cx, c, 1, x[0]->type->rank, &axis))
+    if (n < 1 || !arg_bool(cx, c, 3, false, &reverse) ||
+        !arg_axis(cx, c, 1, x[0]->type->rank, &axis))
         return val_error();
     if (c->args[2].kind != VAL_FUNC) {
         lower_error(cx, c->nodes[2], "E0718", "`combine_fn` must be a jit function, got %s",

@@ -193,7 +193,7 @@ static void get_fields(Reader *r, Code *c)
 KilnStatus code_read(const void *bytes, size_t size, Hash128 key, Code *out)
 {
     *out = (Code){0};
-    if (size < HEADER_BYTES + 16 || memcmp(bytes, magic, sizeof magic)) return KILN_ERR_INPUT;
+    if (size < HEADER_BYTES + 16 || memcmp(bytes, magic, sizeof magic) != 0) return KILN_ERR_INPUT;
     Reader r = {(const uint8_t *)bytes + size - 16, (const uint8_t *)bytes + size, false};
     Hash128 sum = {get(&r, 8), get(&r, 8)};
     if (!hash_eq(sum, hash_bytes(bytes, size - 16))) return KILN_ERR_INPUT;

@@ -385,11 +385,12 @@ static KilnStatus run_entry(Image *img, const void *args, const Grid *grid, int6
 static void hand_over(const Image *img, const Diag *from, Diag *to)
 {
     if (!to) return;
+    const char *path = img->path ? img->path : "";
     int32_t file = -1;
     for (int32_t i = 0; i < to->files.len; i++)
-        if (!strcmp(to->files.data[i].path, img->path) && str_eq(to->files.data[i].text, img->text))
+        if (!strcmp(to->files.data[i].path, path) && str_eq(to->files.data[i].text, img->text))
             file = i;
-    if (file < 0) file = diag_file(to, img->path, img->text);
+    if (file < 0) file = diag_file(to, path, img->text);
     for (int32_t i = 0; i < from->items.len; i++) {
         const DiagItem *it = from->items.data[i];
         Span at = {it->span.file < 0 ? -1 : file, it->span.begin, it->span.end};

@@ -252,7 +252,8 @@ static void fill_holes(Val *v, const Merge *mg, Op *op)
 {
     if (v->kind == VAL_RUN) {
         int32_t i = v->run->index;
-        if (i < mg->holes.len && mg->holes.data[i] == v->run) v->run = &op->out[i];
+        if (mg->holes.data && i < mg->holes.len && mg->holes.data[i] == v->run)
+            v->run = &op->out[i];
     } else if (v->kind == VAL_TUPLE) {
         for (int32_t i = 0; i < v->n; i++)
             fill_holes(&v->items[i], mg, op);

@@ -621,6 +621,7 @@ static Val express_call(Lower *cx, const Node *n)
 
 Val express_inline(Lower *cx, const JitFunc *f, int32_t n_args, const Val *args, const Node *call)
 {
+    ASSERT(cx->frame); // the kernel's, at least
     for (const Frame *c = cx->frame; c; c = c->caller)
         if (c->func == f) {
             lower_error(cx, call, "E0717", "`%s` calls itself; recursion is not supported",

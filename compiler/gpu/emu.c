@@ -104,6 +104,7 @@ static void report_divergence(EmuBlock *b)
     EmuThread *first = NULL, *other = NULL;
     for (int32_t i = 0; i < b->n_threads && !first; i++)
         if (b->threads[i].state != EMU_DONE) first = &b->threads[i];
+    ASSERT(first);
     for (int32_t i = 0; i < b->n_threads && !other; i++) {
         EmuThread *t = &b->threads[i];
         if (t->state != first->state || t->place != first->place) other = t;

@@ -506,6 +506,7 @@ void lower_elementwise(Lower *lo, Op *op)
     if ((op->kind == OP_HINT || op->kind == OP_CAST) && lower_passing(lo, op)) return;
     int32_t n = value_regs(&op->out[0]);
     LLVMValueRef *in[3] = {0};
+    ASSERT(op->n_in > 0);
     for (int32_t i = 0; i < op->n_in; i++) {
         in[i] = regs_new(lo, n);
         ASSERT(tile_of(lo, op->in[i])->n == n);
@@ -521,7 +522,8 @@ void lower_elementwise(Lower *lo, Op *op)
                     equal &= in[i][k] == in[i][r];
                 if (equal) same = k;
             }
-            LLVMValueRef args[3] = {in[0][r], in[1] ? in[1][r] : NULL, in[2] ? in[2][r] : NULL};
+            LLVMValueRef args[3] = {in[0][r], op->n_in > 1 ? in[1][r] : NULL,
+                                    op->n_in > 2 ? in[2][r] : NULL};
             out.v[r] = same >= 0 ? out.v[same] : emit_one(lo, op, args);
         }
     }
