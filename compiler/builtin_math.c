@@ -769,7 +769,7 @@ static bool dot_type(Lower *cx, Call *c, DType a, DType b, const Value *acc, DTy
     return true;
 }
 
-static void dot_warnings(Lower *cx, Call *c, DType t, int32_t k, DotPrecision precision)
+static void dot_warnings(Lower *cx, Call *c, DType t, int32_t k)
 {
     int32_t bits = dtype_bits(t), least = bits == 8 ? 32 : bits == 16 ? 16 : bits == 32 ? 8 : 4;
     if (k < least)
@@ -777,12 +777,6 @@ static void dot_warnings(Lower *cx, Call *c, DType t, int32_t k, DotPrecision pr
             cx, c->node, "W0803",
             "an inner dimension of %d is below the %d that Triton needs for %s [-Wtriton-compat]",
             k, least, dtype_facts[t].user);
-    bool gpu = cx->target && (cx->target->kind == TARGET_SM || cx->target->kind == TARGET_EMU);
-    Str once = STR("W0805 said");
-    if (t != DTYPE_F32 || precision != DOT_DEFAULT || !gpu || map_get(&cx->globals, once)) return;
-    map_put(cx->arena, &cx->globals, once, cx);
-    DiagItem *w = lower_warn(cx, c->node, "W0805", "this float32 dot runs in tf32 precision");
-    diag_help(cx->diag, w, "`input_precision=\"ieee\"` for full precision");
 }
 
 Val tl_dot(Lower *cx, Call *c)
@@ -811,7 +805,7 @@ Val tl_dot(Lower *cx, Call *c)
                     lower_shape_text(cx, rank, shape));
         return val_error();
     }
-    dot_warnings(cx, c, a->type->dtype, k, precision);
+    dot_warnings(cx, c, a->type->dtype, k);
     cx->b.span = lower_span(cx, c->node);
     if (is_fp8(a->type->dtype)) { // exact in fp16
         a = infer_cast(cx, a, DTYPE_F16, ROUND_RNE);

@@ -190,7 +190,7 @@ KilnStatus llvm_emit(LlvmCx *cx, bool assembly, StrBuf *out)
         st = KILN_ERR_UNSUPPORTED;
     } else {
         strbuf_add(out, LLVMGetBufferStart(s.bytes), LLVMGetBufferSize(s.bytes));
-        if (out->failed) st = fail(cx->diag, KILN_ERR_NOMEM, "K131", "no memory for generated code");
+        if (out->failed) st = fail(cx->diag, KILN_ERR_NOMEM, "K102", "no memory for generated code");
     }
     LLVMDisposeMemoryBuffer(s.bytes);
     return st;

@@ -85,7 +85,7 @@ static KilnStatus take_faults(Wave *w, Diag *diag)
         Tls *tls = &w->dev->tls[t];
         if (!tls->fault) continue;
         if (st == KILN_OK)
-            st = fail(diag, KILN_ERR_DEVICE, "K111", "%s:%d: %s failed in program %d", w->launches[0]->kernel->path, tls->fault,
+            st = fail(diag, KILN_ERR_DEVICE, "K117", "%s:%d: %s failed in program %d", w->launches[0]->kernel->path, tls->fault,
                       w->n == 1 ? w->launches[0]->kernel->code.entry : "a check of this kernel or one beside it",
                       tls->fault_program);
         tls->fault = 0;

@@ -217,7 +217,7 @@ static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, 
 linked:
     k->entry = image_entry(k->image);
     if (c->dev->facts.target.kind == TARGET_CPU && !k->entry)
-        TRY(fail(diag, KILN_ERR_DEVICE, "K112", "%s: the linked code has no entry", k->code.entry));
+        TRY(fail(diag, KILN_ERR_DEVICE, "K116", "%s: the linked code has no entry", k->code.entry));
     TRY(device_reserve_scratch(c->dev, k->code.scratch_bytes, diag));
 done:
     return st;

@@ -106,7 +106,7 @@ static KilnStatus build(void *user)
 static KilnStatus code_bytes(Code *out, StrBuf *object, Diag *diag)
 {
     out->bytes = heap_array(heap_default(), uint8_t, object->len ? object->len : 1);
-    if (!out->bytes) return fail(diag, KILN_ERR_NOMEM, "K131", "no memory for generated code");
+    if (!out->bytes) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for generated code");
     memcpy(out->bytes, object->data, object->len);
     out->size = object->len;
     return KILN_OK;
@@ -124,7 +124,7 @@ KilnStatus cpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     cx->fn = fn;
     cx->isa = isa_of(target->cpu);
     cx->last_write = -1;
-    if (!cx->isa) TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K132", "this build makes no code for the CPU level asked for"));
+    if (!cx->isa) TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K130", "this build makes no code for the CPU level asked for"));
     TRY(llvm_open(fn->name, &(LlvmTarget){cx->isa->triple, cx->isa->cpu, cx->isa->features, true}, &cx->ll, diag));
     cx->c = cx->ll.context;
     cx->b = cx->ll.builder;

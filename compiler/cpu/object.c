@@ -30,7 +30,7 @@ typedef struct Elf {
 
 static KilnStatus malformed(Diag *diag, const char *what)
 {
-    return fail(diag, KILN_ERR_INPUT, "K133", "object code: %s", what);
+    return fail(diag, KILN_ERR_INPUT, "K136", "object code: %s", what);
 }
 
 static bool inside(const Elf *e, uint64_t offset, uint64_t bytes)
@@ -51,7 +51,7 @@ static KilnStatus read_sections(Elf *e, Diag *diag)
     Elf64_Shdr *copy = heap_array(heap_default(), Elf64_Shdr, e->n_sections + 1);
     e->at = heap_array(heap_default(), uint64_t, e->n_sections + 1);
     e->sections = copy;
-    if (!copy || !e->at) return fail(diag, KILN_ERR_NOMEM, "K131", "no memory to link object code");
+    if (!copy || !e->at) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory to link object code");
     memcpy(copy, e->bytes + e->head.e_shoff, bytes);
     for (int32_t i = 0; i < e->n_sections; i++)
         if (copy[i].sh_type != SHT_NOBITS && !inside(e, copy[i].sh_offset, copy[i].sh_size))
@@ -137,11 +137,11 @@ static KilnStatus map_by_file(const Elf *e, size_t bytes, Mapped *out, Diag *dia
     KilnStatus st = KILN_OK;
     uint8_t *write_view = MAP_FAILED, *run_view = MAP_FAILED;
     int fd = memfd_create("kiln-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)bytes)) TRY(fail(diag, KILN_ERR_DEVICE, "K134", "this system allows no generated code to run"));
+    if (fd < 0 || ftruncate(fd, (off_t)bytes)) TRY(fail(diag, KILN_ERR_DEVICE, "K137", "this system allows no generated code to run"));
     write_view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     run_view = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     if (write_view == MAP_FAILED || run_view == MAP_FAILED)
-        TRY(fail(diag, KILN_ERR_DEVICE, "K134", "this system allows no generated code to run"));
+        TRY(fail(diag, KILN_ERR_DEVICE, "K137", "this system allows no generated code to run"));
     TRY(fill(e, write_view, (uint64_t)(uintptr_t)run_view, diag));
     *out = (Mapped){run_view, bytes};
     run_view = MAP_FAILED;
@@ -155,7 +155,7 @@ done:
 static KilnStatus map_code(const Elf *e, size_t bytes, Mapped *out, Diag *diag)
 {
     uint8_t *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) return fail(diag, KILN_ERR_NOMEM, "K131", "no memory to link object code");
+    if (base == MAP_FAILED) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory to link object code");
     KilnStatus st = fill(e, base, (uint64_t)(uintptr_t)base, diag);
     if (st == KILN_OK && !mprotect(base, bytes, PROT_READ | PROT_EXEC)) {
         *out = (Mapped){base, bytes};
@@ -200,7 +200,7 @@ KilnStatus cpu_image_load(const Code *c, Image *out, Diag *diag)
     Elf e = {.bytes = c->bytes, .size = c->size};
     uint64_t entry = 0, bytes;
     Mapped *m = heap_new(heap_default(), Mapped);
-    if (!m) TRY(fail(diag, KILN_ERR_NOMEM, "K131", "no memory to link object code"));
+    if (!m) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory to link object code"));
     TRY(read_sections(&e, diag));
     bytes = place_sections(&e);
     if (!bytes) TRY(malformed(diag, "sections of an impossible size"));

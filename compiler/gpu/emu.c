@@ -187,7 +187,7 @@ static KilnStatus emu_run(void *self, const void *args, const Grid *grid, int64_
     if (n <= 0) return KILN_OK;
     EmuBlock *b = emu_block_new(img->n_threads, img->shared_bytes);
     if (!b)
-        return fail(diag, KILN_ERR_NOMEM, "K131", "no memory for %d emulated threads",
+        return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for %d emulated threads",
                     img->n_threads);
     b->entry = img->entry, b->args = args, b->diag = diag, b->ranges = ranges,
     b->n_ranges = n_ranges;
@@ -216,7 +216,7 @@ static const ImageOps emu_ops = {.run = emu_run, .free = emu_free};
 static KilnStatus link_failed(LLVMErrorRef e, Diag *diag)
 {
     char *text = LLVMGetErrorMessage(e);
-    KilnStatus st = fail(diag, KILN_ERR_UNSUPPORTED, "K133", "cannot link emulated code: %s", text);
+    KilnStatus st = fail(diag, KILN_ERR_UNSUPPORTED, "K136", "cannot link emulated code: %s", text);
     LLVMDisposeErrorMessage(text);
     return st;
 }
@@ -263,7 +263,7 @@ KilnStatus emu_image_load(const Code *c, Func *fn, Image *out, Diag *diag)
     KilnStatus st = KILN_OK;
     EmuImage *img = heap_new(heap_default(), EmuImage);
     (void)fn; // places in reports are byte offsets of file 0, which the code carries itself
-    if (!img) return fail(diag, KILN_ERR_NOMEM, "K131", "no memory for an emulated kernel");
+    if (!img) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for an emulated kernel");
     img->n_threads = 32 * c->num_warps, img->shared_bytes = c->shared_bytes;
     TRY(link_object(img, c, diag));
     out->ops = &emu_ops;

@@ -92,7 +92,7 @@ KilnStatus gpu_generate(GpuCx *cx, const Emit *emit, Code *out)
     TRY(llvm_emit(&ll, !cx->is_emu, &text));
     if (emit->ptx && !cx->is_emu) strbuf_add(emit->ptx, text.data, text.len);
     out->bytes = heap_alloc(heap_default(), text.len + 1, 1);
-    if (!out->bytes) TRY(fail(cx->diag, KILN_ERR_NOMEM, "K131", "no memory for generated code"));
+    if (!out->bytes) TRY(fail(cx->diag, KILN_ERR_NOMEM, "K102", "no memory for generated code"));
     memcpy(out->bytes, text.data, text.len);
     out->size = text.len;
     out->shared_bytes = cx->shared_bytes;
@@ -119,7 +119,7 @@ KilnStatus gpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     if (!emit) emit = &nothing;
     KilnStatus st = KILN_OK;
     if (!cx.sm)
-        TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K132", "no GPU target sm_%d%s", target->sm,
+        TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K130", "no GPU target sm_%d%s", target->sm,
                  target->sm_a ? "a" : ""));
     TRY(decide(&cx, emit));
     TRY(gpu_generate(&cx, emit, out));
