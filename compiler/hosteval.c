@@ -420,7 +420,7 @@ static Val eval_call(HostEval *h, const Node *n, const HostEnv *env)
                      ? host_eval(h, n->a, env)
                      : val_of(VAL_ABSENT);
     if (callee.kind == VAL_LAMBDA) return host_call(h, callee, args.len, args.data);
-    if (callee.kind == VAL_BUILTIN && strcmp(callee.builtin->space, "py")) {
+    if (callee.kind == VAL_BUILTIN && strcmp(callee.builtin->space, "py") != 0) {
         if (!strcmp(callee.builtin->name, "constexpr"))
             return args.len == 1 ? args.data[0] : val_of(VAL_OPAQUE);
         Val v = host_function(h, str_of(callee.builtin->space), str_of(callee.builtin->name),

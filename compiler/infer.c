@@ -1,6 +1,7 @@
 // compiler/infer.c - types: promotion by the table of tile-language.md 6, weak numbers,
 // broadcasting, casts, and the operators of section 7 on run-time values.
 #include <math.h>
+#include <stdio.h>
 
 #include "compiler/lower.h"
 
@@ -498,8 +499,8 @@ Val infer_binary(Lower *cx, TokenId op, Val a, Val b, const Node *na, const Node
     if (a.kind == VAL_TUPLE || b.kind == VAL_TUPLE) return fold(cx, op, a, b, n);
     if (infer_is_ptr(a) || infer_is_ptr(b)) return pointer_arithmetic(cx, op, a, b, na, nb, n);
     if (op == T_POW) return power(cx, a, b, na, nb, n);
-    char text[16] = "`";
-    strcat(strcat(text, token_text(op)), "`");
+    char text[16];
+    snprintf(text, sizeof text, "`%s`", token_text(op));
     bool floats = any_float(a) || any_float(b);
     bool bitwise = op == T_AMP || op == T_PIPE || op == T_CARET || op == T_SHL || op == T_SHR;
     if (floats && (op == T_FLOORDIV || bitwise)) {
@@ -599,8 +600,8 @@ Val infer_compare(Lower *cx, TokenId op, Val a, Val b, const Node *na, const Nod
         return infer_broadcast2(cx, &x, &y, n) ? val_run(build_binary(&cx->b, elems[op], x, y))
                                                : val_error();
     }
-    char text[16] = "`";
-    strcat(strcat(text, token_text(op)), "`");
+    char text[16];
+    snprintf(text, sizeof text, "`%s`", token_text(op));
     if (!infer_operands(cx, a, b, na, nb, n, text, ARITH_PLAIN, false, &x, &y)) return val_error();
     cx->b.span = lower_span(cx, n);
     if (is_fp8(x->type->dtype)) {

@@ -314,7 +314,7 @@ static void lex_operator(Lexer *lx)
     int32_t begin = lx->at;
     for (int32_t id = 1; id <= T_LAST_OP; id++) {
         size_t len = strlen(token_texts[id]);
-        if (lx->at + (int32_t)len > lx->end || memcmp(lx->text.data + lx->at, token_texts[id], len))
+        if (lx->at + (int32_t)len > lx->end || memcmp(lx->text.data + lx->at, token_texts[id], len) != 0)
             continue;
         char c = token_texts[id][0];
         if (len == 1 && (c == '(' || c == '[' || c == '{')) open_bracket(lx, c);
@@ -530,6 +530,15 @@ static bool numeric_escape(Str text, int32_t *at, int32_t end, int32_t base, int
     return true;
 }
 
+/// One to three octal digits, of which the first has just been read.
+static bool octal_escape(Str text, int32_t *at, int32_t end, uint32_t *out)
+{
+    int32_t first = *at - 1;
+    if (!numeric_escape(text, &first, end, 8, 1, 3, out)) return false;
+    *at = first;
+    return true;
+}
+
 Str string_unescape(Arena *arena, Str text, int32_t begin, int32_t end, bool is_raw)
 {
     char *out = arena_alloc(arena, (size_t)(end - begin) * 2 + 4,
@@ -561,7 +570,7 @@ Str string_unescape(Arena *arena, Str text, int32_t begin, int32_t end, bool is_
             n += put_utf8(out + n, code);
         else if (e == 'U' && numeric_escape(text, &at, end, 16, 8, 8, &code))
             n += put_utf8(out + n, code);
-        else if (e >= '0' && e <= '7' && (at--, numeric_escape(text, &at, end, 8, 1, 3, &code)))
+        else if (octal_escape(text, &at, end, &code))
             n += put_utf8(out + n, code);
         else
             out[n++] = '\\', out[n++] = e;

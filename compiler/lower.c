@@ -174,6 +174,7 @@ Local *local_slot(Lower *cx, Str name)
         map_put(cx->arena, &f->slots, name, f);
         i = f->slots.len - 1;
     }
+    ASSERT(f->slots.entries);
     while (f->locals.len <= i) {
         Local fresh = {.name = f->slots.entries[f->locals.len].key};
         vec_push(cx->arena, &f->locals, fresh);

@@ -1,6 +1,7 @@
 #include "compiler/parse.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 Parser parser_new(Arena *arena, Str text, const Tokens *tokens, int32_t file, Diag *diag)
@@ -33,8 +34,8 @@ void parser_error(Parser *p, const char *what)
 void parser_expect(Parser *p, TokenId id)
 {
     if (parser_accept(p, id)) return;
-    char what[16] = "`";
-    strcat(strcat(what, token_text(id)), "`");
+    char what[16];
+    snprintf(what, sizeof what, "`%s`", token_text(id));
     parser_error(p, what);
 }
 

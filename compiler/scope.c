@@ -37,7 +37,7 @@ Str scope_canonical(Arena *arena, Str path)
 {
     for (int32_t i = 0; i < COUNT_OF(aliases); i++) {
         size_t n = strlen(aliases[i][0]);
-        if (path.len < n || memcmp(path.data, aliases[i][0], n) ||
+        if (path.len < n || memcmp(path.data, aliases[i][0], n) != 0 ||
             (path.len > n && path.data[n] != '.'))
             continue;
         if (path.len == n) return str_of(aliases[i][1]);

@@ -24,7 +24,8 @@ static LLVMValueRef coeff_value(Cx *cx, const Coeff *k)
         at_depth(cx, 0);
         LLVMValueRef x = e.v;
         if (LLVMGetIntTypeWidth(LLVMTypeOf(x)) < 64)
-            x = dtype_is_signed(factor->type->dtype) ? LLVMBuildSExt(cx->b, x, cx->i64, "") : LLVMBuildZExt(cx->b, x, cx->i64, "");
+            x = dtype_is_signed(factor->type->dtype) ? LLVMBuildSExt(cx->b, x, cx->i64, "")
+                                                     : LLVMBuildZExt(cx->b, x, cx->i64, "");
         v = k->scale == 1 && !i ? x : LLVMBuildMul(cx->b, v, x, "");
     }
     return v;
@@ -75,7 +76,8 @@ static void add_field(Cx *cx, const Field *f, const Coeff *coeff, Cursor *p)
         at_depth(cx, f->depth);
         LLVMValueRef v = f->var;
         if (f->is_whole && n == f->width) {
-            bool divides = coeff_is_const(first) && f->lo && !(first->scale & (((int64_t)1 << f->lo) - 1));
+            bool divides =
+                coeff_is_const(first) && f->lo && !(first->scale & (((int64_t)1 << f->lo) - 1));
             if (divides) stride = const_i64(cx, first->scale >> f->lo);
             if (f->lo && !divides) v = LLVMBuildLShr(cx->b, v, const_i64(cx, f->lo), "");
         } else {
@@ -90,7 +92,8 @@ static void add_field(Cx *cx, const Field *f, const Coeff *coeff, Cursor *p)
 static Chunk chunk_bits(const Chunk *c, uint32_t mask)
 {
     int8_t map[MAX_BITS];
-    for (int32_t b = 0; b < MAX_BITS; b++) map[b] = mask >> b & 1 ? (int8_t)b : (int8_t)-1;
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        map[b] = mask >> b & 1 ? (int8_t)b : (int8_t)-1;
     Chunk scalar = *c, r;
     scalar.log_w = 0;
     chunk_map(&scalar, map, &r);
@@ -105,7 +108,8 @@ Place place_of_pointer(Cx *cx, Value *pointer, const Chunk *c)
     p.elem = type_scalar(cx->fn->module, pointer->type->dtype);
     int64_t size = dtype_bytes(pointer->type->dtype);
     bool has_form = true;
-    for (int32_t j = 0; j < c->log_w; j++) has_form &= !(a->slow >> c->lane[j] & 1);
+    for (int32_t j = 0; j < c->log_w; j++)
+        has_form &= !(a->slow >> c->lane[j] & 1);
     if (!has_form) {
         Ev e = eval(cx, pointer, c);
         p.each = e.v;
@@ -123,7 +127,8 @@ Place place_of_pointer(Cx *cx, Value *pointer, const Chunk *c)
     for (int32_t j = 0; j < c->log_w; j++) {
         const Coeff *k = &a->coeff[c->lane[j]];
         p.step[j] = coeff_value(cx, k);
-        if (p.n_contiguous == j && coeff_is_const(k) && k->scale == size << j) p.n_contiguous = j + 1;
+        if (p.n_contiguous == j && coeff_is_const(k) && k->scale == size << j)
+            p.n_contiguous = j + 1;
     }
     p.depth = at.depth;
     p.base = cursor_end(cx, &at);
@@ -135,7 +140,8 @@ Place place_of_held(Cx *cx, const Held *h, const Type *tile, const Chunk *c)
     Place p = {.log_w = c->log_w, .elem = tile->element};
     int64_t size = type_element_bytes(tile);
     Coeff coeff[MAX_BITS] = {0};
-    for (int32_t b = 0; b < MAX_BITS; b++) coeff[b].scale = size << b;
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        coeff[b].scale = size << b;
     Cursor at = {h->base, 0, (int64_t)c->fixed * size};
     for (int32_t d = 0; d <= cx->depth; d++)
         for (int32_t i = 0; i < c->n_fields; i++)
@@ -168,7 +174,8 @@ static LLVMValueRef lanes_from(Cx *cx, LLVMValueRef v, int32_t from, int32_t n)
     if (!v || n == lanes_of(LLVMTypeOf(v))) return v;
     if (n == 1) return lane_of(cx, v, from);
     int32_t order[PLACE_MAX_LANES];
-    for (int32_t l = 0; l < n; l++) order[l] = from + l;
+    for (int32_t l = 0; l < n; l++)
+        order[l] = from + l;
     return shuffle(cx, v, NULL, n, order);
 }
 
@@ -199,7 +206,8 @@ static LLVMValueRef load_at(Cx *cx, const Type *elem, LLVMTypeRef t, LLVMValueRe
     return v;
 }
 
-static LLVMValueRef masked_load(Cx *cx, const Type *elem, LLVMTypeRef t, LLVMValueRef at, LLVMValueRef mask)
+static LLVMValueRef masked_load(Cx *cx, const Type *elem, LLVMTypeRef t, LLVMValueRef at,
+                                LLVMValueRef mask)
 {
     LLVMTypeRef overload[] = {t, cx->ptr}, type;
     LLVMValueRef f = llvm_intrinsic(&cx->ll, "llvm.masked.load", 2, overload, &type);
@@ -207,7 +215,8 @@ static LLVMValueRef masked_load(Cx *cx, const Type *elem, LLVMTypeRef t, LLVMVal
     return LLVMBuildCall2(cx->b, type, f, in, 4, "");
 }
 
-static void masked_store(Cx *cx, const Type *elem, LLVMValueRef v, LLVMValueRef at, LLVMValueRef mask)
+static void masked_store(Cx *cx, const Type *elem, LLVMValueRef v, LLVMValueRef at,
+                         LLVMValueRef mask)
 {
     LLVMTypeRef overload[] = {LLVMTypeOf(v), cx->ptr}, type;
     LLVMValueRef f = llvm_intrinsic(&cx->ll, "llvm.masked.store", 2, overload, &type);
@@ -228,7 +237,9 @@ static bool reorder(const Place *p, Place *out, int32_t order[MAX_LANE_BITS])
     for (bool found = true; found;) {
         found = false;
         for (int32_t j = 0; j < p->log_w; j++) {
-            if (used >> j & 1 || !LLVMIsAConstantInt(p->step[j]) || LLVMConstIntGetSExtValue(p->step[j]) != size << n) continue;
+            if (used >> j & 1 || !LLVMIsAConstantInt(p->step[j]) ||
+                LLVMConstIntGetSExtValue(p->step[j]) != size << n)
+                continue;
             order[n++] = j;
             used |= 1u << j;
             found = true;
@@ -240,7 +251,8 @@ static bool reorder(const Place *p, Place *out, int32_t order[MAX_LANE_BITS])
     out->n_contiguous = n;
     for (int32_t j = 0; j < p->log_w; j++)
         if (!(used >> j & 1)) order[n++] = j;
-    for (int32_t j = 0; j < p->log_w; j++) out->step[j] = p->step[order[j]];
+    for (int32_t j = 0; j < p->log_w; j++)
+        out->step[j] = p->step[order[j]];
     return true;
 }
 
@@ -250,10 +262,12 @@ static LLVMValueRef move_lanes(Cx *cx, LLVMValueRef v, int32_t log_w, const int3
 {
     int32_t at[MAX_LANE_BITS], lanes[PLACE_MAX_LANES];
     if (!v) return NULL;
-    for (int32_t j = 0; j < log_w; j++) at[j] = j; // at[j]: which old bit is at j now
+    for (int32_t j = 0; j < log_w; j++)
+        at[j] = j; // at[j]: which old bit is at j now
     for (int32_t j = 0; j < log_w; j++) {
         int32_t k = j;
-        while (at[k] != order[j]) k++;
+        while (at[k] != order[j])
+            k++;
         if (k == j) continue;
         for (int32_t l = 0; l < 1 << log_w; l++) {
             int32_t low = l >> j & 1, high = l >> k & 1;
@@ -282,8 +296,10 @@ static LLVMValueRef all_addresses(Cx *cx, const Place *p)
     LLVMValueRef offset = LLVMConstNull(t);
     for (int32_t j = 0; j < p->log_w; j++) {
         LLVMValueRef on[PLACE_MAX_LANES];
-        for (int32_t l = 0; l < 1 << p->log_w; l++) on[l] = LLVMConstInt(cx->i64, l >> j & 1 ? (uint64_t)-1 : 0, false);
-        LLVMValueRef part = LLVMBuildAnd(cx->b, splat(cx, p->step[j], p->log_w), LLVMConstVector(on, 1u << p->log_w), "");
+        for (int32_t l = 0; l < 1 << p->log_w; l++)
+            on[l] = LLVMConstInt(cx->i64, l >> j & 1 ? (uint64_t)-1 : 0, false);
+        LLVMValueRef part = LLVMBuildAnd(cx->b, splat(cx, p->step[j], p->log_w),
+                                         LLVMConstVector(on, 1u << p->log_w), "");
         offset = LLVMBuildAdd(cx->b, offset, part, "");
     }
     return LLVMBuildGEP2(cx->b, cx->i8, splat(cx, p->base, p->log_w), &offset, 1, "");
@@ -291,7 +307,8 @@ static LLVMValueRef all_addresses(Cx *cx, const Place *p)
 
 /// Lane by lane where the mask is on, in a loop over its set bits: `buffer` (on the stack) receives or supplies the
 /// elements. Short code for what happens once per row, at its ragged end.
-static void masked_lanes(Cx *cx, const Place *p, LLVMValueRef mask, LLVMValueRef buffer, bool is_store)
+static void masked_lanes(Cx *cx, const Place *p, LLVMValueRef mask, LLVMValueRef buffer,
+                         bool is_store)
 {
     LLVMTypeRef mem = memory_type(cx, p->elem);
     int32_t n = 1 << p->log_w;
@@ -302,7 +319,8 @@ static void masked_lanes(Cx *cx, const Place *p, LLVMValueRef mask, LLVMValueRef
         table = stack_slot(cx, LLVMTypeOf(all), 64);
         LLVMBuildStore(cx->b, all, table);
     }
-    LLVMValueRef first = LLVMBuildBitCast(cx->b, mask, LLVMIntTypeInContext(cx->c, (unsigned)n), "");
+    LLVMValueRef first =
+        LLVMBuildBitCast(cx->b, mask, LLVMIntTypeInContext(cx->c, (unsigned)n), "");
     first = n == 64 ? first : LLVMBuildZExt(cx->b, first, cx->i64, "");
     LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), body, after;
     body = LLVMAppendBasicBlockInContext(cx->c, cx->function, "");
@@ -312,7 +330,8 @@ static void masked_lanes(Cx *cx, const Place *p, LLVMValueRef mask, LLVMValueRef
     LLVMPositionBuilderAtEnd(cx->b, body);
     LLVMValueRef left = LLVMBuildPhi(cx->b, cx->i64, "");
     LLVMValueRef in[] = {left, LLVMConstInt(cx->i1, 1, false)};
-    LLVMValueRef lane = call_intrinsic(cx, "llvm.cttz", cx->i64, 2, in), offset = LLVMBuildMul(cx->b, lane, size, ""), at;
+    LLVMValueRef lane = call_intrinsic(cx, "llvm.cttz", cx->i64, 2, in),
+                 offset = LLVMBuildMul(cx->b, lane, size, ""), at;
     if (contiguous) {
         at = LLVMBuildGEP2(cx->b, cx->i8, p->base, &offset, 1, "");
     } else {
@@ -321,7 +340,8 @@ static void masked_lanes(Cx *cx, const Place *p, LLVMValueRef mask, LLVMValueRef
     LLVMValueRef slot = LLVMBuildGEP2(cx->b, cx->i8, buffer, &offset, 1, "");
     LLVMValueRef v = load_at(cx, p->elem, mem, is_store ? slot : at);
     LLVMSetAlignment(LLVMBuildStore(cx->b, v, is_store ? at : slot), alignment(p->elem));
-    LLVMValueRef next = LLVMBuildAnd(cx->b, left, LLVMBuildSub(cx->b, left, const_i64(cx, 1), ""), "");
+    LLVMValueRef next =
+        LLVMBuildAnd(cx->b, left, LLVMBuildSub(cx->b, left, const_i64(cx, 1), ""), "");
     LLVMBuildCondBr(cx->b, LLVMBuildICmp(cx->b, LLVMIntEQ, next, zero, ""), after, body);
     LLVMAddIncoming(left, (LLVMValueRef[]){first, next}, (LLVMBasicBlockRef[]){before, body}, 2);
     LLVMPositionBuilderAtEnd(cx->b, after);
@@ -332,7 +352,8 @@ LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
     Place sorted;
     int32_t order[MAX_LANE_BITS], back[MAX_LANE_BITS];
     if (reorder(p, &sorted, order)) {
-        for (int32_t j = 0; j < p->log_w; j++) back[order[j]] = j;
+        for (int32_t j = 0; j < p->log_w; j++)
+            back[order[j]] = j;
         LLVMValueRef in_order = place_load(cx, &sorted, move_lanes(cx, mask, p->log_w, order));
         return move_lanes(cx, in_order, p->log_w, back);
     }
@@ -349,19 +370,22 @@ LLVMValueRef place_load(Cx *cx, const Place *p, LLVMValueRef mask)
     for (int32_t l = 0; l < n; l += piece) {
         LLVMTypeRef t = vector_of(mem, log_piece);
         if (log_piece && mask)
-            parts[l / piece] = masked_load(cx, p->elem, t, lane_address(cx, p, l, NULL), lanes_from(cx, mask, l, piece));
+            parts[l / piece] = masked_load(cx, p->elem, t, lane_address(cx, p, l, NULL),
+                                           lanes_from(cx, mask, l, piece));
         else
             parts[l / piece] = load_at(cx, p->elem, t, lane_address(cx, p, l, mask));
     }
-    LLVMValueRef v = parts[0];
+    LLVMValueRef v;
     if (!log_piece && n > 1) {
         v = LLVMGetPoison(vector_of(mem, p->log_w));
         for (int32_t l = 0; l < n; l++)
-            v = LLVMBuildInsertElement(cx->b, v, parts[l], LLVMConstInt(cx->i32, (uint64_t)l, false), "");
+            v = LLVMBuildInsertElement(cx->b, v, parts[l],
+                                       LLVMConstInt(cx->i32, (uint64_t)l, false), "");
     } else {
         for (int32_t width = piece; width < n; width *= 2) { // concatenate neighbours
             int32_t both[PLACE_MAX_LANES];
-            for (int32_t l = 0; l < 2 * width; l++) both[l] = l;
+            for (int32_t l = 0; l < 2 * width; l++)
+                both[l] = l;
             for (int32_t i = 0; i < n / (2 * width); i++)
                 parts[i] = shuffle(cx, parts[2 * i], parts[2 * i + 1], 2 * width, both);
         }
@@ -394,7 +418,8 @@ void place_store(Cx *cx, const Place *p, LLVMValueRef value, LLVMValueRef mask)
     for (int32_t l = 0; l < n; l += piece) {
         LLVMValueRef part = lanes_from(cx, v, l, piece);
         if (log_piece && mask) {
-            masked_store(cx, p->elem, part, lane_address(cx, p, l, NULL), lanes_from(cx, mask, l, piece));
+            masked_store(cx, p->elem, part, lane_address(cx, p, l, NULL),
+                         lanes_from(cx, mask, l, piece));
         } else {
             LLVMValueRef s = LLVMBuildStore(cx->b, part, lane_address(cx, p, l, mask));
             LLVMSetAlignment(s, alignment(p->elem));

@@ -257,6 +257,7 @@ static void region_op(Cx *cx, RegionCx *rc, Op *op)
     const Type *t = op->n_out ? op->out[0].type : NULL;
     switch (op->kind) {
     case OP_CONST: {
+        ASSERT(t);
         LLVMTypeRef e = type_like(rc->like, elem_type(cx, t));
         region_bind(cx, rc, op->out, dtype_is_float(t->dtype) ? const_real(e, op->attrs[0].f) : const_int(e, op->attrs[0].i));
         return;
@@ -267,6 +268,7 @@ static void region_op(Cx *cx, RegionCx *rc, Op *op)
         return;
     }
     case OP_CAST:
+        ASSERT(t);
         region_bind(cx, rc, op->out, cast_emit(cx, op->in[0]->type->dtype, t->dtype, (RoundMode)op_attr_i(op, ATTR_ROUND), in[0]));
         return;
     case OP_BITCAST: region_bind(cx, rc, op->out, bitcast_emit(cx, op->in[0]->type, t, in[0])); return;

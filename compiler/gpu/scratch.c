@@ -36,6 +36,7 @@ typedef struct Walk {
 
 static int64_t bytes_of(const Type *t)
 {
+    ASSERT(t);
     return t->numel * (t->is_ptr ? 8 : dtype_bytes(t->dtype));
 }
 
@@ -66,6 +67,7 @@ int64_t scratch_bytes(const GpuCx *cx, const Op *op)
     const Type *in = op->n_in ? op->in[0]->type : NULL, *out = op->n_out ? op->out[0].type : NULL;
     switch (op->kind) {
     case OP_CONVERT: {
+        ASSERT(in && out);
         ConvertPlan p = convert_classify(in->layout, out->layout);
         return p.kind == CONVERT_SHARED ? bytes_of(in) : 0;
     }
@@ -83,6 +85,7 @@ int64_t scratch_bytes(const GpuCx *cx, const Op *op)
     case OP_ATOMIC_RMW:
     case OP_ATOMIC_CAS:
         if (!op->out[0].uses) return 0;
+        ASSERT(out);
         if (out->kind != TYPE_TILE) return 16;
         return repeats(out->layout) ? bytes_of(out) : 0;
     default:

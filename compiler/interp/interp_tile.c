@@ -84,7 +84,7 @@ static void source_strides(const Op *op, int64_t *stride, int64_t *start)
 static int32_t *source_map(Interp *s, const Op *op)
 {
     const Type *t = op->out->type;
-    int64_t stride[TYPE_MAX_RANK], at;
+    int64_t stride[TYPE_MAX_RANK] = {0}, at;
     int32_t index[TYPE_MAX_RANK] = {0};
     int32_t *map = arena_array(s->arena, int32_t, t->numel);
     source_strides(op, stride, &at);
