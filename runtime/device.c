@@ -2,6 +2,7 @@
 #include "runtime/device.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,8 +40,9 @@ static int64_t file_number(const char *path, const char *key)
     int64_t value = -1;
     while (value < 0 && fgets(line, sizeof line, f)) {
         if (strncmp(line, key, strlen(key)) != 0) continue;
-        long long v;
-        if (sscanf(line + strlen(key), "%lld", &v) == 1) value = v;
+        char *end;
+        long long v = strtoll(line + strlen(key), &end, 10);
+        if (end != line + strlen(key)) value = v;
     }
     fclose(f);
     return value;
@@ -279,7 +281,7 @@ static void stream_sum(void *user, int32_t thread, int64_t task)
 {
     (void)thread;
     Stream *s = user;
-    const uint64_t *at = (const uint64_t *)(void *)(s->src + (size_t)task * s->bytes);
+    const uint64_t *at = (const uint64_t *)(s->src + (size_t)task * s->bytes);
     uint64_t sum[16] = {0};
     for (size_t i = 0; i + 16 <= s->bytes / 8; i += 16)
         for (int j = 0; j < 16; j++) sum[j] += at[i + (size_t)j];

@@ -71,20 +71,21 @@ static void trim_folder(KernelCache *c)
     arena_init(&scratch, c->heap);
     VEC(CacheFile) files = {0};
     struct dirent *e;
+    int at = dirfd(d);
     c->dir_bytes = 0;
-    while ((e = readdir(d))) {
+    while (at >= 0 && (e = readdir(d))) {
         struct stat st;
-        if (strlen(e->d_name) < 32 || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) continue;
+        if (strlen(e->d_name) < 32 || fstatat(at, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) continue;
         c->dir_bytes += (size_t)st.st_size;
         if (strlen(e->d_name) > 32) continue; // a temporary name: a writer's own
         CacheFile f = {.size = st.st_size, .used_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec};
         memcpy(f.name, e->d_name, 33);
         vec_push(&scratch, &files, f);
     }
-    if (c->dir_bytes > c->cap_bytes) {
+    if (files.len && c->dir_bytes > c->cap_bytes) {
         qsort(files.data, (size_t)files.len, sizeof *files.data, older_first);
         for (int32_t i = 0; i < files.len && c->dir_bytes > c->cap_bytes / 4 * 3; i++)
-            if (unlinkat(dirfd(d), files.data[i].name, 0) == 0) c->dir_bytes -= (size_t)files.data[i].size;
+            if (unlinkat(at, files.data[i].name, 0) == 0) c->dir_bytes -= (size_t)files.data[i].size;
     }
     c->is_scanned = true;
     closedir(d);

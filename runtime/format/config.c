@@ -43,7 +43,7 @@ static const struct Field {
 
 static int32_t *field_of(ModelConfig *c, const struct Field *f)
 {
-    return (int32_t *)(void *)((char *)c + f->offset);
+    return (int32_t *)((char *)c + f->offset);
 }
 
 static void set_defaults(ModelConfig *c)
@@ -393,6 +393,7 @@ static KilnStatus read_hf(const JsonDoc *doc, const JsonDoc *generation, ModelCo
     if (jval_kind(doc->root) != JKIND_OBJECT) return bad(doc->path, diag, "expected an object");
     set_defaults(c);
     TRY(hf_arch(doc, c, diag));
+    ASSERT(c->arch);
     TRY(hf_fields(doc, c, diag));
     if (strcmp(c->arch, "mistral") == 0 && !c->n_kv_heads) c->n_kv_heads = 8;
     c->rms_eps = 1e-6;

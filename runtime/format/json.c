@@ -90,7 +90,7 @@ static Scan scan(const char *text, size_t len, JsonDialect dialect, char *copy)
                  (text[begin - 1] | 32) == 'e');
             if (whole && !fraction && too_long(text, begin, i - begin)) {
                 s.n_rewrites++;
-                if (copy) memcpy(copy + i - 2, "e2", 2);
+                if (copy) copy[i - 2] = 'e', copy[i - 1] = '2';
             }
         } else if (dialect == JSON_PYTHON && (c == 'N' || c == 'I' || c == '-') &&
                    python_word(text + i, len - i)) {
