@@ -356,11 +356,7 @@ static void read_assignment(Source *s, Parser *p)
 /// Moves to the suite of a compound statement's head. @return false: the suite is on the same line
 static bool enter_suite(Parser *p)
 {
-    int32_t nest = 0;
-    for (; p->t->kind != TOK_NEWLINE && p->t->kind != TOK_END; p->t++) {
-        if (p->t->id == T_LPAREN || p->t->id == T_LBRACKET || p->t->id == T_LBRACE) nest++;
-        if (p->t->id == T_RPAREN || p->t->id == T_RBRACKET || p->t->id == T_RBRACE) nest--;
-    }
+    while (p->t->kind != TOK_NEWLINE && p->t->kind != TOK_END) p->t++;
     if (p->t->kind == TOK_NEWLINE) p->t++;
     if (p->t->kind != TOK_INDENT) return false;
     p->t++;
