@@ -115,7 +115,8 @@ static void walk_operands(Cx *cx, Cone *cone, Op *op, const int8_t *map)
         if (op->kind == OP_CAT) affine_axis_bits(op->out[0].type, (int32_t)op_attr_i(op, ATTR_AXIS), &low, &width);
         int32_t bit = op->kind == OP_CAT ? low + width - 1 : 0;
         for (int32_t b = 0; b < MAX_BITS; b++) inner[b] = (int8_t)b;
-        for (int32_t b = 0; b < MAX_BITS && op->kind == OP_SPLIT; b++) inner[b] = (int8_t)(b + 1);
+        for (int32_t b = 0; b < MAX_BITS && op->kind == OP_SPLIT; b++)
+            inner[b] = b + 1 < MAX_BITS ? (int8_t)(b + 1) : (int8_t)-1;
         for (int32_t b = 0; b < MAX_BITS && (op->kind == OP_CAT || op->kind == OP_JOIN); b++)
             inner[b] = b == bit ? (int8_t)-1 : (int8_t)(b > bit ? b - 1 : b);
         if (op->kind == OP_FLIP) { // inverted bits: no prefix can be told from them
