@@ -110,7 +110,7 @@ Value *build_elem(Builder *b, ElemKind e, int32_t n, Value *const *in)
 
 Value *build_unary(Builder *b, ElemKind e, Value *x)
 {
-    return build_elem(b, e, 1, &x);
+    return build_elem(b, e, 1, (Value *[2]){x, x}); // two: elem_result_type may read the second
 }
 
 Value *build_binary(Builder *b, ElemKind e, Value *x, Value *y)
@@ -196,7 +196,7 @@ Value *build_reshape(Builder *b, Value *x, int32_t rank, const int32_t *shape)
 
 Value *build_trans(Builder *b, Value *x, const int32_t *perm)
 {
-    int32_t shape[TYPE_MAX_RANK], rank = x->type->rank;
+    int32_t shape[TYPE_MAX_RANK] = {0}, rank = x->type->rank;
     for (int32_t i = 0; i < rank; i++) shape[i] = x->type->shape[perm[i]];
     Value *v = unary(b, OP_TRANS, type_with_shape(b->module, x->type, rank, shape), x);
     set_list(b, v->def, rank, perm);
