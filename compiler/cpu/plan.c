@@ -116,7 +116,10 @@ static uint64_t reduces_of(const Plan *p, const Op *op)
 static void note_reduces(Plan *p, Op *op)
 {
     uint64_t mask = is_lazy(op) || (op->n_out && !is_tile(op->out)) ? reduces_of(p, op) : 0;
-    if (op->kind == OP_REDUCE) mask = reduces_of(p, op) | (uint64_t)1 << MIN(p->n_reduces++, 63);
+    if (op->kind == OP_REDUCE) {
+        mask = reduces_of(p, op) | (uint64_t)1 << MIN(p->n_reduces, 63);
+        p->n_reduces++;
+    }
     for (int32_t i = 0; i < op->n_out; i++) p->reduces[op->out[i].id] = mask;
 }
 
