@@ -57,7 +57,7 @@ static uint32_t encode(const SmallFloat *f, double x, bool toward_zero)
     if (m == 0) return sign;
     int exponent;
     frexp(m, &exponent);
-    exponent -= 1; // m = 1.xxx * 2^exponent
+    exponent -= 1; // m = 1.f * 2^exponent
     int32_t lowest = 1 - f->bias;
     int32_t quantum = MAX(exponent, lowest) - f->man_bits; // of the last place
     double scaled = ldexp(m, -quantum);                    // exact; below 2^(man_bits + 1)

@@ -130,16 +130,16 @@ def main():
     a = p.parse_args()
     shape, rng = SHAPES[a.shape], np.random.default_rng(a.seed)
     fields = metadata(shape, f"random {a.shape} {a.type} seed {a.seed}")
-    table, offset, todo = b"", 0, list(tensors(shape))
-    for name, dims in todo:
+    table, offset, listed = b"", 0, list(tensors(shape))
+    for name, dims in listed:
         kind = "f32" if len(dims) == 1 else a.type
         table += text(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", n) for n in reversed(dims))
         table += struct.pack("<IQ", GGML[kind], offset)
         offset += -(-size_of(dims, kind) // ALIGNMENT) * ALIGNMENT
     with open(a.out, "wb") as f:
-        f.write(b"GGUF" + struct.pack("<IQQ", 3, len(todo), len(fields)) + b"".join(fields) + table)
+        f.write(b"GGUF" + struct.pack("<IQQ", 3, len(listed), len(fields)) + b"".join(fields) + table)
         f.write(b"\0" * (-f.tell() % ALIGNMENT))
-        for _, dims in todo:
+        for _, dims in listed:
             for piece in random_bytes(dims, "f32" if len(dims) == 1 else a.type, rng):
                 f.write(piece)
             f.write(b"\0" * (-f.tell() % ALIGNMENT))
