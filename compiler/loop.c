@@ -305,9 +305,26 @@ static Value *count_down(Lower *cx, Value *b[3])
     return s;
 }
 
+/// Lowers the suite into the region entered with `saved`, ends it with what the loop carries, and leaves it.
+static void walk_body(Loop *loop, Builder saved)
+{
+    Lower *cx = loop->cx;
+    Frame *f = cx->frame;
+    int32_t statics = f->statics;
+    f->loops++;
+    f->statics = 0;
+    lower_suite(cx, &loop->n->list, 0, false);
+    f->loops--;
+    f->statics = statics;
+    Values yields = {0};
+    end_body(loop, &yields);
+    cx->b.span = lower_span(cx, loop->n);
+    build_yield(&cx->b, yields.len, yields.data);
+    control_leave(cx, saved);
+}
+
 static Flow run_loop(Lower *cx, const Node *n, const Range *r)
 {
-    Frame *f = cx->frame;
     Value *b[3], *start = NULL, *stride = NULL;
     if (!range_bounds(cx, r, b)) {
         control_poison(cx, &n->list);
@@ -334,17 +351,7 @@ static Flow run_loop(Lower *cx, const Node *n, const Range *r)
     bind_carried(&loop, body->args + 1);
     Local *l = local_slot(cx, target);
     *l = (Local){.name = target, .kind = LOCAL_PLAIN, .val = val_run(i), .where = n->a};
-    int32_t statics = f->statics;
-    f->loops++;
-    f->statics = 0;
-    lower_suite(cx, &n->list, 0, false);
-    f->loops--;
-    f->statics = statics;
-    Values yields = {0};
-    end_body(&loop, &yields);
-    cx->b.span = lower_span(cx, n);
-    build_yield(&cx->b, yields.len, yields.data);
-    control_leave(cx, saved);
+    walk_body(&loop, saved);
     after_loop(&loop, op, target);
     return FLOW_NEXT;
 }
@@ -480,17 +487,7 @@ Flow loop_while(Lower *cx, const Node *n)
     }
     saved = control_enter(cx, op->regions[1]);
     bind_carried(&loop, op->regions[1]->args);
-    int32_t statics = f->statics;
-    f->loops++;
-    f->statics = 0;
-    lower_suite(cx, &n->list, 0, false);
-    f->loops--;
-    f->statics = statics;
-    Values yields = {0};
-    end_body(&loop, &yields);
-    cx->b.span = lower_span(cx, n);
-    build_yield(&cx->b, yields.len, yields.data);
-    control_leave(cx, saved);
+    walk_body(&loop, saved);
     after_loop(&loop, op, (Str){0});
     return FLOW_NEXT;
 }
