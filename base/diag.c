@@ -109,6 +109,16 @@ KilnStatus(fail_hint)(Diag *d, KilnStatus st, const char *code, const char *hint
     return st;
 }
 
+KilnStatus(fail_in)(Diag *d, const char *code, const char *path, const char *fmt, ...)
+{
+    if (!d) return KILN_ERR_INPUT;
+    va_list args;
+    va_start(args, fmt);
+    const char *what = arena_vprintf(&d->arena, fmt, args);
+    va_end(args);
+    return fail(d, KILN_ERR_INPUT, code, "%s: %s", path, what);
+}
+
 static const char *const level_name[] = {"error", "warning", "note"};
 
 /// The source line of a span, and a line of carets under it; tabs are copied so that they line up.

@@ -74,9 +74,13 @@ KilnStatus fail(Diag *d, KilnStatus st, const char *code, const char *fmt, ...) 
 /// The same with a hint line.
 KilnStatus fail_hint(Diag *d, KilnStatus st, const char *code, const char *hint, const char *fmt,
                      ...) PRINTF_LIKE(5, 6);
+/// Records the error "path: what" for a file whose content is wrong. @return KILN_ERR_INPUT
+KilnStatus fail_in(Diag *d, const char *code, const char *path, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 #ifdef __clang_analyzer__ // does not look into variadic functions: it is told what they return
 #define fail(d, st, ...)      ((void)(fail)(d, st, __VA_ARGS__), (st))
 #define fail_hint(d, st, ...) ((void)(fail_hint)(d, st, __VA_ARGS__), (st))
+#define fail_in(...)          ((void)(fail_in)(__VA_ARGS__), KILN_ERR_INPUT)
 #endif
 
 /// Appends all messages as text, in order, errors at one place and of one text once.

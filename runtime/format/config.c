@@ -29,14 +29,22 @@ static const struct Field {
     int32_t max;
     bool needed_gguf, needed_hf;
 } fields[] = {
-    {"block_count", "num_hidden_layers", offsetof(ModelConfig, n_layers), CONFIG_LAYERS_MAX, true, true},
-    {"embedding_length", "hidden_size", offsetof(ModelConfig, d_model), CONFIG_WIDTH_MAX, true, true},
-    {"feed_forward_length", "intermediate_size", offsetof(ModelConfig, d_ff), CONFIG_WIDTH_MAX, true, true},
-    {"attention.head_count", "num_attention_heads", offsetof(ModelConfig, n_heads), CONFIG_HEADS_MAX, true, true},
-    {"attention.head_count_kv", "num_key_value_heads", offsetof(ModelConfig, n_kv_heads), CONFIG_HEADS_MAX, false, false},
-    {"attention.key_length", "head_dim", offsetof(ModelConfig, head_dim), CONFIG_HEAD_DIM_MAX, false, false},
-    {"context_length", "max_position_embeddings", offsetof(ModelConfig, context), CONFIG_CONTEXT_MAX, true, false},
-    {"rope.dimension_count", NULL, offsetof(ModelConfig, rope_dim), CONFIG_HEAD_DIM_MAX, false, false},
+    {"block_count", "num_hidden_layers", offsetof(ModelConfig, n_layers), CONFIG_LAYERS_MAX, true,
+     true},
+    {"embedding_length", "hidden_size", offsetof(ModelConfig, d_model), CONFIG_WIDTH_MAX, true,
+     true},
+    {"feed_forward_length", "intermediate_size", offsetof(ModelConfig, d_ff), CONFIG_WIDTH_MAX,
+     true, true},
+    {"attention.head_count", "num_attention_heads", offsetof(ModelConfig, n_heads),
+     CONFIG_HEADS_MAX, true, true},
+    {"attention.head_count_kv", "num_key_value_heads", offsetof(ModelConfig, n_kv_heads),
+     CONFIG_HEADS_MAX, false, false},
+    {"attention.key_length", "head_dim", offsetof(ModelConfig, head_dim), CONFIG_HEAD_DIM_MAX,
+     false, false},
+    {"context_length", "max_position_embeddings", offsetof(ModelConfig, context),
+     CONFIG_CONTEXT_MAX, true, false},
+    {"rope.dimension_count", NULL, offsetof(ModelConfig, rope_dim), CONFIG_HEAD_DIM_MAX, false,
+     false},
     {NULL, "vocab_size", offsetof(ModelConfig, vocab), CONFIG_VOCAB_MAX, false, true},
 };
 // clang-format on
@@ -51,24 +59,9 @@ static void set_defaults(ModelConfig *c)
     *c = (ModelConfig){.rms_eps = 0, .rope_theta = 10000, .rope_factor = 1, .bos = -1};
 }
 
-static KilnStatus bad(const char *path, Diag *diag, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static KilnStatus bad(const char *path, Diag *diag, const char *fmt, ...)
-{
-    StrBuf text = {0};
-    va_list args;
-    va_start(args, fmt);
-    strbuf_vprintf(&text, fmt, args);
-    va_end(args);
-    KilnStatus st =
-        fail(diag, KILN_ERR_INPUT, "K208", "%s: %s", path, text.data ? text.data : "malformed");
-    strbuf_free(&text);
-    return st;
-}
-
 static KilnStatus missing(const char *path, const char *key, Diag *diag)
 {
-    return bad(path, diag, "%s is missing", key);
+    return fail_in(diag, "K208", path, "%s is missing", key);
 }
 
 static KilnStatus unsupported(const char *path, Diag *diag, const char *what, Str found)
@@ -83,27 +76,31 @@ static KilnStatus finish(ModelConfig *c, const char *path, Diag *diag)
 {
     if (!c->n_kv_heads) c->n_kv_heads = c->n_heads;
     if (c->n_heads % c->n_kv_heads)
-        return bad(path, diag, "%d query heads, expected a multiple of the %d key-value heads",
-                   c->n_heads, c->n_kv_heads);
+        return fail_in(diag, "K208", path,
+                       "%d query heads, expected a multiple of the %d key-value heads", c->n_heads,
+                       c->n_kv_heads);
     if (!c->head_dim && c->d_model % c->n_heads)
-        return bad(path, diag, "width %d is no multiple of %d heads, and no head width is given",
-                   c->d_model, c->n_heads);
+        return fail_in(diag, "K208", path,
+                       "width %d is no multiple of %d heads, and no head width is given",
+                       c->d_model, c->n_heads);
     if (!c->head_dim) c->head_dim = c->d_model / c->n_heads;
     if (c->head_dim % 2 || c->head_dim < 2 || c->head_dim > CONFIG_HEAD_DIM_MAX)
-        return bad(path, diag, "head width %d, expected an even number up to %d", c->head_dim,
-                   CONFIG_HEAD_DIM_MAX);
+        return fail_in(diag, "K208", path, "head width %d, expected an even number up to %d",
+                       c->head_dim, CONFIG_HEAD_DIM_MAX);
     if (!c->rope_dim) c->rope_dim = c->head_dim;
     if (c->rope_dim % 2 || c->rope_dim > c->head_dim)
-        return bad(path, diag, "%d rotated elements per head, expected an even number up to %d",
-                   c->rope_dim, c->head_dim);
+        return fail_in(diag, "K208", path,
+                       "%d rotated elements per head, expected an even number up to %d",
+                       c->rope_dim, c->head_dim);
     if (!(c->rms_eps > 0 && c->rms_eps <= 0.1))
-        return bad(path, diag, "rms epsilon %g, expected above 0 and at most 0.1", c->rms_eps);
+        return fail_in(diag, "K208", path, "rms epsilon %g, expected above 0 and at most 0.1",
+                       c->rms_eps);
     if (!(c->rope_theta >= 1) || !isfinite(c->rope_theta))
-        return bad(path, diag, "rope theta %g, expected a finite number of at least 1",
-                   c->rope_theta);
+        return fail_in(diag, "K208", path, "rope theta %g, expected a finite number of at least 1",
+                       c->rope_theta);
     if (!(c->rope_factor > 0) || !isfinite(c->rope_factor))
-        return bad(path, diag, "rope scaling factor %g, expected a finite number above 0",
-                   c->rope_factor);
+        return fail_in(diag, "K208", path,
+                       "rope scaling factor %g, expected a finite number above 0", c->rope_factor);
     return KILN_OK;
 }
 
@@ -116,11 +113,12 @@ static int by_value(const void *a, const void *b)
 static KilnStatus add_eos(ModelConfig *c, int64_t id, const char *path, Diag *diag)
 {
     if (id < 0 || id >= c->vocab)
-        return bad(path, diag, "end token %lld, expected an id below %d", (long long)id, c->vocab);
+        return fail_in(diag, "K208", path, "end token %lld, expected an id below %d", (long long)id,
+                       c->vocab);
     for (int32_t i = 0; i < c->n_eos; i++)
         if (c->eos[i] == id) return KILN_OK;
     if (c->n_eos == CONFIG_EOS_MAX)
-        return bad(path, diag, "more than %d end tokens", CONFIG_EOS_MAX);
+        return fail_in(diag, "K208", path, "more than %d end tokens", CONFIG_EOS_MAX);
     c->eos[c->n_eos++] = (int32_t)id;
     qsort(c->eos, (size_t)c->n_eos, sizeof c->eos[0], by_value);
     return KILN_OK;
@@ -136,10 +134,10 @@ static KilnStatus gguf_uniform(const Gguf *g, const char *key, int32_t max, int3
     if (!v || v->type != GGUF_ARRAY) return gguf_int32(g, key, 1, max, io, diag);
     int64_t first, x;
     if (v->count != n_layers)
-        return bad(gguf_path(g), diag, "%s has %lld entries, expected %d", key, (long long)v->count,
-                   n_layers);
+        return fail_in(diag, "K208", gguf_path(g), "%s has %lld entries, expected %d", key,
+                       (long long)v->count, n_layers);
     if (!gguf_value_int(v, 0, &first) || first < 1 || first > max)
-        return bad(gguf_path(g), diag, "%s: expected integers from 1 to %d", key, max);
+        return fail_in(diag, "K208", gguf_path(g), "%s: expected integers from 1 to %d", key, max);
     for (int64_t i = 1; i < v->count; i++)
         if (!gguf_value_int(v, i, &x) || x != first)
             return fail(diag, KILN_ERR_UNSUPPORTED, "K205",
@@ -183,8 +181,9 @@ static KilnStatus gguf_rope(const Gguf *g, const char *arch, ModelConfig *c, Dia
     if (c->rope_factor != 1) c->rope_scaling = ROPE_SCALING_LINEAR;
     if (gguf_find_tensor(g, "rope_freqs.weight")) {
         if (c->rope_factor != 1)
-            return bad(gguf_path(g), diag,
-                       "both rope_freqs.weight and a rope scaling factor, expected one of them");
+            return fail_in(
+                diag, "K208", gguf_path(g),
+                "both rope_freqs.weight and a rope scaling factor, expected one of them");
         c->rope_scaling = ROPE_SCALING_DIVISORS;
     }
 done:
@@ -254,9 +253,9 @@ KilnStatus config_from_gguf(const Gguf *g, ModelConfig *out, Diag *diag)
     TRY(gguf_array(g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, diag));
     int64_t vocab = embedding ? embedding->ne[1] : tokens ? tokens->count : 0;
     if (vocab < 1 || vocab > CONFIG_VOCAB_MAX)
-        return bad(gguf_path(g), diag,
-                   "a vocabulary of %lld, expected 1 to %d (rows of token_embd.weight)",
-                   (long long)vocab, CONFIG_VOCAB_MAX);
+        return fail_in(diag, "K208", gguf_path(g),
+                       "a vocabulary of %lld, expected 1 to %d (rows of token_embd.weight)",
+                       (long long)vocab, CONFIG_VOCAB_MAX);
     out->vocab = (int32_t)vocab;
     out->tied = !gguf_find_tensor(g, "output.weight");
     TRY(gguf_ids(g, out, diag));
@@ -295,8 +294,9 @@ static KilnStatus hf_llama3(const JsonDoc *doc, const JsonValue *scaling, ModelC
     TRY(jval_int32(doc, scaling, "original_max_position_embeddings", 1, CONFIG_CONTEXT_MAX,
                    &c->rope_original_context, diag));
     if (c->rope_high_freq_factor <= c->rope_low_freq_factor)
-        return bad(doc->path, diag, "high_freq_factor %g, expected more than low_freq_factor %g",
-                   c->rope_high_freq_factor, c->rope_low_freq_factor);
+        return fail_in(diag, "K208", doc->path,
+                       "high_freq_factor %g, expected more than low_freq_factor %g",
+                       c->rope_high_freq_factor, c->rope_low_freq_factor);
     c->rope_scaling = ROPE_SCALING_LLAMA3;
 done:
     return st;
@@ -309,7 +309,7 @@ static KilnStatus hf_rope(const JsonDoc *doc, ModelConfig *c, Diag *diag)
     const JsonValue *scaling = jval_get(doc->root, "rope_parameters"); // transformers 5
     if (!scaling) scaling = jval_get(doc->root, "rope_scaling");
     if (scaling && jval_kind(scaling) != JKIND_OBJECT)
-        return bad(doc->path, diag, "rope_scaling must be an object");
+        return fail_in(diag, "K208", doc->path, "rope_scaling must be an object");
     Str kind = STR("default");
     TRY(jval_str(doc, scaling, "type", &kind, diag)); // the older spelling
     TRY(jval_str(doc, scaling, "rope_type", &kind, diag));
@@ -348,7 +348,8 @@ static KilnStatus hf_refusals(const JsonDoc *doc, ModelConfig *c, Diag *diag)
     TRY(jval_real(doc, doc->root, "partial_rotary_factor", 0, 1, &partial, diag));
     c->rope_dim = (int32_t)(partial * c->head_dim);
     if (c->rope_dim < 2)
-        return bad(doc->path, diag, "partial_rotary_factor %g rotates nothing", partial);
+        return fail_in(diag, "K208", doc->path, "partial_rotary_factor %g rotates nothing",
+                       partial);
     if (jval_has_null(doc->root, "sliding_window")) window = 0;
     TRY(jval_int(doc, doc->root, "sliding_window", 0, INT32_MAX, &window, diag));
     // A window of w tokens changes nothing in the first w.
@@ -368,7 +369,7 @@ static KilnStatus hf_eos(const JsonDoc *doc, ModelConfig *c, Diag *diag)
     }
     for (int32_t i = 0; i < jval_len(v); i++) {
         if (!jval_as_int(jval_at(v, i), &id))
-            return bad(doc->path, diag, "eos_token_id: expected ids");
+            return fail_in(diag, "K208", doc->path, "eos_token_id: expected ids");
         KilnStatus st = add_eos(c, id, doc->path, diag);
         if (st != KILN_OK) return st;
     }
@@ -390,7 +391,8 @@ static KilnStatus hf_arch(const JsonDoc *doc, ModelConfig *c, Diag *diag)
 static KilnStatus read_hf(const JsonDoc *doc, const JsonDoc *generation, ModelConfig *c, Diag *diag)
 {
     KilnStatus st = KILN_OK;
-    if (jval_kind(doc->root) != JKIND_OBJECT) return bad(doc->path, diag, "expected an object");
+    if (jval_kind(doc->root) != JKIND_OBJECT)
+        return fail_in(diag, "K208", doc->path, "expected an object");
     set_defaults(c);
     TRY(hf_arch(doc, c, diag));
     ASSERT(c->arch);

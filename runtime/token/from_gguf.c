@@ -18,34 +18,20 @@ typedef struct Load {
     bool gpt2;
 } Load;
 
-static KilnStatus bad(const Load *l, Diag *diag, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static KilnStatus bad(const Load *l, Diag *diag, const char *fmt, ...)
-{
-    StrBuf text = {0};
-    va_list args;
-    va_start(args, fmt);
-    strbuf_vprintf(&text, fmt, args);
-    va_end(args);
-    KilnStatus st =
-        fail(diag, KILN_ERR_INPUT, "K221", "%s: %s", l->path, text.data ? text.data : "malformed");
-    strbuf_free(&text);
-    return st;
-}
-
 static KilnStatus read_pieces(Load *l, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     const GgufValue *tokens, *types;
     TRY(gguf_array(l->g, KEY("tokens"), GGUF_STRING, &tokens, diag));
     TRY(gguf_array(l->g, KEY("token_type"), GGUF_I32, &types, diag));
-    if (!tokens || !tokens->count) return bad(l, diag, KEY("tokens") " is missing or empty");
+    if (!tokens || !tokens->count)
+        return fail_in(diag, "K221", l->path, KEY("tokens") " is missing or empty");
     if (tokens->count > TOKENIZER_VOCAB_MAX)
-        return bad(l, diag, "%lld tokens, expected at most %d", (long long)tokens->count,
-                   TOKENIZER_VOCAB_MAX);
+        return fail_in(diag, "K221", l->path, "%lld tokens, expected at most %d",
+                       (long long)tokens->count, TOKENIZER_VOCAB_MAX);
     if (types && types->count != tokens->count)
-        return bad(l, diag, KEY("token_type") " has %lld entries, expected %lld",
-                   (long long)types->count, (long long)tokens->count);
+        return fail_in(diag, "K221", l->path, KEY("token_type") " has %lld entries, expected %lld",
+                       (long long)types->count, (long long)tokens->count);
     vocab_reserve(l->tok, (int32_t)tokens->count);
     size_t at = 0;
     Str text;
@@ -53,13 +39,16 @@ static KilnStatus read_pieces(Load *l, Diag *diag)
         int64_t kind = PIECE_NORMAL;
         if (types &&
             (!gguf_value_int(types, id, &kind) || kind < PIECE_NORMAL || kind > PIECE_BYTE))
-            return bad(l, diag, KEY("token_type") "[%d] is out of range, expected 1 to 6", id);
+            return fail_in(diag, "K221", l->path,
+                           KEY("token_type") "[%d] is out of range, expected 1 to 6", id);
         if (text.len > TOKENIZER_PIECE_MAX)
-            return bad(l, diag, "token %d has %zu bytes, expected at most %d", id, text.len,
-                       TOKENIZER_PIECE_MAX);
+            return fail_in(diag, "K221", l->path, "token %d has %zu bytes, expected at most %d", id,
+                           text.len, TOKENIZER_PIECE_MAX);
         if (kind == PIECE_BYTE && byte_of_piece(text) < 0)
-            return bad(l, diag, "token %d is a byte but not spelled <0x00> to <0xFF>", id);
-        if (text.len == 0 && kind != PIECE_UNUSED) return bad(l, diag, "token %d is empty", id);
+            return fail_in(diag, "K221", l->path,
+                           "token %d is a byte but not spelled <0x00> to <0xFF>", id);
+        if (text.len == 0 && kind != PIECE_UNUSED)
+            return fail_in(diag, "K221", l->path, "token %d is empty", id);
         Piece *p = &l->tok->pieces[id];
         p->text = (Str){arena_strndup(&l->tok->arena, text.data, text.len), text.len};
         p->kind = (uint8_t)kind;
@@ -89,16 +78,16 @@ static KilnStatus read_scores(Load *l, Diag *diag)
     const GgufValue *scores;
     Tokenizer *tok = l->tok;
     TRY(gguf_array(l->g, KEY("scores"), GGUF_F32, &scores, diag));
-    if (!scores) return bad(l, diag, KEY("scores") " is missing");
+    if (!scores) return fail_in(diag, "K221", l->path, KEY("scores") " is missing");
     if (scores->count != tok->n_ids)
-        return bad(l, diag, KEY("scores") " has %lld entries, expected %d",
-                   (long long)scores->count, tok->n_ids);
+        return fail_in(diag, "K221", l->path, KEY("scores") " has %lld entries, expected %d",
+                       (long long)scores->count, tok->n_ids);
     ArenaMark mark = arena_mark(&tok->arena);
     Scored *order = arena_array(&tok->arena, Scored, tok->n_ids);
     for (int32_t id = 0; id < tok->n_ids; id++) {
         double score = 0;
         if (!gguf_value_real(scores, id, &score) || isnan(score))
-            return bad(l, diag, KEY("scores") "[%d] is not a number", id);
+            return fail_in(diag, "K221", l->path, KEY("scores") "[%d] is not a number", id);
         order[id] = (Scored){(float)score, id};
     }
     qsort(order, (size_t)tok->n_ids, sizeof *order, best_first);
@@ -119,16 +108,17 @@ static KilnStatus read_merges(Load *l, Diag *diag)
     KilnStatus st = KILN_OK;
     const GgufValue *merges;
     TRY(gguf_array(l->g, KEY("merges"), GGUF_STRING, &merges, diag));
-    if (!merges) return bad(l, diag, KEY("merges") " is missing");
+    if (!merges) return fail_in(diag, "K221", l->path, KEY("merges") " is missing");
     if (merges->count > TOKENIZER_MERGES_MAX)
-        return bad(l, diag, "%lld merges, expected at most %d", (long long)merges->count,
-                   TOKENIZER_MERGES_MAX);
+        return fail_in(diag, "K221", l->path, "%lld merges, expected at most %d",
+                       (long long)merges->count, TOKENIZER_MERGES_MAX);
     merge_table_init(&l->tok->arena, &l->tok->merges, (int32_t)merges->count);
     size_t at = 0;
     Str text;
     for (int32_t rank = 0; gguf_next_string(merges, &at, &text); rank++) {
         const char *blank = text.len > 1 ? memchr(text.data + 1, ' ', text.len - 1) : NULL;
-        if (!blank) return bad(l, diag, "merge %d does not split into two pieces", rank);
+        if (!blank)
+            return fail_in(diag, "K221", l->path, "merge %d does not split into two pieces", rank);
         Str left = {text.data, (size_t)(blank - text.data)};
         Str right = {blank + 1, text.len - left.len - 1};
         TRY(vocab_add_merge(l->tok, left, right, rank, l->path, diag));
@@ -216,8 +206,9 @@ static KilnStatus add_tokens(Load *l, Diag *diag)
         if (p->kind != PIECE_USER && p->kind != PIECE_CONTROL && p->kind != PIECE_UNKNOWN) continue;
         if (p->kind == PIECE_CONTROL && vocab_ends_turn(p->text)) vocab_add_eog(tok, id);
         if (p->text.len > TOKENIZER_ADDED_MAX)
-            return bad(l, diag, "special token %d has %zu bytes, expected at most %d", id,
-                       p->text.len, TOKENIZER_ADDED_MAX);
+            return fail_in(diag, "K221", l->path,
+                           "special token %d has %zu bytes, expected at most %d", id, p->text.len,
+                           TOKENIZER_ADDED_MAX);
         bool plain =
             str_is(p->text, "<unk>") || str_is(p->text, "<s>") || str_is(p->text, "<|endoftext|>");
         bool rstrip = str_is(arch, "phi3") && p->kind != PIECE_UNKNOWN && !plain;
@@ -238,7 +229,9 @@ static KilnStatus load(void *cx, Diag *diag)
     Str model = {0}, pre = {0};
     TRY(gguf_str(l->g, KEY("model"), &model, diag));
     TRY(gguf_str(l->g, KEY("pre"), &pre, diag));
-    if (!model.data) return bad(l, diag, KEY("model") " is missing: the file has no tokenizer");
+    if (!model.data)
+        return fail_in(diag, "K221", l->path,
+                       KEY("model") " is missing: the file has no tokenizer");
     l->gpt2 = str_is(model, "gpt2");
     if (!l->gpt2 && !str_is(model, "llama"))
         return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K220", "supported: llama, gpt2",

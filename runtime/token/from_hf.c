@@ -26,21 +26,6 @@ typedef struct Load {
     bool decodes_bytes, has_decoder;
 } Load;
 
-static KilnStatus bad(const Load *l, Diag *diag, const char *fmt, ...) PRINTF_LIKE(3, 4);
-
-static KilnStatus bad(const Load *l, Diag *diag, const char *fmt, ...)
-{
-    StrBuf text = {0};
-    va_list args;
-    va_start(args, fmt);
-    strbuf_vprintf(&text, fmt, args);
-    va_end(args);
-    KilnStatus st =
-        fail(diag, KILN_ERR_INPUT, "K221", "%s: %s", l->path, text.data ? text.data : "malformed");
-    strbuf_free(&text);
-    return st;
-}
-
 static KilnStatus unsupported(const Load *l, Diag *diag, const char *what, Str found)
 {
     return fail(diag, KILN_ERR_UNSUPPORTED, "K220", "%s: %s \"%.*s\" is not supported", l->path,
@@ -64,7 +49,8 @@ typedef struct Stage {
 static KilnStatus read_stage(Load *l, const char *what, const Stage *table, int32_t n,
                              const JsonValue *v, Diag *diag)
 {
-    if (jval_kind(v) != JKIND_OBJECT) return bad(l, diag, "%s must be an object or null", what);
+    if (jval_kind(v) != JKIND_OBJECT)
+        return fail_in(diag, "K221", l->path, "%s must be an object or null", what);
     Str type = jval_text(jval_get(v, "type"));
     for (int32_t i = 0; i < n; i++)
         if (str_is(type, table[i].type)) return table[i].read ? table[i].read(l, v, diag) : KILN_OK;
@@ -73,9 +59,11 @@ static KilnStatus read_stage(Load *l, const char *what, const Stage *table, int3
 
 static KilnStatus read_sequence(Load *l, const JsonValue *list, StageFn *each, Diag *diag)
 {
-    if (jval_kind(list) != JKIND_ARRAY) return bad(l, diag, "a Sequence without its list");
+    if (jval_kind(list) != JKIND_ARRAY)
+        return fail_in(diag, "K221", l->path, "a Sequence without its list");
     if (++l->depth > SEQUENCE_DEPTH_MAX)
-        return bad(l, diag, "Sequences nested deeper than %d", SEQUENCE_DEPTH_MAX);
+        return fail_in(diag, "K221", l->path, "Sequences nested deeper than %d",
+                       SEQUENCE_DEPTH_MAX);
     for (int32_t i = 0; i < jval_len(list); i++) {
         KilnStatus st = each(l, jval_at(list, i), diag);
         if (st != KILN_OK) return st;
@@ -90,9 +78,9 @@ static KilnStatus push_normal(Load *l, NormalStep step, Diag *diag)
 {
     Normalizer *n = &l->tok->normalizer;
     if (n->n_steps == NORMAL_STEPS_MAX)
-        return bad(l, diag, "more than %d normaliser steps", NORMAL_STEPS_MAX);
+        return fail_in(diag, "K221", l->path, "more than %d normaliser steps", NORMAL_STEPS_MAX);
     if (step.from.len > NORMAL_AFFIX_MAX || step.to.len > NORMAL_AFFIX_MAX)
-        return bad(l, diag, "a normaliser text above %d bytes", NORMAL_AFFIX_MAX);
+        return fail_in(diag, "K221", l->path, "a normaliser text above %d bytes", NORMAL_AFFIX_MAX);
     n->steps[n->n_steps++] = step;
     return KILN_OK;
 }
@@ -100,7 +88,7 @@ static KilnStatus push_normal(Load *l, NormalStep step, Diag *diag)
 static KilnStatus normal_prepend(Load *l, const JsonValue *v, Diag *diag)
 {
     Str text = jval_text(jval_get(v, "prepend"));
-    if (!text.data) return bad(l, diag, "Prepend without its text");
+    if (!text.data) return fail_in(diag, "K221", l->path, "Prepend without its text");
     return push_normal(l, (NormalStep){NORMAL_PREPEND, {0}, copied(l, text)}, diag);
 }
 
@@ -110,7 +98,8 @@ static KilnStatus normal_replace_step(Load *l, const JsonValue *v, Diag *diag)
     Str from = jval_text(jval_get(pattern, "String")), to = jval_text(jval_get(v, "content"));
     if (jval_get(pattern, "Regex"))
         return unsupported(l, diag, "normaliser pattern", jval_text(jval_get(pattern, "Regex")));
-    if (!from.len || !to.data) return bad(l, diag, "Replace without pattern.String and content");
+    if (!from.len || !to.data)
+        return fail_in(diag, "K221", l->path, "Replace without pattern.String and content");
     return push_normal(l, (NormalStep){NORMAL_REPLACE, copied(l, from), copied(l, to)}, diag);
 }
 
@@ -150,9 +139,10 @@ static KilnStatus read_normalizer(Load *l, const JsonValue *v, Diag *diag)
 
 static KilnStatus push_pre(Load *l, PreStep step, Diag *diag)
 {
-    if (l->words_are_cut) return bad(l, diag, "a pre_tokenizer step after ByteLevel");
+    if (l->words_are_cut)
+        return fail_in(diag, "K221", l->path, "a pre_tokenizer step after ByteLevel");
     if (l->tok->n_pre == PRE_STEPS_MAX)
-        return bad(l, diag, "more than %d pre_tokenizer steps", PRE_STEPS_MAX);
+        return fail_in(diag, "K221", l->path, "more than %d pre_tokenizer steps", PRE_STEPS_MAX);
     l->tok->pre[l->tok->n_pre++] = step;
     return KILN_OK;
 }
@@ -196,7 +186,7 @@ static KilnStatus pre_byte_level(Load *l, const JsonValue *v, Diag *diag)
     TRY(jval_bool(&l->doc, v, "use_regex", &regex, diag));
     if (blank) TRY(push_pre(l, (PreStep){.kind = PRE_BLANK}, diag));
     if (regex) TRY(push_split(l, SPLIT_GPT2, diag));
-    if (l->words_are_cut) return bad(l, diag, "two ByteLevel steps");
+    if (l->words_are_cut) return fail_in(diag, "K221", l->path, "two ByteLevel steps");
     l->words_are_cut = l->tok->byte_level = true;
 done:
     return st;
@@ -263,14 +253,17 @@ static KilnStatus push_affix(Load *l, Affix *affix, const JsonValue *special, St
 {
     const JsonValue *ids = jval_get(special, "ids");
     if (jval_kind(ids) != JKIND_ARRAY)
-        return bad(l, diag, "post_processor token \"%.*s\" has no ids", STR_ARG(name));
+        return fail_in(diag, "K221", l->path, "post_processor token \"%.*s\" has no ids",
+                       STR_ARG(name));
     for (int32_t i = 0; i < jval_len(ids); i++) {
         int64_t id;
         if (!jval_as_int(jval_at(ids, i), &id) || id < 0 || id >= l->tok->n_ids)
-            return bad(l, diag, "post_processor token \"%.*s\" has an id outside the vocabulary",
-                       STR_ARG(name));
+            return fail_in(diag, "K221", l->path,
+                           "post_processor token \"%.*s\" has an id outside the vocabulary",
+                           STR_ARG(name));
         if (affix->n == AFFIX_MAX)
-            return bad(l, diag, "more than %d special tokens around a text", AFFIX_MAX);
+            return fail_in(diag, "K221", l->path, "more than %d special tokens around a text",
+                           AFFIX_MAX);
         affix->ids[affix->n++] = (int32_t)id;
     }
     return KILN_OK;
@@ -281,22 +274,28 @@ static KilnStatus post_template(Load *l, const JsonValue *v, Diag *diag)
 {
     const JsonValue *single = jval_get(v, "single");
     bool after = false;
-    if (jval_kind(single) != JKIND_ARRAY) return bad(l, diag, "TemplateProcessing without single");
+    if (jval_kind(single) != JKIND_ARRAY)
+        return fail_in(diag, "K221", l->path, "TemplateProcessing without single");
     for (int32_t i = 0; i < jval_len(single); i++) {
         const JsonValue *item = jval_at(single, i);
         if (jval_get(item, "Sequence")) {
-            if (after) return bad(l, diag, "TemplateProcessing.single names the text twice");
+            if (after)
+                return fail_in(diag, "K221", l->path,
+                               "TemplateProcessing.single names the text twice");
             after = true;
             continue;
         }
         Str name = jval_text(jval_get(jval_get(item, "SpecialToken"), "id"));
         if (!name.data || name.len > 200)
-            return bad(l, diag, "TemplateProcessing.single[%d] is neither text nor token", i);
+            return fail_in(diag, "K221", l->path,
+                           "TemplateProcessing.single[%d] is neither text nor token", i);
         KilnStatus st = push_affix(l, after ? &l->tok->suffix : &l->tok->prefix,
                                    jval_find(jval_get(v, "special_tokens"), name), name, diag);
         if (st != KILN_OK) return st;
     }
-    return after ? KILN_OK : bad(l, diag, "TemplateProcessing.single does not name the text");
+    return after
+               ? KILN_OK
+               : fail_in(diag, "K221", l->path, "TemplateProcessing.single does not name the text");
 }
 
 static KilnStatus read_post_processor(Load *l, const JsonValue *v, Diag *diag);
@@ -396,7 +395,7 @@ static KilnStatus read_stages(Load *l, Diag *diag)
         if (st != KILN_OK) return st;
     }
     if (l->decodes_bytes != l->tok->byte_level)
-        return bad(l, diag, "pre_tokenizer and decoder disagree about ByteLevel");
+        return fail_in(diag, "K221", l->path, "pre_tokenizer and decoder disagree about ByteLevel");
     if (!jval_get(l->doc.root, "decoder")) return unsupported(l, diag, "decoder", STR("null"));
     return KILN_OK;
 }
@@ -407,8 +406,8 @@ static KilnStatus check_id(Load *l, const JsonValue *v, Str text, int32_t *out, 
 {
     int64_t id;
     if (!jval_as_int(v, &id) || id < 0 || id >= TOKENIZER_VOCAB_MAX)
-        return bad(l, diag, "piece \"%.*s\" has no id from 0 to %d", (int)MIN(text.len, (size_t)40),
-                   text.data, TOKENIZER_VOCAB_MAX - 1);
+        return fail_in(diag, "K221", l->path, "piece \"%.*s\" has no id from 0 to %d",
+                       (int)MIN(text.len, (size_t)40), text.data, TOKENIZER_VOCAB_MAX - 1);
     *out = (int32_t)id;
     return KILN_OK;
 }
@@ -431,8 +430,9 @@ static KilnStatus count_ids(Load *l, const JsonValue *vocab, const JsonValue *ad
     }
     int64_t n = (int64_t)jval_len(vocab) + jval_len(added);
     if (last + 1 > 4 * n + 65536)
-        return bad(l, diag, "ids up to %d for only %lld pieces", last, (long long)n);
-    if (last < 0) return bad(l, diag, "the vocabulary is empty");
+        return fail_in(diag, "K221", l->path, "ids up to %d for only %lld pieces", last,
+                       (long long)n);
+    if (last < 0) return fail_in(diag, "K221", l->path, "the vocabulary is empty");
     *n_ids = last + 1;
 done:
     return st;
@@ -442,12 +442,12 @@ static KilnStatus put_piece(Load *l, int32_t id, Str text, PieceKind kind, Diag 
 {
     Piece *p = &l->tok->pieces[id];
     if (!text.len || text.len > TOKENIZER_PIECE_MAX)
-        return bad(l, diag, "piece %d has %zu bytes, expected 1 to %d", id, text.len,
-                   TOKENIZER_PIECE_MAX);
+        return fail_in(diag, "K221", l->path, "piece %d has %zu bytes, expected 1 to %d", id,
+                       text.len, TOKENIZER_PIECE_MAX);
     if (p->kind != PIECE_UNUSED && !str_eq(p->text, text))
-        return bad(l, diag, "id %d is used for \"%.*s\" and for \"%.*s\"", id,
-                   (int)MIN(p->text.len, (size_t)40), p->text.data, (int)MIN(text.len, (size_t)40),
-                   text.data);
+        return fail_in(diag, "K221", l->path, "id %d is used for \"%.*s\" and for \"%.*s\"", id,
+                       (int)MIN(p->text.len, (size_t)40), p->text.data,
+                       (int)MIN(text.len, (size_t)40), text.data);
     if (p->kind == PIECE_UNUSED) p->text = copied(l, text);
     p->kind = (uint8_t)kind;
     return KILN_OK;
@@ -477,8 +477,9 @@ static KilnStatus read_added(Load *l, const JsonValue *added, Diag *diag)
         (void)jval_as_int(jval_get(v, "id"), &id);
         t.id = (int32_t)id;
         if (t.content.len > TOKENIZER_ADDED_MAX)
-            return bad(l, diag, "added token %d has %zu bytes, expected at most %d", t.id,
-                       t.content.len, TOKENIZER_ADDED_MAX);
+            return fail_in(diag, "K221", l->path,
+                           "added token %d has %zu bytes, expected at most %d", t.id, t.content.len,
+                           TOKENIZER_ADDED_MAX);
         TRY(jval_bool(&l->doc, v, "special", &t.special, diag));
         bool normalized = !t.special;
         TRY(jval_bool(&l->doc, v, "normalized", &normalized, diag));
@@ -501,9 +502,10 @@ static KilnStatus read_merges(Load *l, const JsonValue *merges, Diag *diag)
 {
     int32_t n = jval_len(merges);
     if (jval_kind(merges) != JKIND_ARRAY)
-        return bad(l, diag, "model.merges is missing or no array");
+        return fail_in(diag, "K221", l->path, "model.merges is missing or no array");
     if (n > TOKENIZER_MERGES_MAX)
-        return bad(l, diag, "%d merges, expected at most %d", n, TOKENIZER_MERGES_MAX);
+        return fail_in(diag, "K221", l->path, "%d merges, expected at most %d", n,
+                       TOKENIZER_MERGES_MAX);
     merge_table_init(&l->tok->arena, &l->tok->merges, n);
     for (int32_t rank = 0; rank < n; rank++) {
         const JsonValue *v = jval_at(merges, rank);
@@ -511,11 +513,12 @@ static KilnStatus read_merges(Load *l, const JsonValue *merges, Diag *diag)
         if (text.data) {
             const char *blank = memchr(text.data, ' ', text.len);
             if (!blank || memchr(blank + 1, ' ', text.len - (size_t)(blank + 1 - text.data)))
-                return bad(l, diag, "merge %d does not split into two pieces", rank);
+                return fail_in(diag, "K221", l->path, "merge %d does not split into two pieces",
+                               rank);
             left = (Str){text.data, (size_t)(blank - text.data)};
             right = (Str){blank + 1, text.len - left.len - 1};
         } else if (jval_kind(v) != JKIND_ARRAY || jval_len(v) != 2) {
-            return bad(l, diag, "merge %d is neither a text nor a pair", rank);
+            return fail_in(diag, "K221", l->path, "merge %d is neither a text nor a pair", rank);
         }
         KilnStatus st = vocab_add_merge(l->tok, left, right, rank, l->path, diag);
         if (st != KILN_OK) return st;
@@ -530,7 +533,8 @@ static KilnStatus read_model(Load *l, const JsonValue *model, Str *unk, Diag *di
     Tokenizer *tok = l->tok;
     Str type = STR("BPE"), prefix = {0}, suffix = {0};
     double dropout = 0;
-    if (jval_kind(model) != JKIND_OBJECT) return bad(l, diag, "model is missing or no object");
+    if (jval_kind(model) != JKIND_OBJECT)
+        return fail_in(diag, "K221", l->path, "model is missing or no object");
     TRY(jval_str(&l->doc, model, "type", &type, diag));
     if (!str_is(type, "BPE")) return unsupported(l, diag, "the tokenizer model", type);
     TRY(jval_real(&l->doc, model, "dropout", 0, 0, &dropout, diag));
@@ -544,7 +548,7 @@ static KilnStatus read_model(Load *l, const JsonValue *model, Str *unk, Diag *di
     TRY(jval_bool(&l->doc, model, "fuse_unk", &tok->fuse_unk, diag));
     TRY(jval_bool(&l->doc, model, "ignore_merges", &tok->ignore_merges, diag));
     if (jval_kind(jval_get(model, "vocab")) != JKIND_OBJECT)
-        return bad(l, diag, "model.vocab is missing or no object");
+        return fail_in(diag, "K221", l->path, "model.vocab is missing or no object");
 done:
     return st;
 }
@@ -602,7 +606,8 @@ static KilnStatus load(void *cx, Diag *diag)
     const JsonValue *model = jval_get(l->doc.root, "model"),
                     *added = jval_get(l->doc.root, "added_tokens");
     TRY(read_model(l, model, &unk, diag));
-    if (added && jval_kind(added) != JKIND_ARRAY) return bad(l, diag, "added_tokens is no array");
+    if (added && jval_kind(added) != JKIND_ARRAY)
+        return fail_in(diag, "K221", l->path, "added_tokens is no array");
     TRY(count_ids(l, jval_get(model, "vocab"), added, &n_ids, diag));
     vocab_reserve(tok, n_ids);
     TRY(read_stages(l, diag));
@@ -610,7 +615,8 @@ static KilnStatus load(void *cx, Diag *diag)
     TRY(read_added(l, added, diag));
     for (int32_t id = 0; id < n_ids && unk.len; id++)
         if (str_eq(tok->pieces[id].text, unk)) tok->pieces[tok->unk = id].kind = PIECE_UNKNOWN;
-    if (unk.len && tok->unk < 0) return bad(l, diag, "unk_token is not in the vocabulary");
+    if (unk.len && tok->unk < 0)
+        return fail_in(diag, "K221", l->path, "unk_token is not in the vocabulary");
     TRY(vocab_finish(tok, l->path, diag));
     TRY(read_merges(l, jval_get(model, "merges"), diag));
     TRY(read_config(l, diag));
