@@ -36,8 +36,9 @@ void arena_release(Arena *a, ArenaMark mark);
 /// @return `size` zeroed bytes, arena; never NULL
 void *arena_alloc(Arena *a, size_t size, size_t align);
 void *arena_alloc_array(Arena *a, size_t size, size_t count, size_t align);
-#define arena_new(a, T)          ((T *)arena_alloc((a), sizeof(T), _Alignof(T)))
-#define arena_array(a, T, count) ((T *)arena_alloc_array((a), sizeof(T), (size_t)(count), _Alignof(T)))
+#define arena_new(a, T) ((T *)arena_alloc((a), sizeof(T), _Alignof(T)))
+#define arena_array(a, T, count)                                                                   \
+    ((T *)arena_alloc_array((a), sizeof(T), (size_t)(count), _Alignof(T)))
 
 /// NUL-terminated copies and prints, arena.
 char *arena_strndup(Arena *a, const char *text, size_t len);

@@ -11,7 +11,8 @@
 static KilnStatus open_regular(const char *path, int *fd, size_t *size, Diag *diag)
 {
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a FIFO without a writer would block
-    if (*fd < 0) return fail(diag, KILN_ERR_IO, "K101", "%s: cannot be opened: %s", path, strerror(errno));
+    if (*fd < 0)
+        return fail(diag, KILN_ERR_IO, "K101", "%s: cannot be opened: %s", path, strerror(errno));
     struct stat st;
     if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 0) {
         close(*fd);
@@ -31,7 +32,8 @@ KilnStatus file_map(const char *path, File *out, Diag *diag)
     void *at = NULL;
     if (size) at = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
-    if (size && at == MAP_FAILED) return fail(diag, KILN_ERR_IO, "K101", "%s: cannot be mapped: %s", path, strerror(errno));
+    if (size && at == MAP_FAILED)
+        return fail(diag, KILN_ERR_IO, "K101", "%s: cannot be mapped: %s", path, strerror(errno));
     char *name = strdup(path);
     if (!name) {
         if (size) munmap(at, size);
@@ -56,11 +58,14 @@ KilnStatus file_read(const char *path, StrBuf *out, Diag *diag)
     if (st != KILN_OK) return st;
     char chunk[1 << 16];
     ssize_t got;
-    while ((got = read(fd, chunk, sizeof chunk)) > 0) strbuf_add(out, chunk, (size_t)got);
+    while ((got = read(fd, chunk, sizeof chunk)) > 0)
+        strbuf_add(out, chunk, (size_t)got);
     int error = errno;
     close(fd);
-    if (got < 0) return fail(diag, KILN_ERR_IO, "K101", "%s: cannot be read: %s", path, strerror(error));
-    if (out->failed) return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for %zu bytes", path, size);
+    if (got < 0)
+        return fail(diag, KILN_ERR_IO, "K101", "%s: cannot be read: %s", path, strerror(error));
+    if (out->failed)
+        return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for %zu bytes", path, size);
     return KILN_OK;
 }
 
@@ -88,7 +93,8 @@ KilnStatus file_replace(const char *path, const void *data, size_t size, Diag *d
     int error = errno;
     if (!ok && fd >= 0) unlink(temp.data);
     strbuf_free(&temp);
-    return ok ? KILN_OK : fail(diag, KILN_ERR_IO, "K103", "%s: cannot be written: %s", path, strerror(error));
+    return ok ? KILN_OK
+              : fail(diag, KILN_ERR_IO, "K103", "%s: cannot be written: %s", path, strerror(error));
 }
 
 bool file_exists(const char *path)
@@ -114,5 +120,7 @@ KilnStatus file_make_dirs(const char *path, Diag *diag)
     bool ok = mkdir(copy, 0700) == 0 || errno == EEXIST;
     int error = errno;
     free(copy);
-    return ok && file_is_dir(path) ? KILN_OK : fail(diag, KILN_ERR_IO, "K103", "%s: cannot be created: %s", path, strerror(error));
+    return ok && file_is_dir(path) ? KILN_OK
+                                   : fail(diag, KILN_ERR_IO, "K103", "%s: cannot be created: %s",
+                                          path, strerror(error));
 }

@@ -7,7 +7,7 @@
 typedef struct File {
     const uint8_t *bytes; ///< NULL when the file is empty
     size_t size;
-    const char *path;     ///< owned by the File
+    const char *path; ///< owned by the File
 } File;
 
 /// Maps `path` read-only. @return KILN_OK; KILN_ERR_IO with K101 when it cannot be opened or is no regular file

@@ -4,7 +4,8 @@
 
 static void *plain_alloc(Heap *heap, size_t size, size_t align)
 {
-    if (heap->fail_at > 0 && __atomic_sub_fetch(&heap->fail_at, 1, __ATOMIC_RELAXED) == 0) return NULL;
+    if (heap->fail_at > 0 && __atomic_sub_fetch(&heap->fail_at, 1, __ATOMIC_RELAXED) == 0)
+        return NULL;
     if (align < sizeof(void *)) align = sizeof(void *);
     if (size > SIZE_MAX - align) return NULL;
     size_t rounded = (size + align - 1) & ~(align - 1);

@@ -11,9 +11,9 @@ struct Heap {
     /// @return `size` zeroed bytes at `align` (a power of two), or NULL
     void *(*alloc)(Heap *heap, size_t size, size_t align);
     void (*free)(Heap *heap, void *ptr);
-    int64_t n_allocs;  ///< calls that succeeded, ever
-    int64_t n_live;    ///< not yet freed
-    int64_t fail_at;   ///< when > 0, the n-th allocation from now fails (tests); 0 never
+    int64_t n_allocs; ///< calls that succeeded, ever
+    int64_t n_live;   ///< not yet freed
+    int64_t fail_at;  ///< when > 0, the n-th allocation from now fails (tests); 0 never
 };
 
 /// The process heap (malloc). Its counters are atomic.
@@ -25,8 +25,9 @@ void heap_free(Heap *heap, void *ptr);
 /// Sets up `heap` as malloc with its own counters: a heap for one test or one model.
 void heap_init(Heap *heap);
 
-#define heap_new(heap, T)          ((T *)heap_alloc((heap), sizeof(T), _Alignof(T)))
-#define heap_array(heap, T, count) ((T *)heap_alloc_array((heap), sizeof(T), (size_t)(count), _Alignof(T)))
+#define heap_new(heap, T) ((T *)heap_alloc((heap), sizeof(T), _Alignof(T)))
+#define heap_array(heap, T, count)                                                                 \
+    ((T *)heap_alloc_array((heap), sizeof(T), (size_t)(count), _Alignof(T)))
 /// NULL too when size * count overflows.
 void *heap_alloc_array(Heap *heap, size_t size, size_t count, size_t align);
 #endif

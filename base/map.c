@@ -26,7 +26,8 @@ void *map_get(const Map *m, Str key)
 static void claim_slot(Map *m, int32_t index)
 {
     uint32_t s = slot_of(m, m->entries[index].key);
-    while (m->slots[s]) s = (s + 1) & ((uint32_t)m->n_slots - 1);
+    while (m->slots[s])
+        s = (s + 1) & ((uint32_t)m->n_slots - 1);
     m->slots[s] = index + 1;
 }
 
@@ -38,7 +39,8 @@ static void grow(Arena *a, Map *m)
     m->entries = fresh;
     m->n_slots = m->cap * 2;
     m->slots = arena_array(a, int32_t, m->n_slots);
-    for (int32_t i = 0; i < m->len; i++) claim_slot(m, i);
+    for (int32_t i = 0; i < m->len; i++)
+        claim_slot(m, i);
 }
 
 void map_put(Arena *a, Map *m, Str key, void *value)

@@ -64,8 +64,8 @@ static uint32_t encode(const SmallFloat *f, double x, bool toward_zero)
     double units = toward_zero ? trunc(scaled) : nearbyint(scaled);
     // A carry out of the mantissa moves into the exponent by itself.
     uint32_t bits = exponent < lowest ? (uint32_t)units
-                                      : ((uint32_t)(exponent + f->bias) << f->man_bits) + (uint32_t)units -
-                                            (1u << f->man_bits);
+                                      : ((uint32_t)(exponent + f->bias) << f->man_bits) +
+                                            (uint32_t)units - (1u << f->man_bits);
     if (exponent + f->bias >= 1 << f->exp_bits || bits > f->max_finite)
         bits = toward_zero ? f->max_finite : f->overflow_rne;
     return sign | bits;
@@ -79,7 +79,8 @@ static float decode(const SmallFloat *f, uint32_t bits, bool has_inf)
     double sign = bits >> (f->exp_bits + f->man_bits) & 1 ? -1.0 : 1.0;
     if (has_inf && exponent == exp_mask) return mantissa ? NAN : (float)(sign * INFINITY);
     if (!has_inf && (bits & 0x7F) == 0x7F) return NAN;
-    double m = exponent ? 1.0 + ldexp((double)mantissa, -f->man_bits) : ldexp((double)mantissa, -f->man_bits);
+    double m = exponent ? 1.0 + ldexp((double)mantissa, -f->man_bits)
+                        : ldexp((double)mantissa, -f->man_bits);
     return (float)(sign * ldexp(m, (int)(exponent ? exponent : 1) - f->bias));
 }
 
@@ -166,22 +167,38 @@ int64_t ulps_f32(float a, float b)
 double dtype_load_f64(DType t, const void *at)
 {
     switch (t) {
-    case DTYPE_I1: return *(const uint8_t *)at != 0;
-    case DTYPE_I8: return READ(int8_t);
-    case DTYPE_I16: return READ(int16_t);
-    case DTYPE_I32: return READ(int32_t);
-    case DTYPE_I64: return (double)READ(int64_t);
-    case DTYPE_U8: return READ(uint8_t);
-    case DTYPE_U16: return READ(uint16_t);
-    case DTYPE_U32: return READ(uint32_t);
-    case DTYPE_U64: return (double)READ(uint64_t);
-    case DTYPE_F8E4M3: return (double)f8e4m3_to_f32(READ(uint8_t));
-    case DTYPE_F8E5M2: return (double)f8e5m2_to_f32(READ(uint8_t));
-    case DTYPE_F16: return (double)f16_to_f32(READ(uint16_t));
-    case DTYPE_BF16: return (double)bf16_to_f32(READ(uint16_t));
-    case DTYPE_F32: return (double)READ(float);
-    case DTYPE_F64: return READ(double);
-    default: BUG("no element of type %d", t);
+    case DTYPE_I1:
+        return *(const uint8_t *)at != 0;
+    case DTYPE_I8:
+        return READ(int8_t);
+    case DTYPE_I16:
+        return READ(int16_t);
+    case DTYPE_I32:
+        return READ(int32_t);
+    case DTYPE_I64:
+        return (double)READ(int64_t);
+    case DTYPE_U8:
+        return READ(uint8_t);
+    case DTYPE_U16:
+        return READ(uint16_t);
+    case DTYPE_U32:
+        return READ(uint32_t);
+    case DTYPE_U64:
+        return (double)READ(uint64_t);
+    case DTYPE_F8E4M3:
+        return (double)f8e4m3_to_f32(READ(uint8_t));
+    case DTYPE_F8E5M2:
+        return (double)f8e5m2_to_f32(READ(uint8_t));
+    case DTYPE_F16:
+        return (double)f16_to_f32(READ(uint16_t));
+    case DTYPE_BF16:
+        return (double)bf16_to_f32(READ(uint16_t));
+    case DTYPE_F32:
+        return (double)READ(float);
+    case DTYPE_F64:
+        return READ(double);
+    default:
+        BUG("no element of type %d", t);
     }
 }
 
@@ -190,21 +207,52 @@ double dtype_load_f64(DType t, const void *at)
 void dtype_store_f64(DType t, void *at, double x)
 {
     switch (t) {
-    case DTYPE_I1: WRITE(uint8_t, x != 0); return;
-    case DTYPE_I8: WRITE(int8_t, x); return;
-    case DTYPE_I16: WRITE(int16_t, x); return;
-    case DTYPE_I32: WRITE(int32_t, x); return;
-    case DTYPE_I64: WRITE(int64_t, x); return;
-    case DTYPE_U8: WRITE(uint8_t, x); return;
-    case DTYPE_U16: WRITE(uint16_t, x); return;
-    case DTYPE_U32: WRITE(uint32_t, x); return;
-    case DTYPE_U64: WRITE(uint64_t, x); return;
-    case DTYPE_F8E4M3: WRITE(uint8_t, encode(&e4m3_format, x, false)); return;
-    case DTYPE_F8E5M2: WRITE(uint8_t, encode(&e5m2_format, x, false)); return;
-    case DTYPE_F16: WRITE(uint16_t, f16_from_f64(x)); return;
-    case DTYPE_BF16: WRITE(uint16_t, bf16_from_f64(x)); return;
-    case DTYPE_F32: WRITE(float, x); return;
-    case DTYPE_F64: WRITE(double, x); return;
-    default: BUG("no element of type %d", t);
+    case DTYPE_I1:
+        WRITE(uint8_t, x != 0);
+        return;
+    case DTYPE_I8:
+        WRITE(int8_t, x);
+        return;
+    case DTYPE_I16:
+        WRITE(int16_t, x);
+        return;
+    case DTYPE_I32:
+        WRITE(int32_t, x);
+        return;
+    case DTYPE_I64:
+        WRITE(int64_t, x);
+        return;
+    case DTYPE_U8:
+        WRITE(uint8_t, x);
+        return;
+    case DTYPE_U16:
+        WRITE(uint16_t, x);
+        return;
+    case DTYPE_U32:
+        WRITE(uint32_t, x);
+        return;
+    case DTYPE_U64:
+        WRITE(uint64_t, x);
+        return;
+    case DTYPE_F8E4M3:
+        WRITE(uint8_t, encode(&e4m3_format, x, false));
+        return;
+    case DTYPE_F8E5M2:
+        WRITE(uint8_t, encode(&e5m2_format, x, false));
+        return;
+    case DTYPE_F16:
+        WRITE(uint16_t, f16_from_f64(x));
+        return;
+    case DTYPE_BF16:
+        WRITE(uint16_t, bf16_from_f64(x));
+        return;
+    case DTYPE_F32:
+        WRITE(float, x);
+        return;
+    case DTYPE_F64:
+        WRITE(double, x);
+        return;
+    default:
+        BUG("no element of type %d", t);
     }
 }

@@ -25,11 +25,11 @@ typedef enum DType {
 } DType;
 
 typedef struct DTypeFacts {
-    const char *name;  ///< IR and card name: "i1 i8 u8 bf16 f16 f32 f64 f8e4m3 f8e5m2"
-    const char *user;  ///< in diagnostics: "int1 int8 uint8 bfloat16 float16 ..."
-    const char *tl;    ///< `dtype.name` in the language: "int1 uint8 bf16 fp16 fp32 fp8e4nv ..."
-    int8_t bits;       ///< of the value (i1: 1)
-    int8_t bytes;      ///< in memory
+    const char *name; ///< IR and card name: "i1 i8 u8 bf16 f16 f32 f64 f8e4m3 f8e5m2"
+    const char *user; ///< in diagnostics: "int1 int8 uint8 bfloat16 float16 ..."
+    const char *tl;   ///< `dtype.name` in the language: "int1 uint8 bf16 fp16 fp32 fp8e4nv ..."
+    int8_t bits;      ///< of the value (i1: 1)
+    int8_t bytes;     ///< in memory
     bool is_float, is_int, is_signed; ///< i1 is an unsigned int
 } DTypeFacts;
 
@@ -59,11 +59,11 @@ static inline bool dtype_is_signed(DType t)
 DType dtype_from_name(const char *name, size_t len);
 
 // Round to nearest even; NaN stays NaN (quiet); subnormals kept.
-uint16_t f16_from_f32(float x); ///< overflow gives infinity
-uint16_t f16_from_f64(double x);///< one rounding
+uint16_t f16_from_f32(float x);  ///< overflow gives infinity
+uint16_t f16_from_f64(double x); ///< one rounding
 float f16_to_f32(uint16_t x);
 uint16_t bf16_from_f32(float x);
-uint16_t bf16_from_f64(double x);///< one rounding
+uint16_t bf16_from_f64(double x); ///< one rounding
 float bf16_to_f32(uint16_t x);
 uint8_t f8e4m3_from_f32(float x); ///< saturates to +-448
 float f8e4m3_to_f32(uint8_t x);

@@ -28,7 +28,8 @@ static inline double random_unit(Random *r)
 static inline double random_normal(Random *r)
 {
     double s = -6;
-    for (int i = 0; i < 12; i++) s += random_unit(r);
+    for (int i = 0; i < 12; i++)
+        s += random_unit(r);
     return s;
 }
 #endif

@@ -20,7 +20,8 @@ int32_t str_distance(Str a, Str b)
     enum { LONGEST = 63 };
     if (a.len > LONGEST || b.len > LONGEST) return 1000;
     int32_t row[LONGEST + 1];
-    for (size_t j = 0; j <= b.len; j++) row[j] = (int32_t)j;
+    for (size_t j = 0; j <= b.len; j++)
+        row[j] = (int32_t)j;
     for (size_t i = 1; i <= a.len; i++) {
         int32_t diagonal = row[0];
         row[0] = (int32_t)i;
@@ -102,10 +103,14 @@ void strbuf_json(StrBuf *b, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\') strbuf_putc(b, '\\'), strbuf_putc(b, (char)c);
-        else if (c == '\n') strbuf_puts(b, "\\n");
-        else if (c < 0x20) strbuf_printf(b, "\\u%04x", c);
-        else strbuf_putc(b, (char)c);
+        if (c == '"' || c == '\\')
+            strbuf_putc(b, '\\'), strbuf_putc(b, (char)c);
+        else if (c == '\n')
+            strbuf_puts(b, "\\n");
+        else if (c < 0x20)
+            strbuf_printf(b, "\\u%04x", c);
+        else
+            strbuf_putc(b, (char)c);
     }
 }
 

@@ -238,17 +238,18 @@ static KilnStatus make_rope(Bench *b, Streaming *out, double *bytes)
                         arg_int("page_k", page_elements),
                         arg_int("page_v", page_elements),
                         arg_int("page_s", 0)};
-    st = make(b, "rope.py",
-              "rope_append(q: *f32:16, k: *f32:16, v: *f32:16, k_page: *f32:16, v_page: *f32:16, "
-              "k_scale: None, v_scale: None, "
-              "steps: *f32, pos: *i32, seq_of: *i32, q_start: *i32, slot_of: *i32, list_of: *i32, "
-              "list_len: *i32, list_pages: *i32, "
-              "list_spread: *i32, tokens: *i32, per: i32, layer0: i32, max_pages: i32, sq: i32:16, "
-              "sk: i32:16, sv: i32:16, "
-              "page_k: i32:16, page_v: i32:16, page_s: i32, HEADS=8, G=4, HEAD_DIM=64, ROPE_DIM=64, "
-              "INTERLEAVED=False, PAGE=32, DIM_MAJOR=True, "
-              "HALF=32, BLOCK_D=64, BLOCK_G=4)",
-              grid_of(tokens, 1, 1), COUNT_OF(args), args, out);
+    st =
+        make(b, "rope.py",
+             "rope_append(q: *f32:16, k: *f32:16, v: *f32:16, k_page: *f32:16, v_page: *f32:16, "
+             "k_scale: None, v_scale: None, "
+             "steps: *f32, pos: *i32, seq_of: *i32, q_start: *i32, slot_of: *i32, list_of: *i32, "
+             "list_len: *i32, list_pages: *i32, "
+             "list_spread: *i32, tokens: *i32, per: i32, layer0: i32, max_pages: i32, sq: i32:16, "
+             "sk: i32:16, sv: i32:16, "
+             "page_k: i32:16, page_v: i32:16, page_s: i32, HEADS=8, G=4, HEAD_DIM=64, ROPE_DIM=64, "
+             "INTERLEAVED=False, PAGE=32, DIM_MAJOR=True, "
+             "HALF=32, BLOCK_D=64, BLOCK_G=4)",
+             grid_of(tokens, 1, 1), COUNT_OF(args), args, out);
 done:
     return st;
 }

@@ -38,7 +38,14 @@ typedef enum SpecKind {
     SPEC_CONST,  ///< compile-time value
 } SpecKind;
 
-typedef enum ConstKind { CONST_NONE, CONST_BOOL, CONST_INT, CONST_FLOAT, CONST_STR, CONST_DTYPE } ConstKind;
+typedef enum ConstKind {
+    CONST_NONE,
+    CONST_BOOL,
+    CONST_INT,
+    CONST_FLOAT,
+    CONST_STR,
+    CONST_DTYPE
+} ConstKind;
 
 typedef struct SpecConst {
     ConstKind kind;
@@ -50,10 +57,10 @@ typedef struct SpecConst {
 typedef struct SpecParam {
     const char *name;
     SpecKind kind;
-    DType dtype;      ///< PTR, SCALAR
-    bool is_const_ptr;///< *k
-    bool divisible;   ///< attribute D: value or address is a multiple of 16
-    SpecConst value;  ///< CONST
+    DType dtype;       ///< PTR, SCALAR
+    bool is_const_ptr; ///< *k
+    bool divisible;    ///< attribute D: value or address is a multiple of 16
+    SpecConst value;   ///< CONST
 } SpecParam;
 
 typedef struct Spec {
@@ -87,10 +94,11 @@ typedef struct Card {
 
 /// All cards of `func` (NULL: of every kernel), in order. A kernel asked for by name that has no card is an
 /// error that shows how to write one. Arena.
-MUST_USE KilnStatus source_cards(const Source *s, const char *func, Arena *arena, int32_t *n, Card **out, Diag *diag);
+MUST_USE KilnStatus source_cards(const Source *s, const char *func, Arena *arena, int32_t *n,
+                                 Card **out, Diag *diag);
 /// Evaluates an integer expression of a card (Python arithmetic, min, max, cdiv, next_power_of_2) over named values.
-MUST_USE KilnStatus card_eval(const char *text, int32_t n, const char *const *names, const int64_t *values, int64_t *out,
-                              Diag *diag);
+MUST_USE KilnStatus card_eval(const char *text, int32_t n, const char *const *names,
+                              const int64_t *values, int64_t *out, Diag *diag);
 
 // ---- targets ----------------------------------------------------------------------------------
 
@@ -119,11 +127,11 @@ bool target_runs_here(const Target *t);
 /// compile-time parameters left out).
 typedef struct CodeParam {
     char name[48];
-    SpecKind kind;    ///< PTR or SCALAR
+    SpecKind kind; ///< PTR or SCALAR
     DType dtype;
     int32_t offset, bytes;
-    int32_t divisible;///< the specialisation promises this multiple (1 or 16)
-    bool is_written;  ///< PTR: some store or atomic may go through it
+    int32_t divisible; ///< the specialisation promises this multiple (1 or 16)
+    bool is_written;   ///< PTR: some store or atomic may go through it
 } CodeParam;
 
 enum { CODE_MAX_PARAMS = 64 };
@@ -135,18 +143,18 @@ typedef struct Code {
     int32_t n_params, args_bytes;
     CodeParam params[CODE_MAX_PARAMS];
     int32_t num_warps, num_stages;
-    int32_t shared_bytes;   ///< SM, EMU: static + dynamic shared memory of a block
-    int64_t scratch_bytes;  ///< CPU: per thread
-    int64_t compile_us;     ///< wall clock of compile_kernel; 0 when read from a cache
-    int64_t llvm_us;        ///< of that, in LLVM
-    uint8_t *bytes;         ///< CPU, EMU: object file; SM: PTX with a final NUL; INTERP: none
-    size_t size;            ///< PTX: without the NUL
+    int32_t shared_bytes;  ///< SM, EMU: static + dynamic shared memory of a block
+    int64_t scratch_bytes; ///< CPU: per thread
+    int64_t compile_us;    ///< wall clock of compile_kernel; 0 when read from a cache
+    int64_t llvm_us;       ///< of that, in LLVM
+    uint8_t *bytes;        ///< CPU, EMU: object file; SM: PTX with a final NUL; INTERP: none
+    size_t size;           ///< PTX: without the NUL
 } Code;
 
 /// What to print on the way; text is appended to the buffer named, where it is not NULL.
 typedef struct Emit {
     StrBuf *ast, *tile, *layout, *layout_svg, *llvm, *assembly, *ptx;
-    StrBuf *tile_after;      ///< with the pass's name below
+    StrBuf *tile_after; ///< with the pass's name below
     const char *tile_after_pass;
 } Emit;
 
@@ -157,8 +165,8 @@ Hash128 compile_key(const Source *s, const Spec *spec, const Target *target);
 /// @param emit may be NULL
 /// @param out  owned: code_free()
 /// @return KILN_OK; KILN_ERR_INPUT kernel text; KILN_ERR_LIMIT resources (E0904); KILN_ERR_UNSUPPORTED E09xx
-MUST_USE KilnStatus compile_kernel(const Source *s, const Spec *spec, const Target *target, const Emit *emit,
-                                   Code *out, Diag *diag);
+MUST_USE KilnStatus compile_kernel(const Source *s, const Spec *spec, const Target *target,
+                                   const Emit *emit, Code *out, Diag *diag);
 void code_free(Code *c);
 /// A self-describing, checksummed file image of `c` (appended) and back.
 void code_write(const Code *c, Hash128 key, StrBuf *out);
@@ -174,10 +182,10 @@ typedef struct Grid {
 
 /// What one thread gives a kernel. Field order is ABI (CODE_ABI).
 typedef struct Tls {
-    void *scratch;        ///< [scratch_bytes], 64-byte aligned
+    void *scratch;          ///< [scratch_bytes], 64-byte aligned
     volatile int32_t fault; ///< nonzero after a failed device assert: its line
     int32_t fault_program;
-    void *checks;         ///< bounds table in debug code, else NULL
+    void *checks; ///< bounds table in debug code, else NULL
     void *user;
 } Tls;
 
@@ -196,12 +204,13 @@ typedef struct MemRange {
 typedef struct Image Image;
 /// Makes `c` runnable. CPU objects are linked; INTERP and EMU need `s` and `spec` again (they run IR).
 /// @param out owned: image_free()
-MUST_USE KilnStatus image_load(const Code *c, const Source *s, const Spec *spec, Image **out, Diag *diag);
+MUST_USE KilnStatus image_load(const Code *c, const Source *s, const Spec *spec, Image **out,
+                               Diag *diag);
 void image_free(Image *img);
 /// The native function, or NULL when only image_run can run it.
 KernelEntry image_entry(const Image *img);
 /// Runs programs first .. first + n - 1 with checks where the target has them. `ranges` may be NULL: unchecked.
 /// @return KILN_OK; KILN_ERR_DEVICE: out of bounds, divergence, race, assert: the place is in diag
-MUST_USE KilnStatus image_run(Image *img, const void *args, const Grid *grid, int64_t first, int64_t n, int32_t n_ranges,
-                              const MemRange *ranges, Diag *diag);
+MUST_USE KilnStatus image_run(Image *img, const void *args, const Grid *grid, int64_t first,
+                              int64_t n, int32_t n_ranges, const MemRange *ranges, Diag *diag);
 #endif

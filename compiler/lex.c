@@ -314,7 +314,8 @@ static void lex_operator(Lexer *lx)
     int32_t begin = lx->at;
     for (int32_t id = 1; id <= T_LAST_OP; id++) {
         size_t len = strlen(token_texts[id]);
-        if (lx->at + (int32_t)len > lx->end || memcmp(lx->text.data + lx->at, token_texts[id], len) != 0)
+        if (lx->at + (int32_t)len > lx->end ||
+            memcmp(lx->text.data + lx->at, token_texts[id], len) != 0)
             continue;
         char c = token_texts[id][0];
         if (len == 1 && (c == '(' || c == '[' || c == '{')) open_bracket(lx, c);

@@ -39,7 +39,8 @@ static void setup_once(void)
     LLVMInitializeNVPTXTarget();
     LLVMInitializeNVPTXTargetMC();
     LLVMInitializeNVPTXAsmPrinter();
-    const char *options[] = {"kiln", "-nvptx-short-ptr"}; // 32-bit shared pointers; before any target machine
+    const char *options[] = {
+        "kiln", "-nvptx-short-ptr"}; // 32-bit shared pointers; before any target machine
     LLVMParseCommandLineOptions(COUNT_OF(options), options, "");
     LLVMInstallFatalErrorHandler(on_fatal);
 }
@@ -73,14 +74,18 @@ KilnStatus llvm_open(const char *name, const LlvmTarget *target, LlvmCx *out, Di
     LLVMTargetRef t = NULL;
     char *why = NULL;
     if (LLVMGetTargetFromTriple(target->triple, &t, &why)) {
-        KilnStatus st = fail(diag, KILN_ERR_UNSUPPORTED, "K130", "LLVM has no target %s: %s", target->triple, why);
+        KilnStatus st = fail(diag, KILN_ERR_UNSUPPORTED, "K130", "LLVM has no target %s: %s",
+                             target->triple, why);
         LLVMDisposeMessage(why);
         return st;
     }
-    out->machine = LLVMCreateTargetMachine(t, target->triple, target->cpu ? target->cpu : "",
-                                           target->features ? target->features : "", LLVMCodeGenLevelAggressive,
-                                           target->is_pic ? LLVMRelocPIC : LLVMRelocDefault, LLVMCodeModelDefault);
-    if (!out->machine) return fail(diag, KILN_ERR_UNSUPPORTED, "K130", "LLVM makes no code for %s", target->triple);
+    out->machine = LLVMCreateTargetMachine(
+        t, target->triple, target->cpu ? target->cpu : "", target->features ? target->features : "",
+        LLVMCodeGenLevelAggressive, target->is_pic ? LLVMRelocPIC : LLVMRelocDefault,
+        LLVMCodeModelDefault);
+    if (!out->machine)
+        return fail(diag, KILN_ERR_UNSUPPORTED, "K130", "LLVM makes no code for %s",
+                    target->triple);
     out->context = LLVMContextCreate();
     LLVMContextSetDiagnosticHandler(out->context, on_diagnostic, out);
     out->module = LLVMModuleCreateWithNameInContext(name, out->context);
@@ -132,7 +137,8 @@ static KilnStatus run_passes(void *user)
     LLVMDisposePassBuilderOptions(options);
     if (!error) return KILN_OK;
     char *text = LLVMGetErrorMessage(error);
-    diag_add(s->cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: passes `%s`: %s", s->pipeline, text);
+    diag_add(s->cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: passes `%s`: %s",
+             s->pipeline, text);
     LLVMDisposeErrorMessage(text);
     return KILN_ERR_UNSUPPORTED;
 }
@@ -151,7 +157,8 @@ KilnStatus llvm_verify(LlvmCx *cx)
     char *text = NULL;
     KilnStatus st = KILN_OK;
     if (LLVMVerifyModule(cx->module, LLVMReturnStatusAction, &text)) {
-        diag_add(cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: malformed LLVM IR: %s", text);
+        diag_add(cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: malformed LLVM IR: %s",
+                 text);
         st = KILN_ERR_UNSUPPORTED;
     }
     LLVMDisposeMessage(text);
@@ -169,8 +176,10 @@ static KilnStatus run_emit(void *user)
     EmitStep *s = user;
     char *text = NULL;
     LLVMCodeGenFileType type = s->assembly ? LLVMAssemblyFile : LLVMObjectFile;
-    if (LLVMTargetMachineEmitToMemoryBuffer(s->cx->machine, s->cx->module, type, &text, &s->bytes)) {
-        diag_add(s->cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: code generation: %s", text);
+    if (LLVMTargetMachineEmitToMemoryBuffer(s->cx->machine, s->cx->module, type, &text,
+                                            &s->bytes)) {
+        diag_add(s->cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: code generation: %s",
+                 text);
         LLVMDisposeMessage(text);
         return KILN_ERR_UNSUPPORTED;
     }
@@ -186,11 +195,13 @@ KilnStatus llvm_emit(LlvmCx *cx, bool assembly, StrBuf *out)
     cx->us += now_us() - begin;
     if (st != KILN_OK) return st;
     if (cx->error[0]) { // emission "succeeded", yet what it wrote is wrong
-        diag_add(cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: code generation: %s", cx->error);
+        diag_add(cx->diag, DIAG_ERROR, "E9999", NO_SPAN, "internal error: code generation: %s",
+                 cx->error);
         st = KILN_ERR_UNSUPPORTED;
     } else {
         strbuf_add(out, LLVMGetBufferStart(s.bytes), LLVMGetBufferSize(s.bytes));
-        if (out->failed) st = fail(cx->diag, KILN_ERR_NOMEM, "K102", "no memory for generated code");
+        if (out->failed)
+            st = fail(cx->diag, KILN_ERR_NOMEM, "K102", "no memory for generated code");
     }
     LLVMDisposeMemoryBuffer(s.bytes);
     return st;
@@ -203,7 +214,8 @@ void llvm_print(LlvmCx *cx, StrBuf *out)
     LLVMDisposeMessage(text);
 }
 
-LLVMValueRef llvm_intrinsic(LlvmCx *cx, const char *name, unsigned n_types, LLVMTypeRef *types, LLVMTypeRef *function_type)
+LLVMValueRef llvm_intrinsic(LlvmCx *cx, const char *name, unsigned n_types, LLVMTypeRef *types,
+                            LLVMTypeRef *function_type)
 {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     if (!id) BUG("LLVM has no intrinsic %s", name);
@@ -213,11 +225,13 @@ LLVMValueRef llvm_intrinsic(LlvmCx *cx, const char *name, unsigned n_types, LLVM
 
 void llvm_function_attribute(LlvmCx *cx, LLVMValueRef function, const char *key, const char *value)
 {
-    LLVMAttributeRef a = LLVMCreateStringAttribute(cx->context, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+    LLVMAttributeRef a = LLVMCreateStringAttribute(cx->context, key, (unsigned)strlen(key), value,
+                                                   (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex, a);
 }
 
-void llvm_enum_attribute(LlvmCx *cx, LLVMValueRef function, unsigned index, const char *name, uint64_t value)
+void llvm_enum_attribute(LlvmCx *cx, LLVMValueRef function, unsigned index, const char *name,
+                         uint64_t value)
 {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     if (!kind) BUG("LLVM has no attribute %s", name);
@@ -233,6 +247,8 @@ void llvm_loop_no_unroll(LlvmCx *cx, LLVMValueRef branch)
     LLVMMetadataRef temporary = LLVMTemporaryMDNode(c, NULL, 0);
     LLVMMetadataRef parts[] = {temporary, no_unroll};
     LLVMMetadataRef id = LLVMMDNodeInContext2(c, parts, 2);
-    LLVMMetadataReplaceAllUsesWith(temporary, id); // the first operand of a loop id is the id itself
-    LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "llvm.loop", 9), LLVMMetadataAsValue(c, id));
+    LLVMMetadataReplaceAllUsesWith(temporary,
+                                   id); // the first operand of a loop id is the id itself
+    LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(c, "llvm.loop", 9),
+                    LLVMMetadataAsValue(c, id));
 }

@@ -63,11 +63,13 @@ MUST_USE KilnStatus llvm_emit(LlvmCx *cx, bool assembly, StrBuf *out);
 void llvm_print(LlvmCx *cx, StrBuf *out);
 
 /// A module-level intrinsic, e.g. llvm_intrinsic(cx, "llvm.fma", 1, &type).
-LLVMValueRef llvm_intrinsic(LlvmCx *cx, const char *name, unsigned n_types, LLVMTypeRef *types, LLVMTypeRef *function_type);
+LLVMValueRef llvm_intrinsic(LlvmCx *cx, const char *name, unsigned n_types, LLVMTypeRef *types,
+                            LLVMTypeRef *function_type);
 /// Adds `key`=`value` to a function.
 void llvm_function_attribute(LlvmCx *cx, LLVMValueRef function, const char *key, const char *value);
 /// Adds an enum attribute (nounwind, noalias, readonly, ...) at `index` (LLVMAttributeFunctionIndex or 1 + parameter).
-void llvm_enum_attribute(LlvmCx *cx, LLVMValueRef function, unsigned index, const char *name, uint64_t value);
+void llvm_enum_attribute(LlvmCx *cx, LLVMValueRef function, unsigned index, const char *name,
+                         uint64_t value);
 /// Marks the loop whose back edge is `branch`: llvm.loop.unroll.disable.
 void llvm_loop_no_unroll(LlvmCx *cx, LLVMValueRef branch);
 #endif

@@ -356,7 +356,8 @@ static void read_assignment(Source *s, Parser *p)
 /// Moves to the suite of a compound statement's head. @return false: the suite is on the same line
 static bool enter_suite(Parser *p)
 {
-    while (p->t->kind != TOK_NEWLINE && p->t->kind != TOK_END) p->t++;
+    while (p->t->kind != TOK_NEWLINE && p->t->kind != TOK_END)
+        p->t++;
     if (p->t->kind == TOK_NEWLINE) p->t++;
     if (p->t->kind != TOK_INDENT) return false;
     p->t++;

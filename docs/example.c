@@ -36,8 +36,10 @@ static double worst(const float *y, const float *x)
     double most = 0;
     for (int row = 0; row < ROWS; row++) {
         double sum = 0;
-        for (int i = 0; i < N; i++) sum += exp((double)x[row * N + i]);
-        for (int i = 0; i < N; i++) most = fmax(most, fabs(y[row * N + i] - exp((double)x[row * N + i]) / sum));
+        for (int i = 0; i < N; i++)
+            sum += exp((double)x[row * N + i]);
+        for (int i = 0; i < N; i++)
+            most = fmax(most, fabs(y[row * N + i] - exp((double)x[row * N + i]) / sum));
     }
     return most;
 }
@@ -48,15 +50,22 @@ static int run_kernel(KilnDevice *device, KilnError *error)
     KilnKernel *kernel;
     KilnBuffer *x, *y;
     static float in[ROWS * N], out[ROWS * N];
-    for (int i = 0; i < ROWS * N; i++) in[i] = (float)sin(i * 0.7) * 3;
+    for (int i = 0; i < ROWS * N; i++)
+        in[i] = (float)sin(i * 0.7) * 3;
 
-    if (kiln_source_from_text("softmax.py", softmax_py, strlen(softmax_py), &source, error)) return give_up(error, "source");
-    if (kiln_compile(device, source, "softmax(y: *f32, x: *f32, n: i32, BLOCK=512)", &kernel, error)) return give_up(error, "compile");
-    if (kiln_buffer_alloc(device, sizeof in, &x, error) || kiln_buffer_alloc(device, sizeof out, &y, error)) return give_up(error, "memory");
+    if (kiln_source_from_text("softmax.py", softmax_py, strlen(softmax_py), &source, error))
+        return give_up(error, "source");
+    if (kiln_compile(device, source, "softmax(y: *f32, x: *f32, n: i32, BLOCK=512)", &kernel,
+                     error))
+        return give_up(error, "compile");
+    if (kiln_buffer_alloc(device, sizeof in, &x, error) ||
+        kiln_buffer_alloc(device, sizeof out, &y, error))
+        return give_up(error, "memory");
     kiln_buffer_upload(x, 0, in, sizeof in, error);
 
     KilnArg args[] = {kiln_arg_buffer("y", y), kiln_arg_buffer("x", x), kiln_arg_int("n", N)};
-    if (kiln_launch(kernel, (int32_t[]){ROWS, 1, 1}, 3, args, error)) return give_up(error, "launch");
+    if (kiln_launch(kernel, (int32_t[]){ROWS, 1, 1}, 3, args, error))
+        return give_up(error, "launch");
     kiln_buffer_download(y, 0, out, sizeof out, error);
     printf("softmax: error %.1e\n", worst(out, in));
 
@@ -87,7 +96,8 @@ static int run_model(KilnDevice *device, const char *path, const char *prompt, K
     if (kiln_model_load(device, path, &model, error)) return give_up(error, path);
     KilnEngineOptions options = {.size = sizeof options, .max_context = 256};
     if (kiln_engine_create(model, &options, &engine, error)) return give_up(error, "engine");
-    KilnRequest request = {.size = sizeof request, .prompt = prompt, .n_predict = 60, .on_text = print_text};
+    KilnRequest request = {
+        .size = sizeof request, .prompt = prompt, .n_predict = 60, .on_text = print_text};
     printf("%s", prompt);
     if (kiln_generate(engine, &request, NULL, error)) return give_up(error, "generate");
     KilnEngineStats stats = {.size = sizeof stats};

@@ -82,53 +82,67 @@ KILN_API int32_t kiln_device_count(void);
 /// Kind `index`. @param why_not  NULL when it can be used here
 KILN_API const char *kiln_device_name(int32_t index, const char **what, const char **why_not);
 /// @param options may be NULL
-KILN_API KilnStatus kiln_device_open(const KilnDeviceOptions *options, KilnDevice **out, KilnError *error);
+KILN_API KilnStatus kiln_device_open(const KilnDeviceOptions *options, KilnDevice **out,
+                                     KilnError *error);
 /// After everything that was made on it. NULL is fine.
 KILN_API void kiln_device_close(KilnDevice *device);
 KILN_API KilnStatus kiln_device_info(KilnDevice *device, KilnDeviceInfo *info, KilnError *error);
 /// The best of several passes over 256 MiB with all threads, in bytes per second.
-KILN_API KilnStatus kiln_bandwidth_ceiling(KilnDevice *device, double *read, double *copy, KilnError *error);
+KILN_API KilnStatus kiln_bandwidth_ceiling(KilnDevice *device, double *read, double *copy,
+                                           KilnError *error);
 
 /// Zeroed device memory. @param out owned: kiln_buffer_free()
-KILN_API KilnStatus kiln_buffer_alloc(KilnDevice *device, size_t bytes, KilnBuffer **out, KilnError *error);
+KILN_API KilnStatus kiln_buffer_alloc(KilnDevice *device, size_t bytes, KilnBuffer **out,
+                                      KilnError *error);
 KILN_API void kiln_buffer_free(KilnBuffer *buffer);
 /// Copies `bytes` to `offset` of the buffer, or back.
-KILN_API KilnStatus kiln_buffer_upload(KilnBuffer *buffer, size_t offset, const void *data, size_t bytes, KilnError *error);
-KILN_API KilnStatus kiln_buffer_download(const KilnBuffer *buffer, size_t offset, void *data, size_t bytes, KilnError *error);
+KILN_API KilnStatus kiln_buffer_upload(KilnBuffer *buffer, size_t offset, const void *data,
+                                       size_t bytes, KilnError *error);
+KILN_API KilnStatus kiln_buffer_download(const KilnBuffer *buffer, size_t offset, void *data,
+                                         size_t bytes, KilnError *error);
 
 // ---- compiler ---------------------------------------------------------------------------------
 
 typedef struct KilnSource KilnSource; ///< a parsed kernel file
-typedef struct KilnKernel KilnKernel; ///< one specialisation, ready to run; lives as long as its device
+typedef struct KilnKernel
+    KilnKernel; ///< one specialisation, ready to run; lives as long as its device
 
 /// @param out owned: kiln_source_free()
 KILN_API KilnStatus kiln_source_load(const char *path, KilnSource **out, KilnError *error);
 /// @param name what messages call the text
-KILN_API KilnStatus kiln_source_from_text(const char *name, const char *text, size_t len, KilnSource **out, KilnError *error);
+KILN_API KilnStatus kiln_source_from_text(const char *name, const char *text, size_t len,
+                                          KilnSource **out, KilnError *error);
 KILN_API void kiln_source_free(KilnSource *source);
 /// Names of the kernels in the file; NULL past the last.
 KILN_API const char *kiln_source_function(const KilnSource *source, int32_t index);
 /// Compiles `spec`, or finds it compiled: "name(x: *fp32:16, n: i32, stride: 1, BLOCK=128)[num_warps=4]".
 /// @param out borrowed from the device
-KILN_API KilnStatus kiln_compile(KilnDevice *device, KilnSource *source, const char *spec, KilnKernel **out, KilnError *error);
+KILN_API KilnStatus kiln_compile(KilnDevice *device, KilnSource *source, const char *spec,
+                                 KilnKernel **out, KilnError *error);
 /// The text of one stage of a compilation for `target` ("cpu", "sm_80", "interp"): "ast", "tile", "layout",
 /// "llvm", "asm" or "ptx". No device is needed. @param out owned: kiln_free()
-KILN_API KilnStatus kiln_kernel_emit(KilnSource *source, const char *spec, const char *target, const char *stage, char **out,
-                                     KilnError *error);
+KILN_API KilnStatus kiln_kernel_emit(KilnSource *source, const char *spec, const char *target,
+                                     const char *stage, char **out, KilnError *error);
 
 typedef struct KilnKernelInfo {
     size_t size;
-    const char *name, *spec;  ///< borrowed from the kernel; spec is canonical
-    int32_t n_params;         ///< run-time parameters
+    const char *name, *spec; ///< borrowed from the kernel; spec is canonical
+    int32_t n_params;        ///< run-time parameters
     int32_t num_warps, num_stages, shared_bytes;
-    int64_t scratch_bytes;    ///< per thread
-    int64_t compile_us;       ///< 0: it was in the cache
+    int64_t scratch_bytes; ///< per thread
+    int64_t compile_us;    ///< 0: it was in the cache
 } KilnKernelInfo;
-KILN_API KilnStatus kiln_kernel_info(const KilnKernel *kernel, KilnKernelInfo *info, KilnError *error);
+KILN_API KilnStatus kiln_kernel_info(const KilnKernel *kernel, KilnKernelInfo *info,
+                                     KilnError *error);
 
 // ---- launch -----------------------------------------------------------------------------------
 
-typedef enum KilnArgKind { KILN_ARG_BUFFER, KILN_ARG_ADDRESS, KILN_ARG_INT, KILN_ARG_FLOAT } KilnArgKind;
+typedef enum KilnArgKind {
+    KILN_ARG_BUFFER,
+    KILN_ARG_ADDRESS,
+    KILN_ARG_INT,
+    KILN_ARG_FLOAT
+} KilnArgKind;
 
 /// One run-time argument: by name in any order, or, where the name is NULL, the next in order.
 typedef struct KilnArg {
@@ -136,9 +150,9 @@ typedef struct KilnArg {
     KilnArgKind kind;
     KilnBuffer *buffer; ///< BUFFER, at `offset` bytes
     size_t offset;
-    void *address;      ///< ADDRESS: device memory
-    int64_t i;          ///< INT
-    double f;           ///< FLOAT
+    void *address; ///< ADDRESS: device memory
+    int64_t i;     ///< INT
+    double f;      ///< FLOAT
 } KilnArg;
 
 static inline KilnArg kiln_arg_buffer(const char *name, KilnBuffer *buffer)
@@ -159,17 +173,20 @@ static inline KilnArg kiln_arg_float(const char *name, double f)
 
 /// Runs programs (0,0,0) .. (x-1,y-1,z-1) and waits for them. Number, names and types of arguments, and the
 /// promises of the specialisation, are checked first.
-KILN_API KilnStatus kiln_launch(KilnKernel *kernel, const int32_t grid[3], int32_t n_args, const KilnArg *args, KilnError *error);
+KILN_API KilnStatus kiln_launch(KilnKernel *kernel, const int32_t grid[3], int32_t n_args,
+                                const KilnArg *args, KilnError *error);
 /// Only the checks.
-KILN_API KilnStatus kiln_launch_check(KilnKernel *kernel, const int32_t grid[3], int32_t n_args, const KilnArg *args, KilnError *error);
+KILN_API KilnStatus kiln_launch_check(KilnKernel *kernel, const int32_t grid[3], int32_t n_args,
+                                      const KilnArg *args, KilnError *error);
 
 typedef struct KilnGraph KilnGraph; ///< a recorded list of launches
 
 /// Starts recording. @param out owned: kiln_graph_free()
-KILN_API KilnStatus kiln_graph_begin(KilnDevice *device, const char *name, KilnGraph **out, KilnError *error);
+KILN_API KilnStatus kiln_graph_begin(KilnDevice *device, const char *name, KilnGraph **out,
+                                     KilnError *error);
 /// Records a launch: kernel and arguments are pinned, what is in the buffers may change from run to run.
-KILN_API KilnStatus kiln_graph_add(KilnGraph *graph, KilnKernel *kernel, const int32_t grid[3], int32_t n_args, const KilnArg *args,
-                                   KilnError *error);
+KILN_API KilnStatus kiln_graph_add(KilnGraph *graph, KilnKernel *kernel, const int32_t grid[3],
+                                   int32_t n_args, const KilnArg *args, KilnError *error);
 /// Ends recording. Launches that touch nothing in common will run side by side.
 KILN_API KilnStatus kiln_graph_end(KilnGraph *graph, KilnError *error);
 /// Runs all of it and waits.
@@ -193,16 +210,18 @@ typedef struct KilnModelInfo {
 
 /// Opens a GGUF file or a folder of safetensors: headers and tokenizer. The weights follow with the first engine.
 /// @param out owned: kiln_model_free(), before the device
-KILN_API KilnStatus kiln_model_load(KilnDevice *device, const char *path, KilnModel **out, KilnError *error);
+KILN_API KilnStatus kiln_model_load(KilnDevice *device, const char *path, KilnModel **out,
+                                    KilnError *error);
 KILN_API void kiln_model_free(KilnModel *model);
 KILN_API KilnStatus kiln_model_info(const KilnModel *model, KilnModelInfo *info, KilnError *error);
 
 /// Token ids of UTF-8 text. @param add_special  BOS and EOS as the model wants them, and control tokens written out
 /// @param out owned: kiln_free()
-KILN_API KilnStatus kiln_tokenize(const KilnModel *model, const char *text, size_t len, bool add_special, int32_t **out, int32_t *n,
-                                  KilnError *error);
+KILN_API KilnStatus kiln_tokenize(const KilnModel *model, const char *text, size_t len,
+                                  bool add_special, int32_t **out, int32_t *n, KilnError *error);
 /// Text of token ids, NUL-terminated. @param out owned: kiln_free()
-KILN_API KilnStatus kiln_detokenize(const KilnModel *model, const int32_t *ids, int32_t n, char **out, KilnError *error);
+KILN_API KilnStatus kiln_detokenize(const KilnModel *model, const int32_t *ids, int32_t n,
+                                    char **out, KilnError *error);
 /// What one token prints: bytes that may be part of a character. @return borrowed from the model
 KILN_API const char *kiln_token_piece(const KilnModel *model, int32_t id, size_t *len);
 
@@ -212,13 +231,13 @@ typedef struct KilnEngine KilnEngine;
 
 typedef struct KilnEngineOptions {
     size_t size;
-    int32_t n_slots;      ///< sequences at once [1]
-    int32_t max_context;  ///< tokens per sequence [the smaller of the model's and what fits]
-    int32_t n_batch;      ///< tokens per step [512]
-    int32_t page_len;     ///< tokens per page of the cache [32]
-    const char *kv_type;  ///< "f32", "f16", "bf16", "int8" [f32]
-    double mem_fraction;  ///< of free memory [0.9]
-    bool all_logits;      ///< kiln_logits will be used
+    int32_t n_slots;     ///< sequences at once [1]
+    int32_t max_context; ///< tokens per sequence [the smaller of the model's and what fits]
+    int32_t n_batch;     ///< tokens per step [512]
+    int32_t page_len;    ///< tokens per page of the cache [32]
+    const char *kv_type; ///< "f32", "f16", "bf16", "int8" [f32]
+    double mem_fraction; ///< of free memory [0.9]
+    bool all_logits;     ///< kiln_logits will be used
 } KilnEngineOptions;
 
 typedef struct KilnMemoryPlan {
@@ -229,10 +248,12 @@ typedef struct KilnMemoryPlan {
 } KilnMemoryPlan;
 
 /// What an engine would need. @return KILN_ERR_LIMIT when it does not fit; `plan` is filled in either way
-KILN_API KilnStatus kiln_memory_plan(const KilnModel *model, const KilnEngineOptions *options, KilnMemoryPlan *plan, KilnError *error);
+KILN_API KilnStatus kiln_memory_plan(const KilnModel *model, const KilnEngineOptions *options,
+                                     KilnMemoryPlan *plan, KilnError *error);
 /// Loads the weights if they are not, opens the cache. @param options may be NULL
 /// @param out owned: kiln_engine_free(), before the model
-KILN_API KilnStatus kiln_engine_create(KilnModel *model, const KilnEngineOptions *options, KilnEngine **out, KilnError *error);
+KILN_API KilnStatus kiln_engine_create(KilnModel *model, const KilnEngineOptions *options,
+                                       KilnEngine **out, KilnError *error);
 KILN_API void kiln_engine_free(KilnEngine *engine);
 
 typedef struct KilnSampling {
@@ -251,50 +272,61 @@ typedef struct KilnRequest {
     const char *prompt;    ///< UTF-8, NUL-terminated; or
     const int32_t *tokens; ///< [n_tokens]
     int32_t n_tokens;
-    int32_t n_predict;     ///< negative: until the model ends or the context is full
+    int32_t n_predict; ///< negative: until the model ends or the context is full
     KilnSampling sampling;
-    bool ignore_end;       ///< end tokens are tokens like others
-    KilnTextFn on_text;    ///< may be NULL
+    bool ignore_end;    ///< end tokens are tokens like others
+    KilnTextFn on_text; ///< may be NULL
     void *user;
 } KilnRequest;
 
-typedef enum KilnFinish { KILN_RUNNING, KILN_FINISH_STOP, KILN_FINISH_LENGTH, KILN_FINISH_CANCEL, KILN_FINISH_ERROR } KilnFinish;
+typedef enum KilnFinish {
+    KILN_RUNNING,
+    KILN_FINISH_STOP,
+    KILN_FINISH_LENGTH,
+    KILN_FINISH_CANCEL,
+    KILN_FINISH_ERROR
+} KilnFinish;
 
 typedef struct KilnProgress {
     size_t size;
     KilnFinish finish;
     const int32_t *tokens; ///< [n_tokens] generated; borrowed until the next call on the engine
     int32_t n_tokens, n_prompt;
-    const char *text;      ///< of these tokens; borrowed as well
+    const char *text; ///< of these tokens; borrowed as well
 } KilnProgress;
 
 /// Queues a request. Engine thread. @param id for the calls below
-KILN_API KilnStatus kiln_engine_submit(KilnEngine *engine, const KilnRequest *request, int32_t *id, KilnError *error);
+KILN_API KilnStatus kiln_engine_submit(KilnEngine *engine, const KilnRequest *request, int32_t *id,
+                                       KilnError *error);
 /// One step for all running requests. Engine thread. @param[out] busy false: nothing is left to do
 KILN_API KilnStatus kiln_engine_step(KilnEngine *engine, bool *busy, KilnError *error);
 /// How far a request is. Engine thread.
-KILN_API KilnStatus kiln_engine_poll(const KilnEngine *engine, int32_t id, KilnProgress *progress, KilnError *error);
+KILN_API KilnStatus kiln_engine_poll(const KilnEngine *engine, int32_t id, KilnProgress *progress,
+                                     KilnError *error);
 /// Ends a request; it can still be polled. Engine thread.
 KILN_API void kiln_engine_cancel(KilnEngine *engine, int32_t id);
 /// Forgets a finished request. Engine thread, not from a callback.
 KILN_API void kiln_engine_forget(KilnEngine *engine, int32_t id);
 /// Submits, steps to the end, and hands the text out. Engine thread.
 /// @param out owned: kiln_free(); may be NULL when on_text is enough
-KILN_API KilnStatus kiln_generate(KilnEngine *engine, const KilnRequest *request, char **out, KilnError *error);
+KILN_API KilnStatus kiln_generate(KilnEngine *engine, const KilnRequest *request, char **out,
+                                  KilnError *error);
 /// Logits after each of n tokens: out [n][vocab]. Needs all_logits. Engine thread.
-KILN_API KilnStatus kiln_logits(KilnEngine *engine, const int32_t *tokens, int32_t n, float *out, KilnError *error);
+KILN_API KilnStatus kiln_logits(KilnEngine *engine, const int32_t *tokens, int32_t n, float *out,
+                                KilnError *error);
 
 typedef struct KilnEngineStats {
     size_t size;
     int64_t steps, prefill_tokens, decode_tokens, decode_steps, preemptions;
     int64_t prefill_us, decode_us;
-    int64_t decode_bytes;           ///< weights and cache read by decode steps
-    int64_t records, compiles;      ///< since the engine was made
+    int64_t decode_bytes;      ///< weights and cache read by decode steps
+    int64_t records, compiles; ///< since the engine was made
     int64_t flow_records, flow_compiles, flow_allocations; ///< of those, while tokens flowed
     int32_t n_running, n_waiting;
     uint64_t kv_used_bytes, kv_total_bytes;
 } KilnEngineStats;
-KILN_API KilnStatus kiln_engine_stats(const KilnEngine *engine, KilnEngineStats *stats, KilnError *error);
+KILN_API KilnStatus kiln_engine_stats(const KilnEngine *engine, KilnEngineStats *stats,
+                                      KilnError *error);
 
 #ifdef __cplusplus
 }

@@ -25,7 +25,8 @@ static const Affine *input(AffineCx *cx, const Op *op, int32_t i)
 void affine_axis_bits(const Type *t, int32_t axis, int32_t *low, int32_t *width)
 {
     *low = 0;
-    for (int32_t i = t->rank - 1; i > axis; i--) *low += log2_floor((uint64_t)t->shape[i]);
+    for (int32_t i = t->rank - 1; i > axis; i--)
+        *low += log2_floor((uint64_t)t->shape[i]);
     *width = log2_floor((uint64_t)t->shape[axis]);
 }
 
@@ -42,7 +43,8 @@ static Affine without_bits(const Affine *in, int32_t n_bits)
     Affine out = *in;
     out.n_bits = n_bits;
     out.slow = 0;
-    for (int32_t i = 0; i < AFFINE_MAX_BITS; i++) out.coeff[i] = coeff_zero();
+    for (int32_t i = 0; i < AFFINE_MAX_BITS; i++)
+        out.coeff[i] = coeff_zero();
     return out;
 }
 
@@ -55,7 +57,8 @@ static Affine permuted(const Op *op, const Affine *in, const int32_t *from)
         int32_t to_low, to_width, from_low, from_width;
         affine_axis_bits(y, i, &to_low, &to_width);
         affine_axis_bits(x, from[i], &from_low, &from_width);
-        for (int32_t k = 0; k < from_width; k++) move_bit(&out, to_low + k, in, from_low + k);
+        for (int32_t k = 0; k < from_width; k++)
+            move_bit(&out, to_low + k, in, from_low + k);
     }
     return out;
 }
@@ -63,7 +66,8 @@ static Affine permuted(const Op *op, const Affine *in, const int32_t *from)
 static Affine form_broadcast(const Op *op, const Affine *in)
 {
     int32_t from[TYPE_MAX_RANK];
-    for (int32_t i = 0; i < op->out->type->rank; i++) from[i] = i;
+    for (int32_t i = 0; i < op->out->type->rank; i++)
+        from[i] = i;
     return permuted(op, in, from);
 }
 
@@ -86,7 +90,8 @@ static Affine form_choice(const Op *op, const Affine *x, const Affine *y, int32_
 {
     Affine out = affine_joined(x, y);
     Affine spread = without_bits(&out, out.n_bits + 1);
-    for (int32_t i = 0; i < out.n_bits; i++) move_bit(&spread, i < at ? i : i + 1, &out, i);
+    for (int32_t i = 0; i < out.n_bits; i++)
+        move_bit(&spread, i < at ? i : i + 1, &out, i);
     if (op->in[0] == op->in[1]) return spread;
     if (x->known == 64 && y->known == 64 && !out.slow) {
         spread.known = 64;
@@ -110,7 +115,8 @@ static void form_split(AffineCx *cx, const Op *op)
     const Affine *in = input(cx, op, 0);
     for (int32_t k = 0; k < 2; k++) {
         Affine out = without_bits(in, in->n_bits - 1);
-        for (int32_t i = 1; i < in->n_bits; i++) move_bit(&out, i - 1, in, i);
+        for (int32_t i = 1; i < in->n_bits; i++)
+            move_bit(&out, i - 1, in, i);
         if (k && !(in->slow & 1)) affine_shift_base(&out, &in->coeff[0]);
         *form_of(cx, &op->out[k]) = out;
     }
@@ -135,7 +141,8 @@ static Affine form_hint(const Op *op, const Affine *in)
         if (t->rank) affine_axis_bits(t, axis, &low, &width);
         for (int32_t i = 0; i < MIN(n, width); i++) {
             out.slow &= ~(1u << (low + i));
-            out.coeff[low + i] = kind == HINT_MAX_CONTIGUOUS ? coeff_const(unit << i) : coeff_zero();
+            out.coeff[low + i] =
+                kind == HINT_MAX_CONTIGUOUS ? coeff_const(unit << i) : coeff_zero();
         }
     }
     return out;
@@ -146,7 +153,9 @@ static void learn(AffineCx *cx, const Op *assume)
 {
     const Op *cmp = assume->in[0]->def;
     int64_t c, zero;
-    if (assume->parent->owner || !cmp || cmp->kind != OP_ELEM || cmp->n_in != 2 || !value_const_int(cmp->in[1], &c)) return;
+    if (assume->parent->owner || !cmp || cmp->kind != OP_ELEM || cmp->n_in != 2 ||
+        !value_const_int(cmp->in[1], &c))
+        return;
     if (c >= INT64_C(1) << 62 || c <= -(INT64_C(1) << 62)) return;
     Affine *x = form_of(cx, cmp->in[0]);
     const Op *rem = cmp->in[0]->def;
@@ -160,14 +169,17 @@ static void learn(AffineCx *cx, const Op *assume)
         if (x->has_range) x->hi = MIN(x->hi, c - (cmp->elem == ELEM_LT));
         break;
     case ELEM_EQ:
-        if (!op_is_elem(rem, ELEM_REM) || c != 0 || !value_const_int(rem->in[1], &zero) || !is_pow2(zero)) break;
+        if (!op_is_elem(rem, ELEM_REM) || c != 0 || !value_const_int(rem->in[1], &zero) ||
+            !is_pow2(zero))
+            break;
         x = form_of(cx, rem->in[0]);
         if (x->known < log2_floor((uint64_t)zero)) {
             x->known = log2_floor((uint64_t)zero);
             x->residue = 0;
         }
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -177,7 +189,8 @@ static Affine form_arange(const Op *op)
 {
     int64_t start = op_attr_i(op, ATTR_START);
     Affine out = affine_constant(op->out->type, start);
-    for (int32_t i = 0; i < out.n_bits; i++) out.coeff[i] = coeff_const((int64_t)1 << i);
+    for (int32_t i = 0; i < out.n_bits; i++)
+        out.coeff[i] = coeff_const((int64_t)1 << i);
     out.lo = start;
     out.hi = start + op->out->type->numel - 1;
     return out;
@@ -202,7 +215,8 @@ static Affine form_addptr(AffineCx *cx, const Op *op)
 static Affine form_opaque(AffineCx *cx, const Op *op, const Type *t)
 {
     Affine out = affine_unknown(t);
-    for (int32_t i = 0; i < op->n_in; i++) out.slow |= affine_moving(input(cx, op, i));
+    for (int32_t i = 0; i < op->n_in; i++)
+        out.slow |= affine_moving(input(cx, op, i));
     return out;
 }
 
@@ -221,7 +235,8 @@ static Affine form_bitcast(AffineCx *cx, const Op *op)
     bool y_wide = y->is_ptr || (dtype_is_int(y->dtype) && dtype_bits(y->dtype) == 64);
     Affine out = *input(cx, op, 0);
     if (x_wide && y_wide) return out.has_range = false, out;
-    if (!x->is_ptr && !y->is_ptr && dtype_is_int(x->dtype) && dtype_is_int(y->dtype)) return affine_cast(&out, x->dtype, y);
+    if (!x->is_ptr && !y->is_ptr && dtype_is_int(x->dtype) && dtype_is_int(y->dtype))
+        return affine_cast(&out, x->dtype, y);
     return form_opaque(cx, op, y);
 }
 
@@ -231,29 +246,46 @@ static Affine form_op(AffineCx *cx, const Op *op)
     Attr attr;
     switch (op->kind) {
     case OP_CONST:
-        if (!value_const(op->out, &attr) || (!t->is_ptr && dtype_is_float(t->dtype))) return affine_unknown(t);
+        if (!value_const(op->out, &attr) || (!t->is_ptr && dtype_is_float(t->dtype)))
+            return affine_unknown(t);
         return affine_constant(t, attr.i);
     case OP_PROGRAM_ID:
-    case OP_NUM_PROGRAMS: return form_grid(op);
-    case OP_ARANGE: return form_arange(op);
-    case OP_ELEM: return affine_elem(cx, op);
+    case OP_NUM_PROGRAMS:
+        return form_grid(op);
+    case OP_ARANGE:
+        return form_arange(op);
+    case OP_ELEM:
+        return affine_elem(cx, op);
     case OP_CAST:
-        if (!dtype_is_int(op->in[0]->type->dtype) || !dtype_is_int(t->dtype)) return form_opaque(cx, op, t);
+        if (!dtype_is_int(op->in[0]->type->dtype) || !dtype_is_int(t->dtype))
+            return form_opaque(cx, op, t);
         return affine_cast(input(cx, op, 0), op->in[0]->type->dtype, t);
-    case OP_BITCAST: return form_bitcast(cx, op);
-    case OP_ADDPTR: return form_addptr(cx, op);
-    case OP_HINT: return form_hint(op, input(cx, op, 0));
-    case OP_SPLAT: return without_bits(input(cx, op, 0), affine_type_bits(t));
-    case OP_BROADCAST: return form_broadcast(op, input(cx, op, 0));
-    case OP_TRANS: return permuted(op, input(cx, op, 0), op->attrs[0].list);
+    case OP_BITCAST:
+        return form_bitcast(cx, op);
+    case OP_ADDPTR:
+        return form_addptr(cx, op);
+    case OP_HINT:
+        return form_hint(op, input(cx, op, 0));
+    case OP_SPLAT:
+        return without_bits(input(cx, op, 0), affine_type_bits(t));
+    case OP_BROADCAST:
+        return form_broadcast(op, input(cx, op, 0));
+    case OP_TRANS:
+        return permuted(op, input(cx, op, 0), op->attrs[0].list);
     case OP_EXPAND_DIMS:
     case OP_RESHAPE:
-    case OP_CONVERT: return *input(cx, op, 0);
-    case OP_JOIN: return form_choice(op, input(cx, op, 0), input(cx, op, 1), 0);
-    case OP_CAT: return form_cat(op, input(cx, op, 0), input(cx, op, 1));
-    case OP_FLIP: return form_flip(op, input(cx, op, 0));
-    case OP_LOAD: return form_opaque(cx, op, t);
-    default: return form_mixed(t);
+    case OP_CONVERT:
+        return *input(cx, op, 0);
+    case OP_JOIN:
+        return form_choice(op, input(cx, op, 0), input(cx, op, 1), 0);
+    case OP_CAT:
+        return form_cat(op, input(cx, op, 0), input(cx, op, 1));
+    case OP_FLIP:
+        return form_flip(op, input(cx, op, 0));
+    case OP_LOAD:
+        return form_opaque(cx, op, t);
+    default:
+        return form_mixed(t);
     }
 }
 
@@ -263,8 +295,8 @@ static Affine form_op(AffineCx *cx, const Op *op)
 static bool weaken(Affine *assumed, const Affine *actual)
 {
     Affine joined = affine_joined(assumed, actual);
-    bool changed = joined.slow != assumed->slow || joined.known != assumed->known || joined.wraps != assumed->wraps ||
-                   joined.has_range != assumed->has_range;
+    bool changed = joined.slow != assumed->slow || joined.known != assumed->known ||
+                   joined.wraps != assumed->wraps || joined.has_range != assumed->has_range;
     *assumed = joined;
     return changed;
 }
@@ -272,7 +304,7 @@ static bool weaken(Affine *assumed, const Affine *actual)
 static Affine carried_guess(const Affine *initial)
 {
     Affine guess = *initial;
-    guess.has_range = false; // steps add up
+    guess.has_range = false;                 // steps add up
     if (guess.known == 64) guess.known = 62; // it changes, but perhaps by multiples of much
     guess.residue &= (INT64_C(1) << MIN(guess.known, 62)) - 1;
     return guess;
@@ -286,7 +318,9 @@ static void guess_growing(AffineCx *cx, const Op *op, int32_t k)
     const Affine *initial = input(cx, op, 3 + k);
     Affine *form = form_of(cx, arg);
     const Value *v = body->last->in[k];
-    if (arg->type->rank || !initial->has_range || !dtype_is_int(arg->type->dtype) || arg->type->is_ptr) return;
+    if (arg->type->rank || !initial->has_range || !dtype_is_int(arg->type->dtype) ||
+        arg->type->is_ptr)
+        return;
     while (v != arg) {
         int64_t c;
         const Op *add = v->def;
@@ -329,13 +363,15 @@ static void walk_for(AffineCx *cx, const Op *op)
         }
         if (!changed) break;
     }
-    for (int32_t i = 0; i < op->n_out; i++) *form_of(cx, &op->out[i]) = *form_of(cx, body->args[1 + i]);
+    for (int32_t i = 0; i < op->n_out; i++)
+        *form_of(cx, &op->out[i]) = *form_of(cx, body->args[1 + i]);
 }
 
 static void walk_while(AffineCx *cx, const Op *op)
 {
     const Region *test = op->regions[0], *body = op->regions[1];
-    for (int32_t i = 0; i < op->n_out; i++) *form_of(cx, test->args[i]) = carried_guess(input(cx, op, i));
+    for (int32_t i = 0; i < op->n_out; i++)
+        *form_of(cx, test->args[i]) = carried_guess(input(cx, op, i));
     for (int32_t round = 0;; round++) {
         walk(cx, test);
         for (int32_t i = 0; i < op->n_out; i++) {
@@ -356,34 +392,49 @@ static void walk_while(AffineCx *cx, const Op *op)
 
 static void walk_if(AffineCx *cx, const Op *op)
 {
-    for (int32_t i = 0; i < 2; i++) walk(cx, op->regions[i]);
+    for (int32_t i = 0; i < 2; i++)
+        walk(cx, op->regions[i]);
     for (int32_t i = 0; i < op->n_out; i++)
-        *form_of(cx, &op->out[i]) =
-            affine_joined(form_of(cx, op->regions[0]->last->in[i]), form_of(cx, op->regions[1]->last->in[i]));
+        *form_of(cx, &op->out[i]) = affine_joined(form_of(cx, op->regions[0]->last->in[i]),
+                                                  form_of(cx, op->regions[1]->last->in[i]));
 }
 
 static void walk_op(AffineCx *cx, const Op *op)
 {
     switch (op->kind) {
-    case OP_FOR: walk_for(cx, op); return;
-    case OP_WHILE: walk_while(cx, op); return;
-    case OP_IF: walk_if(cx, op); return;
-    case OP_SPLIT: form_split(cx, op); return;
-    case OP_ASSUME: learn(cx, op); return;
-    default: break;
+    case OP_FOR:
+        walk_for(cx, op);
+        return;
+    case OP_WHILE:
+        walk_while(cx, op);
+        return;
+    case OP_IF:
+        walk_if(cx, op);
+        return;
+    case OP_SPLIT:
+        form_split(cx, op);
+        return;
+    case OP_ASSUME:
+        learn(cx, op);
+        return;
+    default:
+        break;
     }
     for (int32_t i = 0; i < op->n_regions; i++) {
         const Region *r = op->regions[i];
-        for (int32_t k = 0; k < r->n_args; k++) *form_of(cx, r->args[k]) = affine_unknown(r->args[k]->type);
+        for (int32_t k = 0; k < r->n_args; k++)
+            *form_of(cx, r->args[k]) = affine_unknown(r->args[k]->type);
         walk(cx, r);
     }
     if (op->n_out) *form_of(cx, op->out) = form_op(cx, op);
-    for (int32_t i = 1; i < op->n_out; i++) *form_of(cx, &op->out[i]) = form_mixed(op->out[i].type);
+    for (int32_t i = 1; i < op->n_out; i++)
+        *form_of(cx, &op->out[i]) = form_mixed(op->out[i].type);
 }
 
 static void walk(AffineCx *cx, const Region *r)
 {
-    EACH_OP(op, r) walk_op(cx, op);
+    EACH_OP(op, r)
+        walk_op(cx, op);
 }
 
 AffineCx *affine_new(Arena *a, Func *fn)

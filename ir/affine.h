@@ -103,10 +103,10 @@ typedef struct MaskTerm {
     const Value *value; ///< the i1 tile of this conjunct
     int32_t axis;       ///< the only axis along which it changes; -1: uniform; -2: several
     bool is_prefix;
-    bool is_inclusive;  ///< left <= right instead of left < right
+    bool is_inclusive; ///< left <= right instead of left < right
     const Value *left, *right;
-    int64_t stride;     ///< of left minus right along the axis, > 0
-    bool wraps;         ///< see top
+    int64_t stride; ///< of left minus right along the axis, > 0
+    bool wraps;     ///< see top
 } MaskTerm;
 
 enum { AFFINE_MAX_TERMS = 8 };

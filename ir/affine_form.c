@@ -126,7 +126,8 @@ static void set_known(Affine *x, int32_t known, int64_t residue)
 Affine affine_unknown(const Type *t)
 {
     Affine x = {.n_bits = affine_type_bits(t)};
-    for (int32_t i = 0; i < AFFINE_MAX_BITS; i++) x.coeff[i] = coeff_zero();
+    for (int32_t i = 0; i < AFFINE_MAX_BITS; i++)
+        x.coeff[i] = coeff_zero();
     if (!t->is_ptr && dtype_is_int(t->dtype)) set_type_range(&x, t->dtype);
     return x;
 }
@@ -216,7 +217,8 @@ Affine affine_plus(const Affine *x, const Affine *y, bool negate_y)
 Affine affine_times(const Affine *x, int64_t c)
 {
     Affine out = *x;
-    for (int32_t i = 0; i < x->n_bits; i++) out.coeff[i] = coeff_scaled(&x->coeff[i], c);
+    for (int32_t i = 0; i < x->n_bits; i++)
+        out.coeff[i] = coeff_scaled(&x->coeff[i], c);
     int32_t known = x->known == 64 ? 64 : MIN(63, x->known + zeros(c));
     set_known(&out, c == 0 ? 64 : known, (int64_t)((uint64_t)x->residue * (uint64_t)c));
     if (c == 0) out.slow = 0;
@@ -241,7 +243,8 @@ static Affine times_uniform(const Affine *x, const Affine *y, const Value *facto
     if (y->residue && kx < 64) known = MIN(known, kx + zeros(y->residue));
     set_known(&out, known, (int64_t)((uint64_t)x->residue * (uint64_t)y->residue));
     make_slow(&out, lost);
-    Wide p[4] = {(Wide)x->lo * y->lo, (Wide)x->lo * y->hi, (Wide)x->hi * y->lo, (Wide)x->hi * y->hi};
+    Wide p[4] = {(Wide)x->lo * y->lo, (Wide)x->lo * y->hi, (Wide)x->hi * y->lo,
+                 (Wide)x->hi * y->hi};
     Wide lo = MIN(MIN(p[0], p[1]), MIN(p[2], p[3])), hi = MAX(MAX(p[0], p[1]), MAX(p[2], p[3]));
     set_range(&out, x->has_range && y->has_range, lo, hi);
     out.wraps |= y->wraps;
@@ -254,7 +257,8 @@ static Affine settled(Affine x, DType t, bool is_hash)
     Wide lo, hi, span = 0;
     if (dtype_bits(t) == 64 || !type_range(t, &lo, &hi)) return x;
     for (int32_t i = 0; i < x.n_bits; i++)
-        if (coeff_is_const(&x.coeff[i])) span += x.coeff[i].scale < 0 ? -(Wide)x.coeff[i].scale : x.coeff[i].scale;
+        if (coeff_is_const(&x.coeff[i]))
+            span += x.coeff[i].scale < 0 ? -(Wide)x.coeff[i].scale : x.coeff[i].scale;
     if (x.has_range && x.lo >= lo && x.hi <= hi) return x;
     if (x.known == 64)
         x.residue = int_wrap(t, x.residue);
@@ -372,7 +376,8 @@ bool affine_divide(const Affine *x, int64_t d, Affine *high, Affine *low)
     for (int32_t i = 0; i < x->n_bits; i++)
         if (lost >> i & 1) high->coeff[i] = coeff_zero();
     high->slow |= lost;
-    set_range(high, x->has_range, x->has_range ? floor_div(x->lo, d) : 0, x->has_range ? floor_div(x->hi, d) : 0);
+    set_range(high, x->has_range, x->has_range ? floor_div(x->lo, d) : 0,
+              x->has_range ? floor_div(x->hi, d) : 0);
     return true;
 }
 
@@ -383,7 +388,9 @@ static const Value *repeated(const Value *v)
 {
     while (v->def) {
         OpKind k = v->def->kind;
-        if (k != OP_SPLAT && k != OP_BROADCAST && k != OP_EXPAND_DIMS && k != OP_RESHAPE && k != OP_TRANS) break;
+        if (k != OP_SPLAT && k != OP_BROADCAST && k != OP_EXPAND_DIMS && k != OP_RESHAPE &&
+            k != OP_TRANS)
+            break;
         v = v->def->in[0];
     }
     return v;
@@ -405,7 +412,8 @@ static const Value *factor_of(const Op *op, const Affine *x, const AffineCx *cx)
 static Affine multiply(const AffineCx *cx, const Op *op, const Affine *x, const Affine *y)
 {
     DType t = op->out->type->dtype;
-    bool x_const = x->known == 64 && !affine_moving(x), y_const = y->known == 64 && !affine_moving(y);
+    bool x_const = x->known == 64 && !affine_moving(x),
+         y_const = y->known == 64 && !affine_moving(y);
     if (x_const && !y_const) return multiply(cx, op, y, x);
     if (y_const) {
         int64_t c = y->residue;
@@ -413,7 +421,8 @@ static Affine multiply(const AffineCx *cx, const Op *op, const Affine *x, const 
     }
     // An index times a run-time factor whose range is its type's: the program means it not to wrap.
     if (affine_moving(y) && affine_moving(x)) return opaque(x, y, op->out->type);
-    if (affine_moving(y)) return settled(times_uniform(y, x, repeated(factor_of(op, x, cx))), t, false);
+    if (affine_moving(y))
+        return settled(times_uniform(y, x, repeated(factor_of(op, x, cx))), t, false);
     return settled(times_uniform(x, y, repeated(factor_of(op, y, cx))), t, false);
 }
 
@@ -452,7 +461,8 @@ static bool xor_const(const Affine *x, int64_t c, Affine *out)
         out->coeff[i] = coeff_const(-bit);
     }
     set_known(out, x->known, base ^ c);
-    set_range(out, x->has_range && x->lo >= 0, 0, x->has_range ? ((Wide)1 << (log2_floor((uint64_t)MAX(x->hi, c)) + 1)) - 1 : 0);
+    set_range(out, x->has_range && x->lo >= 0, 0,
+              x->has_range ? ((Wide)1 << (log2_floor((uint64_t)MAX(x->hi, c)) + 1)) - 1 : 0);
     return true;
 }
 
@@ -465,9 +475,11 @@ static Affine bitwise(const Op *op, const Affine *x, const Affine *y)
     if (x->known == 64 && !affine_moving(x) && !y_const) return bitwise(op, y, x);
     if (op->elem == ELEM_AND) {
         if (!y_const) return opaque(x, y, op->out->type);
-        if (c >= 0 && c < INT64_MAX && is_pow2(c + 1) && affine_divide(x, c + 1, &high, &low)) return low;
+        if (c >= 0 && c < INT64_MAX && is_pow2(c + 1) && affine_divide(x, c + 1, &high, &low))
+            return low;
         int64_t hole = int_wrap(t, (int64_t)(0 - (uint64_t)c)); // c is ...111000
-        if (hole > 0 && is_pow2(hole) && affine_divide(x, hole, &high, &low)) return affine_times(&high, hole);
+        if (hole > 0 && is_pow2(hole) && affine_divide(x, hole, &high, &low))
+            return affine_times(&high, hole);
         return opaque(x, y, op->out->type);
     }
     if (are_disjoint(x, y)) return settled(affine_plus(x, y, false), t, false);
@@ -487,7 +499,8 @@ static Affine divide(const Op *op, const Affine *x, const Affine *y)
         d = INT64_C(1) << d;
     }
     bool floors = is_shift || !dtype_is_signed(t->dtype) || (x->has_range && x->lo >= 0);
-    if (t->dtype == DTYPE_U64 && !(x->has_range && x->lo >= 0)) floors = false; // its forms live modulo 2^64
+    if (t->dtype == DTYPE_U64 && !(x->has_range && x->lo >= 0))
+        floors = false; // its forms live modulo 2^64
     if (is_shift && x->wraps && !dtype_is_signed(t->dtype)) floors = false;
     if (d <= 0 || !floors || !affine_divide(x, d, &high, &low)) return opaque(x, y, t);
     return op->elem == ELEM_REM ? low : high;
@@ -516,7 +529,8 @@ Affine affine_elem(AffineCx *cx, const Op *op)
 {
     const Type *t = op->out->type;
     const Affine *in[3];
-    for (int32_t i = 0; i < 3; i++) in[i] = &cx->forms[op->in[i < op->n_in ? i : 0]->id];
+    for (int32_t i = 0; i < 3; i++)
+        in[i] = &cx->forms[op->in[i < op->n_in ? i : 0]->id];
     const Affine *x = in[0], *y = in[1];
     const Affine zero = affine_constant(t, 0);
     bool is_address = t->is_ptr || (dtype_is_int(t->dtype) && t->dtype != DTYPE_I1);
@@ -527,24 +541,31 @@ Affine affine_elem(AffineCx *cx, const Op *op)
         return out;
     }
     switch (op->elem) {
-    case ELEM_ADD: return settled(affine_plus(x, y, false), t->dtype, false);
-    case ELEM_SUB: return settled(affine_plus(x, y, true), t->dtype, false);
-    case ELEM_NEG: return settled(affine_plus(&zero, x, true), t->dtype, false);
-    case ELEM_MUL: return multiply(cx, op, x, y);
+    case ELEM_ADD:
+        return settled(affine_plus(x, y, false), t->dtype, false);
+    case ELEM_SUB:
+        return settled(affine_plus(x, y, true), t->dtype, false);
+    case ELEM_NEG:
+        return settled(affine_plus(&zero, x, true), t->dtype, false);
+    case ELEM_MUL:
+        return multiply(cx, op, x, y);
     case ELEM_SHL:
         if (y->known != 64 || affine_moving(y) || y->residue < 0 || y->residue > 30) break;
         return settled(affine_times(x, INT64_C(1) << y->residue), t->dtype, y->residue > 20);
     case ELEM_SHR:
     case ELEM_DIV:
-    case ELEM_REM: return divide(op, x, y);
+    case ELEM_REM:
+        return divide(op, x, y);
     case ELEM_AND:
     case ELEM_OR:
-    case ELEM_XOR: return bitwise(op, x, y);
+    case ELEM_XOR:
+        return bitwise(op, x, y);
     case ELEM_MIN:
     case ELEM_MAX:
         if (dtype_is_signed(t->dtype)) return smaller_or_larger(op, x, y);
         break;
-    default: break;
+    default:
+        break;
     }
     Affine out = opaque(x, y, t);
     if (op->n_in > 2) out.slow |= affine_moving(in[2]);

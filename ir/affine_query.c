@@ -30,7 +30,9 @@ AxisForm affine_axis(const AffineCx *cx, const Value *v, int32_t axis)
     }
     form.run = 1 << n;
     form.stride = first;
-    form.kind = coeff_is_zero(&first) ? AXIS_UNIFORM : coeff_is_const(&first) ? AXIS_CONST : AXIS_SCALED;
+    form.kind = coeff_is_zero(&first)    ? AXIS_UNIFORM
+                : coeff_is_const(&first) ? AXIS_CONST
+                                         : AXIS_SCALED;
     return form;
 }
 
@@ -102,7 +104,8 @@ int32_t affine_bit_order(const AffineCx *cx, const Value *v, int32_t order[AFFIN
     const Affine *x = affine_of(cx, v);
     for (int32_t i = 0; i < x->n_bits; i++) {
         int32_t at = i;
-        for (; at > 0 && comes_before(x, i, order[at - 1]); at--) order[at] = order[at - 1];
+        for (; at > 0 && comes_before(x, i, order[at - 1]); at--)
+            order[at] = order[at - 1];
         order[at] = i;
     }
     return x->n_bits;
@@ -121,7 +124,9 @@ typedef struct Splitter {
 static bool difference(const Affine *l, const Affine *r, int32_t i, int64_t *out)
 {
     Coeff minus = coeff_scaled(&r->coeff[i], -1), sum;
-    if ((l->slow | r->slow) >> i & 1 || !coeff_sum(&l->coeff[i], &minus, &sum) || !coeff_is_const(&sum)) return false;
+    if ((l->slow | r->slow) >> i & 1 || !coeff_sum(&l->coeff[i], &minus, &sum) ||
+        !coeff_is_const(&sum))
+        return false;
     *out = sum.scale;
     return true;
 }
@@ -130,7 +135,8 @@ static bool difference(const Affine *l, const Affine *r, int32_t i, int64_t *out
 static void find_prefix(const AffineCx *cx, const Value *v, MaskTerm *term, int32_t own_axis)
 {
     const Op *op = v->def;
-    if (!op || op->kind != OP_ELEM || elem_facts[op->elem].result != RESULT_BOOL || op->n_in != 2) return;
+    if (!op || op->kind != OP_ELEM || elem_facts[op->elem].result != RESULT_BOOL || op->n_in != 2)
+        return;
     if (op->in[0]->type->is_ptr || !dtype_is_int(op->in[0]->type->dtype)) return;
     bool swapped = op->elem == ELEM_GT || op->elem == ELEM_GE;
     if (!swapped && op->elem != ELEM_LT && op->elem != ELEM_LE) return;
@@ -208,7 +214,8 @@ int32_t affine_mask(const AffineCx *cx, const Value *mask, MaskTerm out[AFFINE_M
 {
     Splitter s = {cx, out, 0, false};
     int32_t map[TYPE_MAX_RANK];
-    for (int32_t i = 0; i < TYPE_MAX_RANK; i++) map[i] = i;
+    for (int32_t i = 0; i < TYPE_MAX_RANK; i++)
+        map[i] = i;
     split(&s, mask, map);
     if (!s.is_full) return s.n;
     s = (Splitter){cx, out, 0, false};
@@ -253,13 +260,17 @@ static Value *scalar_const(Origin *o, const Op *op)
 static Value *origin_of_op(Origin *o, const Op *op, int32_t index)
 {
     switch (op->kind) {
-    case OP_CONST: return scalar_const(o, op);
-    case OP_ARANGE: return build_const_int(o->b, op->out->type->element, op_attr_i(op, ATTR_START));
+    case OP_CONST:
+        return scalar_const(o, op);
+    case OP_ARANGE:
+        return build_const_int(o->b, op->out->type->element, op_attr_i(op, ATTR_START));
     case OP_ELEM:
     case OP_CAST:
     case OP_BITCAST:
-    case OP_ADDPTR: return scalar_op(o, op);
-    case OP_SPLIT: return index == 0 ? origin(o, op->in[0]) : NULL;
+    case OP_ADDPTR:
+        return scalar_op(o, op);
+    case OP_SPLIT:
+        return index == 0 ? origin(o, op->in[0]) : NULL;
     case OP_HINT:
     case OP_SPLAT:
     case OP_BROADCAST:
@@ -268,8 +279,10 @@ static Value *origin_of_op(Origin *o, const Op *op, int32_t index)
     case OP_TRANS:
     case OP_JOIN:
     case OP_CAT:
-    case OP_CONVERT: return origin(o, op->in[0]);
-    default: return NULL;
+    case OP_CONVERT:
+        return origin(o, op->in[0]);
+    default:
+        return NULL;
     }
 }
 

@@ -12,10 +12,11 @@ Builder build_before(Func *fn, Op *op)
     return (Builder){fn->module, fn, op->parent, op, op->span};
 }
 
-Op *build_op(Builder *b, OpKind kind, int32_t n_in, Value *const *in, int32_t n_out, const Type *const *types,
-             int32_t n_regions)
+Op *build_op(Builder *b, OpKind kind, int32_t n_in, Value *const *in, int32_t n_out,
+             const Type *const *types, int32_t n_regions)
 {
-    ASSERT(n_in >= op_facts[kind].min_in && (op_facts[kind].max_in < 0 || n_in <= op_facts[kind].max_in));
+    ASSERT(n_in >= op_facts[kind].min_in &&
+           (op_facts[kind].max_in < 0 || n_in <= op_facts[kind].max_in));
     Op *op = op_new(b->module, kind, b->span, n_in, in, n_out, types, n_regions);
     op_insert(op, b->region, b->before);
     return op;
@@ -57,7 +58,8 @@ Value *build_const_float(Builder *b, const Type *t, double value)
 
 Value *build_zero(Builder *b, const Type *t)
 {
-    return !t->is_ptr && dtype_is_float(t->dtype) ? build_const_float(b, t, 0.0) : build_const_int(b, t, 0);
+    return !t->is_ptr && dtype_is_float(t->dtype) ? build_const_float(b, t, 0.0)
+                                                  : build_const_int(b, t, 0);
 }
 
 static Value *grid_value(Builder *b, OpKind kind, int32_t axis)
@@ -82,7 +84,8 @@ Value *build_arange(Builder *b, int32_t start, int32_t end)
 {
     int32_t n = end - start;
     ASSERT(is_pow2(n));
-    Op *op = one(b, OP_ARANGE, type_tile(b->module, type_scalar(b->module, DTYPE_I32), 1, &n), 0, NULL);
+    Op *op =
+        one(b, OP_ARANGE, type_tile(b->module, type_scalar(b->module, DTYPE_I32), 1, &n), 0, NULL);
     set(op, ATTR_START, start);
     return op->out;
 }
@@ -92,9 +95,12 @@ Value *build_arange(Builder *b, int32_t start, int32_t end)
 const Type *elem_result_type(Module *m, ElemKind e, Value *const *in)
 {
     switch (elem_facts[e].result) {
-    case RESULT_SAME: return in[0]->type;
-    case RESULT_BOOL: return type_with_dtype(m, in[0]->type, DTYPE_I1);
-    case RESULT_SEL: return in[1]->type;
+    case RESULT_SAME:
+        return in[0]->type;
+    case RESULT_BOOL:
+        return type_with_dtype(m, in[0]->type, DTYPE_I1);
+    case RESULT_SEL:
+        return in[1]->type;
     }
     BUG("no result rule for %s", elem_facts[e].name);
 }
@@ -102,7 +108,8 @@ const Type *elem_result_type(Module *m, ElemKind e, Value *const *in)
 Value *build_elem(Builder *b, ElemKind e, int32_t n, Value *const *in)
 {
     ASSERT(n == elem_facts[e].arity);
-    for (int32_t i = 1; i < n; i++) ASSERT(type_same_shape(in[i]->type, in[0]->type));
+    for (int32_t i = 1; i < n; i++)
+        ASSERT(type_same_shape(in[i]->type, in[0]->type));
     Op *op = one(b, OP_ELEM, elem_result_type(b->module, e, in), n, in);
     op->elem = e;
     return op->out;
@@ -166,7 +173,9 @@ Value *build_hint(Builder *b, Value *x, HintKind kind, int32_t n, const int32_t 
 Value *build_splat(Builder *b, Value *scalar, int32_t rank, const int32_t *shape)
 {
     ASSERT(scalar->type->rank == 0);
-    return rank == 0 ? scalar : unary(b, OP_SPLAT, type_with_shape(b->module, scalar->type, rank, shape), scalar);
+    return rank == 0
+               ? scalar
+               : unary(b, OP_SPLAT, type_with_shape(b->module, scalar->type, rank, shape), scalar);
 }
 
 Value *build_broadcast(Builder *b, Value *x, int32_t rank, const int32_t *shape)
@@ -181,7 +190,8 @@ Value *build_expand_dims(Builder *b, Value *x, int32_t axis)
 {
     int32_t shape[TYPE_MAX_RANK], rank = x->type->rank;
     ASSERT(axis >= 0 && axis <= rank && rank < TYPE_MAX_RANK);
-    for (int32_t i = 0; i <= rank; i++) shape[i] = i == axis ? 1 : x->type->shape[i - (i > axis)];
+    for (int32_t i = 0; i <= rank; i++)
+        shape[i] = i == axis ? 1 : x->type->shape[i - (i > axis)];
     Value *v = unary(b, OP_EXPAND_DIMS, type_with_shape(b->module, x->type, rank + 1, shape), x);
     set(v->def, ATTR_AXIS, axis);
     return v;
@@ -197,7 +207,8 @@ Value *build_reshape(Builder *b, Value *x, int32_t rank, const int32_t *shape)
 Value *build_trans(Builder *b, Value *x, const int32_t *perm)
 {
     int32_t shape[TYPE_MAX_RANK] = {0}, rank = x->type->rank;
-    for (int32_t i = 0; i < rank; i++) shape[i] = x->type->shape[perm[i]];
+    for (int32_t i = 0; i < rank; i++)
+        shape[i] = x->type->shape[perm[i]];
     Value *v = unary(b, OP_TRANS, type_with_shape(b->module, x->type, rank, shape), x);
     set_list(b, v->def, rank, perm);
     return v;
@@ -206,10 +217,14 @@ Value *build_trans(Builder *b, Value *x, const int32_t *perm)
 Value *build_join(Builder *b, Value *x, Value *y)
 {
     int32_t shape[TYPE_MAX_RANK + 1], rank = x->type->rank;
-    ASSERT(x->type->element == y->type->element && type_same_shape(x->type, y->type) && rank < TYPE_MAX_RANK);
-    for (int32_t i = 0; i < rank; i++) shape[i] = x->type->shape[i];
+    ASSERT(x->type->element == y->type->element && type_same_shape(x->type, y->type) &&
+           rank < TYPE_MAX_RANK);
+    for (int32_t i = 0; i < rank; i++)
+        shape[i] = x->type->shape[i];
     shape[rank] = 2;
-    return one(b, OP_JOIN, type_with_shape(b->module, x->type, rank + 1, shape), 2, (Value *[]){x, y})->out;
+    return one(b, OP_JOIN, type_with_shape(b->module, x->type, rank + 1, shape), 2,
+               (Value *[]){x, y})
+        ->out;
 }
 
 void build_split(Builder *b, Value *x, Value *out[2])
@@ -226,7 +241,8 @@ Value *build_cat(Builder *b, Value *x, Value *y, int32_t axis)
 {
     int32_t shape[TYPE_MAX_RANK], rank = x->type->rank;
     ASSERT(type_same_shape(x->type, y->type) && axis >= 0 && axis < rank);
-    for (int32_t i = 0; i < rank; i++) shape[i] = x->type->shape[i] << (i == axis);
+    for (int32_t i = 0; i < rank; i++)
+        shape[i] = x->type->shape[i] << (i == axis);
     Op *op = one(b, OP_CAT, type_with_shape(b->module, x->type, rank, shape), 2, (Value *[]){x, y});
     set(op, ATTR_AXIS, axis);
     return op->out;
@@ -260,7 +276,8 @@ void build_reduce(Builder *b, CombineKind kind, Value *x, int32_t axis, Value **
     Op *op = build_op(b, OP_REDUCE, 1, &x, with_index ? 2 : 1, types, 0);
     set(op, ATTR_COMBINE, kind);
     set(op, ATTR_AXIS, axis);
-    for (int32_t i = 0; i < op->n_out; i++) out[i] = &op->out[i];
+    for (int32_t i = 0; i < op->n_out; i++)
+        out[i] = &op->out[i];
 }
 
 Value *build_scan(Builder *b, CombineKind kind, Value *x, int32_t axis, bool reverse)
@@ -277,14 +294,16 @@ Value *build_scan(Builder *b, CombineKind kind, Value *x, int32_t axis, bool rev
 static void combine_region(Builder *b, Op *op, int32_t n, Value *const *x)
 {
     const Type **types = arena_array(b->module->arena, const Type *, 2 * n);
-    for (int32_t i = 0; i < 2 * n; i++) types[i] = type_scalar(b->module, x[i % n]->type->dtype);
+    for (int32_t i = 0; i < 2 * n; i++)
+        types[i] = type_scalar(b->module, x[i % n]->type->dtype);
     op->regions[0] = region_new(b->module, b->func, op, 2 * n, types);
 }
 
 Op *build_reduce_region(Builder *b, int32_t n, Value *const *x, int32_t axis)
 {
     const Type **types = arena_array(b->module->arena, const Type *, n);
-    for (int32_t i = 0; i < n; i++) types[i] = reduce_result_type(b->module, x[i]->type, axis);
+    for (int32_t i = 0; i < n; i++)
+        types[i] = reduce_result_type(b->module, x[i]->type, axis);
     Op *op = build_op(b, OP_REDUCE, n, x, n, types, 1);
     set(op, ATTR_COMBINE, COMBINE_REGION);
     set(op, ATTR_AXIS, axis);
@@ -295,7 +314,8 @@ Op *build_reduce_region(Builder *b, int32_t n, Value *const *x, int32_t axis)
 Op *build_scan_region(Builder *b, int32_t n, Value *const *x, int32_t axis, bool reverse)
 {
     const Type **types = arena_array(b->module->arena, const Type *, n);
-    for (int32_t i = 0; i < n; i++) types[i] = x[i]->type;
+    for (int32_t i = 0; i < n; i++)
+        types[i] = x[i]->type;
     Op *op = build_op(b, OP_SCAN, n, x, n, types, 1);
     set(op, ATTR_COMBINE, COMBINE_REGION);
     set(op, ATTR_AXIS, axis);
@@ -342,7 +362,8 @@ Value *build_load(Builder *b, Value *ptr, Value *mask, Value *other)
 {
     ASSERT(ptr->type->is_ptr && (mask || !other));
     const Type *to = type_with_dtype(b->module, ptr->type, ptr->type->dtype);
-    return one(b, OP_LOAD, to, 1 + (mask != NULL) + (other != NULL), (Value *[]){ptr, mask, other})->out;
+    return one(b, OP_LOAD, to, 1 + (mask != NULL) + (other != NULL), (Value *[]){ptr, mask, other})
+        ->out;
 }
 
 Op *build_store(Builder *b, Value *ptr, Value *value, Value *mask)
@@ -351,7 +372,8 @@ Op *build_store(Builder *b, Value *ptr, Value *value, Value *mask)
     return build_op(b, OP_STORE, mask ? 3 : 2, (Value *[]){ptr, value, mask}, 0, NULL, 0);
 }
 
-Value *build_atomic_rmw(Builder *b, RmwKind kind, Value *ptr, Value *value, Value *mask, MemSem sem, MemScope scope)
+Value *build_atomic_rmw(Builder *b, RmwKind kind, Value *ptr, Value *value, Value *mask, MemSem sem,
+                        MemScope scope)
 {
     Op *op = one(b, OP_ATOMIC_RMW, value->type, mask ? 3 : 2, (Value *[]){ptr, value, mask});
     set(op, ATTR_RMW, kind);
@@ -360,7 +382,8 @@ Value *build_atomic_rmw(Builder *b, RmwKind kind, Value *ptr, Value *value, Valu
     return op->out;
 }
 
-Value *build_atomic_cas(Builder *b, Value *ptr, Value *expected, Value *value, MemSem sem, MemScope scope)
+Value *build_atomic_cas(Builder *b, Value *ptr, Value *expected, Value *value, MemSem sem,
+                        MemScope scope)
 {
     Op *op = one(b, OP_ATOMIC_CAS, value->type, 3, (Value *[]){ptr, expected, value});
     set(op, ATTR_SEM, sem);
@@ -379,7 +402,8 @@ void build_barrier(Builder *b)
 static const Type **types_after_one(Builder *b, int32_t n, Value *const *values)
 {
     const Type **types = arena_array(b->module->arena, const Type *, n + 1);
-    for (int32_t i = 0; i < n; i++) types[i + 1] = values[i]->type;
+    for (int32_t i = 0; i < n; i++)
+        types[i + 1] = values[i]->type;
     return types;
 }
 
@@ -390,7 +414,8 @@ Op *build_for(Builder *b, Value *begin, Value *end, Value *step, int32_t n, Valu
     in[0] = begin;
     in[1] = end;
     in[2] = step;
-    for (int32_t i = 0; i < n; i++) in[i + 3] = initial[i];
+    for (int32_t i = 0; i < n; i++)
+        in[i + 3] = initial[i];
     const Type **types = types_after_one(b, n, initial);
     types[0] = begin->type;
     Op *op = build_op(b, OP_FOR, n + 3, in, n, types + 1, 1);
@@ -402,14 +427,16 @@ Op *build_while(Builder *b, int32_t n, Value *const *initial)
 {
     const Type **types = types_after_one(b, n, initial);
     Op *op = build_op(b, OP_WHILE, n, initial, n, types + 1, 2);
-    for (int32_t i = 0; i < 2; i++) op->regions[i] = region_new(b->module, b->func, op, n, types + 1);
+    for (int32_t i = 0; i < 2; i++)
+        op->regions[i] = region_new(b->module, b->func, op, n, types + 1);
     return op;
 }
 
 Op *build_if(Builder *b, Value *cond, int32_t n_results, const Type *const *types)
 {
     Op *op = build_op(b, OP_IF, 1, &cond, n_results, types, 2);
-    for (int32_t i = 0; i < 2; i++) op->regions[i] = region_new(b->module, b->func, op, 0, NULL);
+    for (int32_t i = 0; i < 2; i++)
+        op->regions[i] = region_new(b->module, b->func, op, 0, NULL);
     return op;
 }
 
@@ -422,7 +449,8 @@ void build_condition(Builder *b, Value *cond, int32_t n, Value *const *values)
 {
     Value **in = arena_array(b->module->arena, Value *, n + 1);
     in[0] = cond;
-    for (int32_t i = 0; i < n; i++) in[i + 1] = values[i];
+    for (int32_t i = 0; i < n; i++)
+        in[i + 1] = values[i];
     build_op(b, OP_CONDITION, n + 1, in, 0, NULL, 0);
 }
 

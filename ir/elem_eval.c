@@ -39,35 +39,45 @@ static inline float round_bf16(float x)
 double float_round(DType t, double x)
 {
     switch (t) {
-    case DTYPE_F64: return x;
-    case DTYPE_F32: return (double)(float)x;
-    case DTYPE_F16: return (double)f16_to_f32(f16_from_f64(x));
-    case DTYPE_BF16: return (double)bf16_to_f32(bf16_from_f64(x));
+    case DTYPE_F64:
+        return x;
+    case DTYPE_F32:
+        return (double)(float)x;
+    case DTYPE_F16:
+        return (double)f16_to_f32(f16_from_f64(x));
+    case DTYPE_BF16:
+        return (double)bf16_to_f32(bf16_from_f64(x));
     case DTYPE_F8E4M3:
     case DTYPE_F8E5M2: {
         uint8_t byte;
         dtype_store_f64(t, &byte, x);
         return dtype_load_f64(t, &byte);
     }
-    default: BUG("%s is no float", dtype_facts[t].name);
+    default:
+        BUG("%s is no float", dtype_facts[t].name);
     }
 }
 
 void elem_round(DType t, int64_t n, Slot *x)
 {
     switch (t) {
-    case DTYPE_F64: return;
+    case DTYPE_F64:
+        return;
     case DTYPE_F32:
-        for (int64_t i = 0; i < n; i++) x[i].f = (double)(float)x[i].f;
+        for (int64_t i = 0; i < n; i++)
+            x[i].f = (double)(float)x[i].f;
         return;
     case DTYPE_F16:
-        for (int64_t i = 0; i < n; i++) x[i].f = (double)round_f16((float)x[i].f);
+        for (int64_t i = 0; i < n; i++)
+            x[i].f = (double)round_f16((float)x[i].f);
         return;
     case DTYPE_BF16:
-        for (int64_t i = 0; i < n; i++) x[i].f = (double)round_bf16((float)x[i].f);
+        for (int64_t i = 0; i < n; i++)
+            x[i].f = (double)round_bf16((float)x[i].f);
         return;
     default:
-        for (int64_t i = 0; i < n; i++) x[i].f = float_round(t, (double)round_f16((float)x[i].f));
+        for (int64_t i = 0; i < n; i++)
+            x[i].f = float_round(t, (double)round_f16((float)x[i].f));
         return;
     }
 }
@@ -160,7 +170,7 @@ INT_ROW(GT, int_less(k, b, a))
 INT_ROW(GE, !int_less(k, a, b))
 INT_ROW(NEG, 0 - ua)
 INT_ROW(NOT, ~ua)
-INT_ROW(ABS, k.is_signed && a < 0 ? 0 - ua : ua)
+INT_ROW(ABS, k.is_signed &&a < 0 ? 0 - ua : ua)
 
 // ---- rows on floats -----------------------------------------------------------------------------
 
@@ -238,7 +248,8 @@ _Static_assert(COUNT_OF(rows) == ELEM_KIND_COUNT, "an elementwise opcode has no 
 
 static void eval_select(int64_t n, const Slot *const *in, Slot *out)
 {
-    for (int64_t i = 0; i < n; i++) out[i] = in[0][i].i ? in[1][i] : in[2][i];
+    for (int64_t i = 0; i < n; i++)
+        out[i] = in[0][i].i ? in[1][i] : in[2][i];
 }
 
 static void eval_fma(DType t, int64_t n, const Slot *const *in, Slot *out)
@@ -268,7 +279,8 @@ void elem_eval(ElemKind e, DType t, int64_t n, const Slot *const *in, Slot *out)
             IntKind k = {facts->bits, facts->is_signed};
             if (!rows[e].on_int) BUG("%s has no meaning on %s", elem_facts[e].name, facts->name);
             rows[e].on_int(k, n, operands, out);
-            for (int64_t i = 0; i < n && !is_bool; i++) out[i].i = extend(k.bits, k.is_signed, out[i].i);
+            for (int64_t i = 0; i < n && !is_bool; i++)
+                out[i].i = extend(k.bits, k.is_signed, out[i].i);
         }
     }
 }
@@ -327,21 +339,29 @@ void cast_eval(DType from, DType to, RoundMode round, int64_t n, const Slot *in,
 {
     bool from_float = dtype_is_float(from), to_float = dtype_is_float(to);
     if (from_float && to == DTYPE_F32 && round == ROUND_RNE) {
-        for (int64_t i = 0; i < n; i++) out[i].f = (double)(float)in[i].f;
+        for (int64_t i = 0; i < n; i++)
+            out[i].f = (double)(float)in[i].f;
     } else if (from == DTYPE_F32 && to == DTYPE_BF16 && round == ROUND_RNE) {
-        for (int64_t i = 0; i < n; i++) out[i].f = (double)round_bf16((float)in[i].f);
+        for (int64_t i = 0; i < n; i++)
+            out[i].f = (double)round_bf16((float)in[i].f);
     } else if (from == DTYPE_F32 && to == DTYPE_F16 && round == ROUND_RNE) {
-        for (int64_t i = 0; i < n; i++) out[i].f = (double)round_f16((float)in[i].f);
+        for (int64_t i = 0; i < n; i++)
+            out[i].f = (double)round_f16((float)in[i].f);
     } else if (from_float && to_float) {
-        for (int64_t i = 0; i < n; i++) out[i].f = float_to_float(to, round, in[i].f);
+        for (int64_t i = 0; i < n; i++)
+            out[i].f = float_to_float(to, round, in[i].f);
     } else if (from_float) {
-        for (int64_t i = 0; i < n; i++) out[i].i = float_to_int(to, in[i].f);
+        for (int64_t i = 0; i < n; i++)
+            out[i].i = float_to_int(to, in[i].f);
     } else if (to_float) {
-        for (int64_t i = 0; i < n; i++) out[i].f = int_to_float(from, to, in[i].i);
+        for (int64_t i = 0; i < n; i++)
+            out[i].f = int_to_float(from, to, in[i].i);
     } else if (to == DTYPE_I1) {
-        for (int64_t i = 0; i < n; i++) out[i].i = in[i].i != 0;
+        for (int64_t i = 0; i < n; i++)
+            out[i].i = in[i].i != 0;
     } else {
-        for (int64_t i = 0; i < n; i++) out[i].i = int_wrap(to, in[i].i);
+        for (int64_t i = 0; i < n; i++)
+            out[i].i = int_wrap(to, in[i].i);
     }
 }
 
@@ -362,33 +382,56 @@ void bitcast_eval(DType from, DType to, int64_t n, const Slot *in, Slot *out)
 Slot slot_load(DType t, const void *at)
 {
     switch (t) {
-    case DTYPE_I1: return (Slot){.i = READ(uint8_t) != 0};
-    case DTYPE_I8: return (Slot){.i = READ(int8_t)};
-    case DTYPE_I16: return (Slot){.i = READ(int16_t)};
-    case DTYPE_I32: return (Slot){.i = READ(int32_t)};
-    case DTYPE_I64: return (Slot){.i = READ(int64_t)};
-    case DTYPE_U8: return (Slot){.i = READ(uint8_t)};
-    case DTYPE_U16: return (Slot){.i = READ(uint16_t)};
-    case DTYPE_U32: return (Slot){.i = READ(uint32_t)};
-    case DTYPE_U64: return (Slot){.i = (int64_t)READ(uint64_t)};
-    default: return (Slot){.f = dtype_load_f64(t, at)};
+    case DTYPE_I1:
+        return (Slot){.i = READ(uint8_t) != 0};
+    case DTYPE_I8:
+        return (Slot){.i = READ(int8_t)};
+    case DTYPE_I16:
+        return (Slot){.i = READ(int16_t)};
+    case DTYPE_I32:
+        return (Slot){.i = READ(int32_t)};
+    case DTYPE_I64:
+        return (Slot){.i = READ(int64_t)};
+    case DTYPE_U8:
+        return (Slot){.i = READ(uint8_t)};
+    case DTYPE_U16:
+        return (Slot){.i = READ(uint16_t)};
+    case DTYPE_U32:
+        return (Slot){.i = READ(uint32_t)};
+    case DTYPE_U64:
+        return (Slot){.i = (int64_t)READ(uint64_t)};
+    default:
+        return (Slot){.f = dtype_load_f64(t, at)};
     }
 }
 
 void slot_store(DType t, void *at, Slot x)
 {
     switch (t) {
-    case DTYPE_I1: *(uint8_t *)at = x.i != 0; return;
-    case DTYPE_F64: memcpy(at, &x.f, 8); return;
-    case DTYPE_F32: memcpy(at, &(float){(float)x.f}, 4); return;
-    case DTYPE_BF16: memcpy(at, &(uint16_t){bf16_from_f32((float)x.f)}, 2); return;
+    case DTYPE_I1:
+        *(uint8_t *)at = x.i != 0;
+        return;
+    case DTYPE_F64:
+        memcpy(at, &x.f, 8);
+        return;
+    case DTYPE_F32:
+        memcpy(at, &(float){(float)x.f}, 4);
+        return;
+    case DTYPE_BF16:
+        memcpy(at, &(uint16_t){bf16_from_f32((float)x.f)}, 2);
+        return;
     case DTYPE_F8E5M2:
-        dtype_store_f64(t, at, x.f); // a cast, which saturates: but what is infinite already stays so
+        dtype_store_f64(t, at,
+                        x.f); // a cast, which saturates: but what is infinite already stays so
         if (isinf(x.f)) *(uint8_t *)at = (uint8_t)(*(uint8_t *)at + 1);
         return;
     case DTYPE_F16:
-    case DTYPE_F8E4M3: dtype_store_f64(t, at, x.f); return;
-    default: memcpy(at, &x.i, (size_t)dtype_bytes(t)); return; // little-endian, like every host we have
+    case DTYPE_F8E4M3:
+        dtype_store_f64(t, at, x.f);
+        return;
+    default:
+        memcpy(at, &x.i, (size_t)dtype_bytes(t));
+        return; // little-endian, like every host we have
     }
 }
 

@@ -3,11 +3,12 @@
 #include <stdio.h>
 
 const OpFacts op_facts[OP_KIND_COUNT] = {
-#define PURE     EFFECT_PURE
-#define READS    EFFECT_READS
-#define WRITES   EFFECT_WRITES
-#define CONTROL  EFFECT_CONTROL
-#define OP(NAME, text, lo, hi, out, reg, effects, ...) [OP_##NAME] = {text, lo, hi, out, reg, effects, {__VA_ARGS__}},
+#define PURE    EFFECT_PURE
+#define READS   EFFECT_READS
+#define WRITES  EFFECT_WRITES
+#define CONTROL EFFECT_CONTROL
+#define OP(NAME, text, lo, hi, out, reg, effects, ...)                                             \
+    [OP_##NAME] = {text, lo, hi, out, reg, effects, {__VA_ARGS__}},
 #include "ir/op.def"
 #undef OP
 #undef PURE
@@ -17,7 +18,8 @@ const OpFacts op_facts[OP_KIND_COUNT] = {
 };
 
 const ElemFacts elem_facts[ELEM_KIND_COUNT] = {
-#define ELEM(NAME, text, arity, domain, result) [ELEM_##NAME] = {text, arity, DOMAIN_##domain, RESULT_##result},
+#define ELEM(NAME, text, arity, domain, result)                                                    \
+    [ELEM_##NAME] = {text, arity, DOMAIN_##domain, RESULT_##result},
 #include "ir/elem.def"
 #undef ELEM
 };
@@ -30,7 +32,8 @@ Module *module_new(Arena *arena, Diag *diag)
     return m;
 }
 
-Func *func_new(Module *m, const char *name, int32_t n_params, const Type *const *types, const char *const *names)
+Func *func_new(Module *m, const char *name, int32_t n_params, const Type *const *types,
+               const char *const *names)
 {
     Func *fn = arena_new(m->arena, Func);
     fn->module = m;
@@ -59,10 +62,13 @@ static void number_value(Value *v, int32_t id)
 
 static int32_t number_region(Region *r, int32_t next)
 {
-    for (int32_t i = 0; i < r->n_args; i++) number_value(r->args[i], next++);
+    for (int32_t i = 0; i < r->n_args; i++)
+        number_value(r->args[i], next++);
     EACH_OP(op, r) {
-        for (int32_t i = 0; i < op->n_out; i++) number_value(&op->out[i], next++);
-        for (int32_t i = 0; i < op->n_regions; i++) next = number_region(op->regions[i], next);
+        for (int32_t i = 0; i < op->n_out; i++)
+            number_value(&op->out[i], next++);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            next = number_region(op->regions[i], next);
     }
     return next;
 }
@@ -131,7 +137,8 @@ void replace_uses(Value *from, Value *to)
 {
     ASSERT(from->type == to->type);
     if (from == to) return;
-    while (from->uses) op_set_input(from->uses->op, from->uses->index, to);
+    while (from->uses)
+        op_set_input(from->uses->op, from->uses->index, to);
 }
 
 // ---- operations ---------------------------------------------------------------------------------
@@ -149,7 +156,8 @@ Op *op_new(Module *m, OpKind kind, Span span, int32_t n_in, Value *const *in, in
     op->in_uses = n_in ? arena_array(m->arena, Use, n_in) : NULL;
     op->out = n_out ? arena_array(m->arena, Value, n_out) : NULL;
     op->regions = n_regions ? arena_array(m->arena, Region *, n_regions) : NULL;
-    for (int32_t i = 0; i < n_in; i++) use_link(op, i, in[i]);
+    for (int32_t i = 0; i < n_in; i++)
+        use_link(op, i, in[i]);
     for (int32_t i = 0; i < n_out; i++) {
         value_init(m, &op->out[i], out_types[i], i);
         op->out[i].def = op;
@@ -162,7 +170,8 @@ static void region_adopt(Region *r, Func *fn)
 {
     r->func = fn;
     EACH_OP(op, r)
-        for (int32_t i = 0; i < op->n_regions; i++) region_adopt(op->regions[i], fn);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            region_adopt(op->regions[i], fn);
 }
 
 void op_insert(Op *op, Region *r, Op *before)
@@ -174,7 +183,8 @@ void op_insert(Op *op, Region *r, Op *before)
     *(op->prev ? &op->prev->next : &r->first) = op;
     *(before ? &before->prev : &r->last) = op;
     for (int32_t i = 0; i < op->n_regions; i++)
-        if (op->regions[i] && op->regions[i]->func != r->func) region_adopt(op->regions[i], r->func);
+        if (op->regions[i] && op->regions[i]->func != r->func)
+            region_adopt(op->regions[i], r->func);
 }
 
 void op_unlink(Op *op)
@@ -190,7 +200,8 @@ void op_unlink(Op *op)
 static void drop_uses(Op *op)
 {
     for (int32_t i = 0; i < op->n_regions; i++)
-        for (Op *inner = op->regions[i]->last; inner; inner = inner->prev) drop_uses(inner);
+        for (Op *inner = op->regions[i]->last; inner; inner = inner->prev)
+            drop_uses(inner);
     for (int32_t i = 0; i < op->n_in; i++)
         if (op->in[i]) use_unlink(op, i);
     op->n_in = 0;
@@ -200,7 +211,8 @@ void op_erase(Op *op)
 {
     op_unlink(op);
     drop_uses(op);
-    for (int32_t i = 0; i < op->n_out; i++) ASSERT(!op->out[i].uses);
+    for (int32_t i = 0; i < op->n_out; i++)
+        ASSERT(!op->out[i].uses);
 }
 
 static void clone_value_facts(Value *to, const Value *from, Value **map)
@@ -213,10 +225,13 @@ static void clone_value_facts(Value *to, const Value *from, Value **map)
 static Region *clone_region(Module *m, const Region *from, Op *owner, Value **map)
 {
     const Type **types = arena_array(m->arena, const Type *, from->n_args ? from->n_args : 1);
-    for (int32_t i = 0; i < from->n_args; i++) types[i] = from->args[i]->type;
+    for (int32_t i = 0; i < from->n_args; i++)
+        types[i] = from->args[i]->type;
     Region *r = region_new(m, from->func, owner, from->n_args, types);
-    for (int32_t i = 0; i < from->n_args; i++) clone_value_facts(r->args[i], from->args[i], map);
-    EACH_OP(op, from) op_insert(op_clone(m, op, map), r, NULL);
+    for (int32_t i = 0; i < from->n_args; i++)
+        clone_value_facts(r->args[i], from->args[i], map);
+    EACH_OP(op, from)
+        op_insert(op_clone(m, op, map), r, NULL);
     return r;
 }
 
@@ -224,13 +239,17 @@ Op *op_clone(Module *m, const Op *op, Value **map)
 {
     Value **in = arena_array(m->arena, Value *, op->n_in ? op->n_in : 1);
     const Type **types = arena_array(m->arena, const Type *, op->n_out ? op->n_out : 1);
-    for (int32_t i = 0; i < op->n_in; i++) in[i] = map[op->in[i]->id] ? map[op->in[i]->id] : op->in[i];
-    for (int32_t i = 0; i < op->n_out; i++) types[i] = op->out[i].type;
+    for (int32_t i = 0; i < op->n_in; i++)
+        in[i] = map[op->in[i]->id] ? map[op->in[i]->id] : op->in[i];
+    for (int32_t i = 0; i < op->n_out; i++)
+        types[i] = op->out[i].type;
     Op *copy = op_new(m, op->kind, op->span, op->n_in, in, op->n_out, types, op->n_regions);
     copy->elem = op->elem;
     memcpy(copy->attrs, op->attrs, sizeof(copy->attrs));
-    for (int32_t i = 0; i < op->n_out; i++) clone_value_facts(&copy->out[i], &op->out[i], map);
-    for (int32_t i = 0; i < op->n_regions; i++) copy->regions[i] = clone_region(m, op->regions[i], copy, map);
+    for (int32_t i = 0; i < op->n_out; i++)
+        clone_value_facts(&copy->out[i], &op->out[i], map);
+    for (int32_t i = 0; i < op->n_regions; i++)
+        copy->regions[i] = clone_region(m, op->regions[i], copy, map);
     return copy;
 }
 
@@ -246,12 +265,16 @@ bool value_const(const Value *v, Attr *out)
 {
     for (const Op *op = v->def; op; op = op->in[0]->def) {
         switch (op->kind) {
-        case OP_CONST: *out = op->attrs[0]; return true;
+        case OP_CONST:
+            *out = op->attrs[0];
+            return true;
         case OP_SPLAT:
         case OP_BROADCAST:
         case OP_RESHAPE:
-        case OP_EXPAND_DIMS: break;
-        default: return false;
+        case OP_EXPAND_DIMS:
+            break;
+        default:
+            return false;
         }
     }
     return false;
@@ -260,7 +283,8 @@ bool value_const(const Value *v, Attr *out)
 bool value_const_int(const Value *v, int64_t *out)
 {
     Attr attr;
-    if ((dtype_is_float(v->type->dtype) && !v->type->is_ptr) || !value_const(v, &attr)) return false;
+    if ((dtype_is_float(v->type->dtype) && !v->type->is_ptr) || !value_const(v, &attr))
+        return false;
     *out = attr.i;
     return true;
 }
@@ -269,6 +293,7 @@ void region_walk(Region *r, void (*visit)(Op *op, void *user), void *user)
 {
     EACH_OP(op, r) {
         visit(op, user);
-        for (int32_t i = 0; i < op->n_regions; i++) region_walk(op->regions[i], visit, user);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            region_walk(op->regions[i], visit, user);
     }
 }

@@ -26,7 +26,8 @@ typedef struct Op Op;
 typedef struct Region Region;
 typedef struct Func Func;
 typedef struct Module Module;
-typedef struct Layout Layout; ///< ir/layout.h: where a tile's elements live on a GPU; NULL before that
+typedef struct Layout
+    Layout; ///< ir/layout.h: where a tile's elements live on a GPU; NULL before that
 
 // ---- types ------------------------------------------------------------------------------------
 
@@ -40,16 +41,16 @@ typedef enum TypeKind {
 
 struct Type {
     TypeKind kind;
-    DType dtype;          ///< of the element; of the pointee when is_ptr
-    bool is_ptr;          ///< PTR, or TILE of pointers
-    bool is_const;        ///< is_ptr: stores through it are errors
-    int32_t rank;         ///< TILE, BUF: 1 to 24; else 0
-    const int32_t *shape; ///< [rank]
-    int64_t numel;        ///< product of shape; 1 when rank is 0
-    int32_t stages;       ///< BUF
-    const Layout *layout; ///< TILE, BUF; NULL: none assigned
+    DType dtype;             ///< of the element; of the pointee when is_ptr
+    bool is_ptr;             ///< PTR, or TILE of pointers
+    bool is_const;           ///< is_ptr: stores through it are errors
+    int32_t rank;            ///< TILE, BUF: 1 to 24; else 0
+    const int32_t *shape;    ///< [rank]
+    int64_t numel;           ///< product of shape; 1 when rank is 0
+    int32_t stages;          ///< BUF
+    const Layout *layout;    ///< TILE, BUF; NULL: none assigned
     const char *layout_name; ///< its name in module->layouts, without the '#'
-    const Type *element;  ///< TILE: its scalar or pointer type; PTR: the pointee's; else itself
+    const Type *element;     ///< TILE: its scalar or pointer type; PTR: the pointee's; else itself
 };
 
 enum { TYPE_MAX_RANK = 24, TYPE_MAX_NUMEL = 1 << 20 };
@@ -58,7 +59,8 @@ const Type *type_scalar(Module *m, DType t);
 const Type *type_ptr(Module *m, DType pointee, bool is_const);
 /// A tile of `element` (TYPE_SCALAR or TYPE_PTR) without layout. Rank 0 gives `element` itself.
 const Type *type_tile(Module *m, const Type *element, int32_t rank, const int32_t *shape);
-const Type *type_buf(Module *m, DType t, int32_t rank, const int32_t *shape, int32_t stages, const Layout *layout);
+const Type *type_buf(Module *m, DType t, int32_t rank, const int32_t *shape, int32_t stages,
+                     const Layout *layout);
 const Type *type_token(Module *m);
 /// `t` with another element type / shape / layout; scalars stay scalars where rank is 0.
 const Type *type_with_element(Module *m, const Type *t, const Type *element);
@@ -117,8 +119,23 @@ typedef enum CombineKind {
     COMBINE_ARGMIN, ///< one input, two results: value, i32 index along the axis; lowest index wins ties
     COMBINE_ARGMAX,
 } CombineKind;
-typedef enum DotPrecision { DOT_DEFAULT, DOT_IEEE, DOT_TF32, DOT_TF32X3, DOT_BF16X3, DOT_BF16X6 } DotPrecision;
-typedef enum CacheHint { CACHE_NONE, CACHE_CA, CACHE_CG, CACHE_CS, CACHE_CV, CACHE_WB, CACHE_WT } CacheHint;
+typedef enum DotPrecision {
+    DOT_DEFAULT,
+    DOT_IEEE,
+    DOT_TF32,
+    DOT_TF32X3,
+    DOT_BF16X3,
+    DOT_BF16X6
+} DotPrecision;
+typedef enum CacheHint {
+    CACHE_NONE,
+    CACHE_CA,
+    CACHE_CG,
+    CACHE_CS,
+    CACHE_CV,
+    CACHE_WB,
+    CACHE_WT
+} CacheHint;
 typedef enum EvictHint { EVICT_NONE, EVICT_FIRST, EVICT_LAST } EvictHint;
 typedef enum RmwKind { RMW_ADD, RMW_MIN, RMW_MAX, RMW_AND, RMW_OR, RMW_XOR, RMW_XCHG } RmwKind;
 typedef enum MemSem { SEM_ACQ_REL, SEM_ACQUIRE, SEM_RELEASE, SEM_RELAXED } MemSem;
@@ -182,13 +199,13 @@ struct Use {
 
 struct Value {
     const Type *type;
-    Op *def;        ///< NULL for a region argument
-    Region *region; ///< the region whose argument it is; NULL for a result
-    int32_t index;  ///< among the results or arguments
-    Use *uses;      ///< first of the list, or NULL
-    Span span;      ///< of the expression it came from
+    Op *def;          ///< NULL for a region argument
+    Region *region;   ///< the region whose argument it is; NULL for a result
+    int32_t index;    ///< among the results or arguments
+    Use *uses;        ///< first of the list, or NULL
+    Span span;        ///< of the expression it came from
     const char *name; ///< the source's name for it, or NULL; printing and diagnostics only
-    int32_t id;     ///< scratch number for printers and back ends; dense after func_number()
+    int32_t id;       ///< scratch number for printers and back ends; dense after func_number()
 };
 
 struct Op {
@@ -196,9 +213,9 @@ struct Op {
     ElemKind elem; ///< OP_ELEM only
     Span span;
     int32_t n_in, n_out, n_regions;
-    Use *in_uses;  ///< [n_in], the links of in[]
-    Value **in;    ///< [n_in]; change with op_set_input()
-    Value *out;    ///< [n_out]
+    Use *in_uses; ///< [n_in], the links of in[]
+    Value **in;   ///< [n_in]; change with op_set_input()
+    Value *out;   ///< [n_out]
     Region **regions;
     Attr attrs[OP_MAX_ATTRS]; ///< in the order of op_facts[kind].attrs
     Op *prev, *next;
@@ -207,7 +224,7 @@ struct Op {
 };
 
 struct Region {
-    Op *owner;   ///< the op that holds it; NULL for a function body
+    Op *owner; ///< the op that holds it; NULL for a function body
     Func *func;
     int32_t n_args;
     Value **args;
@@ -217,7 +234,8 @@ struct Region {
 typedef struct Param {
     const char *name; ///< in the source
     Value *value;     ///< argument of the body
-    int32_t divisible; ///< ints: the value, pointers: the address in bytes is a multiple of this (1 or 16)
+    int32_t
+        divisible; ///< ints: the value, pointers: the address in bytes is a multiple of this (1 or 16)
 } Param;
 
 struct Func {
@@ -227,9 +245,10 @@ struct Func {
     int32_t n_params;
     Param *params;
     int32_t num_warps, num_stages; ///< [FUNC_NUM_WARPS, FUNC_NUM_STAGES]
-    bool fp_fusion; ///< a*b+c may become fma on f32 and f64
+    bool fp_fusion;                ///< a*b+c may become fma on f32 and f64
     int32_t n_results;
-    const Type **results; ///< types of what `return` takes (kernels: none; pass tests may return values)
+    const Type *
+        *results; ///< types of what `return` takes (kernels: none; pass tests may return values)
     Span span;
 };
 
@@ -245,7 +264,8 @@ struct Module {
 /// A fresh module in `arena` (borrowed, outlives it).
 Module *module_new(Arena *arena, Diag *diag);
 /// A function with an empty body whose arguments have `types`.
-Func *func_new(Module *m, const char *name, int32_t n_params, const Type *const *types, const char *const *names);
+Func *func_new(Module *m, const char *name, int32_t n_params, const Type *const *types,
+               const char *const *names);
 /// Numbers every value of `fn` from 0 in print order (Value.id). @return how many
 int32_t func_number(Func *fn);
 
@@ -292,8 +312,9 @@ bool value_const_int(const Value *v, int64_t *out);
 
 #define EACH_OP(op, region) for (Op *op = (region)->first; op; op = op->next)
 /// Safe when the body erases `op`.
-#define EACH_OP_SAFE(op, region) \
-    for (Op *op = (region)->first, *op##_next = op ? op->next : NULL; op; op = op##_next, op##_next = op ? op->next : NULL)
+#define EACH_OP_SAFE(op, region)                                                                   \
+    for (Op *op = (region)->first, *op##_next = op ? op->next : NULL; op;                          \
+         op = op##_next, op##_next = op ? op->next : NULL)
 #define EACH_USE(use, value) for (Use *use = (value)->uses; use; use = use->next)
 
 /// Calls `visit` for every op under `r`, outer before inner.

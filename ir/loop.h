@@ -13,11 +13,12 @@ int64_t loop_trips(DType t, int64_t begin, int64_t end, int64_t step, bool may_g
 bool loop_step_is_const(const Op *op);
 
 typedef struct LoopFacts {
-    int64_t trips;       ///< -1: not known
-    int64_t step;        ///< 0: not known
-    bool has_range;      ///< the index lies in [lo, hi] in every iteration
+    int64_t trips;  ///< -1: not known
+    int64_t step;   ///< 0: not known
+    bool has_range; ///< the index lies in [lo, hi] in every iteration
     int64_t lo, hi;
-    int32_t log_divisor; ///< the index is a multiple of 2^this in every iteration (0 when begin is not known)
+    int32_t
+        log_divisor; ///< the index is a multiple of 2^this in every iteration (0 when begin is not known)
 } LoopFacts;
 
 LoopFacts loop_facts(const Op *op);

@@ -45,7 +45,8 @@ static void skip_space(Parser *p)
         if (strchr(" \t\r\n", *p->at) && *p->at) {
             p->at++;
         } else if (*p->at == '/' && p->end - p->at > 1 && p->at[1] == '/') {
-            while (p->at < p->end && *p->at != '\n') p->at++;
+            while (p->at < p->end && *p->at != '\n')
+                p->at++;
         } else {
             return;
         }
@@ -62,7 +63,8 @@ static Str peek_word(Parser *p)
 {
     skip_space(p);
     const char *c = p->at;
-    while (c < p->end && is_word_char(*c)) c++;
+    while (c < p->end && is_word_char(*c))
+        c++;
     return (Str){p->at, (size_t)(c - p->at)};
 }
 
@@ -198,11 +200,13 @@ static int32_t shape(Parser *p, int32_t *out)
     while (p->at < p->end && *p->at >= '0' && *p->at <= '9') {
         const char *from = p->at;
         int64_t n = 0;
-        while (p->at < p->end && *p->at >= '0' && *p->at <= '9' && n <= TYPE_MAX_NUMEL) n = n * 10 + (*p->at++ - '0');
+        while (p->at < p->end && *p->at >= '0' && *p->at <= '9' && n <= TYPE_MAX_NUMEL)
+            n = n * 10 + (*p->at++ - '0');
         numel *= n;
         if (rank == TYPE_MAX_RANK) mistake(p, from, "a tile has at most %d axes", TYPE_MAX_RANK);
         if (!is_pow2(n)) mistake(p, from, "an extent is a power of two");
-        if (numel > TYPE_MAX_NUMEL) mistake(p, from, "a tile has at most %d elements", TYPE_MAX_NUMEL);
+        if (numel > TYPE_MAX_NUMEL)
+            mistake(p, from, "a tile has at most %d elements", TYPE_MAX_NUMEL);
         out[rank++] = (int32_t)n;
         expect(p, "x");
     }
@@ -263,7 +267,8 @@ static Label label(Parser *p)
 
 static void define(Parser *p, Label l, Value *v)
 {
-    if (map_get(&p->values, l.key)) mistake(p, l.key.data, "%%%.*s is defined twice", STR_ARG(l.key));
+    if (map_get(&p->values, l.key))
+        mistake(p, l.key.data, "%%%.*s is defined twice", STR_ARG(l.key));
     map_put(p->m->arena, &p->values, l.key, v);
     v->name = l.name;
     v->span = l.span;
@@ -284,7 +289,8 @@ static Str constant_text(Parser *p)
 {
     skip_space(p);
     const char *from = p->at;
-    while (p->at < p->end && (is_word_char(*p->at) || strchr("+-.", *p->at))) p->at++;
+    while (p->at < p->end && (is_word_char(*p->at) || strchr("+-.", *p->at)))
+        p->at++;
     if (p->at == from) mistake(p, from, "expected a constant");
     return (Str){from, (size_t)(p->at - from)};
 }
@@ -297,7 +303,8 @@ static Attr constant(Parser *p, Str text, const Type *t)
         int64_t i = number(p, INT64_MIN, UINT64_MAX);
         if (p->at != text.data + text.len) mistake(p, text.data, "expected an integer constant");
         p->at = after;
-        if (!t->is_ptr && int_wrap(t->dtype, i) != i) mistake(p, text.data, "this constant does not fit its type");
+        if (!t->is_ptr && int_wrap(t->dtype, i) != i)
+            mistake(p, text.data, "this constant does not fit its type");
         return (Attr){.i = i};
     }
     char copy[64] = {0}, *stop;
@@ -336,15 +343,25 @@ static void list_value(Parser *p, Attr *attr)
 static void attr_value(Parser *p, const AttrFacts *facts, Attr *attr, Str *value)
 {
     switch (facts->form) {
-    case ATTR_FORM_VALUE: *value = constant_text(p); return;
-    case ATTR_FORM_INT: attr->i = small_number(p); return;
+    case ATTR_FORM_VALUE:
+        *value = constant_text(p);
+        return;
+    case ATTR_FORM_INT:
+        attr->i = small_number(p);
+        return;
     case ATTR_FORM_BOOL:
         attr->i = accept_word(p, "true");
         if (!attr->i) expect_word(p, "false");
         return;
-    case ATTR_FORM_ENUM: attr->i = enum_value(p, facts); return;
-    case ATTR_FORM_LIST: list_value(p, attr); return;
-    case ATTR_FORM_TEXT: attr->text = quoted(p); return;
+    case ATTR_FORM_ENUM:
+        attr->i = enum_value(p, facts);
+        return;
+    case ATTR_FORM_LIST:
+        list_value(p, attr);
+        return;
+    case ATTR_FORM_TEXT:
+        attr->text = quoted(p);
+        return;
     }
 }
 
@@ -375,7 +392,9 @@ static void attrs(Parser *p, OpKind kind, Attr *out, Str *value)
             const char *at = p->at;
             Str name = word(p, "an attribute");
             int32_t i = 0;
-            while (i < OP_MAX_ATTRS && facts->attrs[i] && !str_is(name, attr_facts[facts->attrs[i]].name)) i++;
+            while (i < OP_MAX_ATTRS && facts->attrs[i] &&
+                   !str_is(name, attr_facts[facts->attrs[i]].name))
+                i++;
             if (i == OP_MAX_ATTRS || !facts->attrs[i])
                 mistake(p, at, "%s has no attribute `%.*s`", facts->name, STR_ARG(name));
             expect(p, "=");
@@ -386,7 +405,8 @@ static void attrs(Parser *p, OpKind kind, Attr *out, Str *value)
     }
     for (int32_t i = 0; i < OP_MAX_ATTRS && facts->attrs[i]; i++)
         if (!(seen >> i & 1) && !attr_facts[facts->attrs[i]].is_optional)
-            mistake(p, from, "%s needs the attribute `%s`", facts->name, attr_facts[facts->attrs[i]].name);
+            mistake(p, from, "%s needs the attribute `%s`", facts->name,
+                    attr_facts[facts->attrs[i]].name);
 }
 
 // ---- operations ---------------------------------------------------------------------------------
@@ -446,8 +466,8 @@ static Op *make(Parser *p, Line *line, Region *r, int32_t n_regions)
         mistake(p, from, "%s has %d results, not %d", name, facts->n_out, line->types.len);
     if (line->results.len != line->types.len)
         mistake(p, from, "%d labels for %d results", line->results.len, line->types.len);
-    Op *op = op_new(p->m, line->kind, line->span, line->in.len, line->in.data, line->types.len, line->types.data,
-                    n_regions);
+    Op *op = op_new(p->m, line->kind, line->span, line->in.len, line->in.data, line->types.len,
+                    line->types.data, n_regions);
     op->elem = line->elem;
     memcpy(op->attrs, line->attrs, sizeof(op->attrs));
     if (line->kind == OP_CONST) {
@@ -460,16 +480,19 @@ static Op *make(Parser *p, Line *line, Region *r, int32_t n_regions)
 }
 
 /// A region whose arguments have the types of `n` values after those of `first`.
-static Region *region(Parser *p, Op *op, const Type *first, int32_t n, Value *const *like, const Labels *args)
+static Region *region(Parser *p, Op *op, const Type *first, int32_t n, Value *const *like,
+                      const Labels *args)
 {
     const Type **arg_types = arena_array(p->m->arena, const Type *, n + 1);
     int32_t extra = first ? 1 : 0;
     if (first) arg_types[0] = first;
-    for (int32_t i = 0; i < n; i++) arg_types[i + extra] = like[i]->type;
+    for (int32_t i = 0; i < n; i++)
+        arg_types[i + extra] = like[i]->type;
     if (args->len != n + extra)
         mistake(p, p->begin + op->span.begin, "%d labels for %d arguments", args->len, n + extra);
     Region *r = region_new(p->m, p->func, op, n + extra, arg_types);
-    for (int32_t i = 0; i < args->len; i++) define(p, args->data[i], r->args[i]);
+    for (int32_t i = 0; i < args->len; i++)
+        define(p, args->data[i], r->args[i]);
     return r;
 }
 
@@ -531,7 +554,8 @@ static void parse_if(Parser *p, Line *line, Region *r)
     vec_push(p->m->arena, &line->in, cond);
     types(p, &line->types);
     Op *op = make(p, line, r, 2);
-    for (int32_t i = 0; i < 2; i++) op->regions[i] = region_new(p->m, p->func, op, 0, NULL);
+    for (int32_t i = 0; i < 2; i++)
+        op->regions[i] = region_new(p->m, p->func, op, 0, NULL);
     block(p, op->regions[0]);
     if (accept_word(p, "else"))
         block(p, op->regions[1]);
@@ -555,7 +579,8 @@ static Region *combine(Parser *p, Op *op)
     } while (accept(p, ","));
     expect(p, ")");
     Region *r = region_new(p->m, p->func, op, list.len, list.data);
-    for (int32_t i = 0; i < r->n_args; i++) define(p, args.data[i], r->args[i]);
+    for (int32_t i = 0; i < r->n_args; i++)
+        define(p, args.data[i], r->args[i]);
     block(p, r);
     return r;
 }
@@ -603,7 +628,8 @@ static void op_name(Parser *p, Line *line)
 static bool line_goes_on(const Parser *p)
 {
     const char *c = p->at;
-    while (c < p->end && (*c == ' ' || *c == '\t' || *c == '\r')) c++;
+    while (c < p->end && (*c == ' ' || *c == '\t' || *c == '\r'))
+        c++;
     return c < p->end && *c != '\n' && *c != '/' && *c != '}';
 }
 
@@ -625,10 +651,18 @@ static void operation(Parser *p, Region *r)
         return;
     }
     switch (line.kind) {
-    case OP_FOR: parse_for(p, &line, r); return;
-    case OP_WHILE: parse_while(p, &line, r); return;
-    case OP_IF: parse_if(p, &line, r); return;
-    default: parse_plain(p, &line, r); return;
+    case OP_FOR:
+        parse_for(p, &line, r);
+        return;
+    case OP_WHILE:
+        parse_while(p, &line, r);
+        return;
+    case OP_IF:
+        parse_if(p, &line, r);
+        return;
+    default:
+        parse_plain(p, &line, r);
+        return;
     }
 }
 
@@ -693,8 +727,10 @@ static void function(Parser *p)
         vec_push(p->m->arena, &divisible, align);
     }
     const char **names = arena_array(p->m->arena, const char *, labels.len + 1);
-    for (int32_t i = 0; i < labels.len; i++) names[i] = labels.data[i].name;
-    Func *fn = func_new(p->m, arena_strndup(p->m->arena, name.data, name.len), labels.len, list.data, names);
+    for (int32_t i = 0; i < labels.len; i++)
+        names[i] = labels.data[i].name;
+    Func *fn = func_new(p->m, arena_strndup(p->m->arena, name.data, name.len), labels.len,
+                        list.data, names);
     fn->span = span;
     p->func = fn;
     p->values = (Map){0};
@@ -722,9 +758,11 @@ static void layout_definition(Parser *p)
     expect(p, "=");
     skip_space(p);
     const char *from = p->at;
-    while (p->at < p->end && *p->at != '\n') p->at++;
+    while (p->at < p->end && *p->at != '\n')
+        p->at++;
     Str text = {from, (size_t)(p->at - from)};
-    while (text.len && strchr(" \t\r", text.data[text.len - 1])) text.len--;
+    while (text.len && strchr(" \t\r", text.data[text.len - 1]))
+        text.len--;
     Layout *l = arena_new(p->m->arena, Layout);
     if (!layout_parse(text, l)) mistake(p, from, "this is not a layout");
     if (map_get(&p->m->layouts, name)) mistake(p, from, "#%.*s is defined twice", STR_ARG(name));
@@ -747,7 +785,8 @@ static void file(Parser *p)
 
 KilnStatus module_parse(Module *m, const char *path, Str text)
 {
-    if (text.len > INT32_MAX / 2) return fail(m->diag, KILN_ERR_INPUT, "", "%s: the text is too large", path);
+    if (text.len > INT32_MAX / 2)
+        return fail(m->diag, KILN_ERR_INPUT, "", "%s: the text is too large", path);
     const char *copy = arena_strndup(m->arena, text.data, text.len);
     Parser *p = arena_new(m->arena, Parser);
     p->m = m;

@@ -2,8 +2,8 @@
 
 #include "ir/verify.h"
 
-static const Pass *const passes[] = {&pass_fold, &pass_cse, &pass_licm, &pass_dce,
-                                     &pass_loop_facts, &pass_affine_addr};
+static const Pass *const passes[] = {&pass_fold, &pass_cse,        &pass_licm,
+                                     &pass_dce,  &pass_loop_facts, &pass_affine_addr};
 
 static const Pass *find(const PassCx *cx, Str name)
 {
@@ -59,7 +59,9 @@ KilnStatus passes_run(PassCx *cx, Func *fn, const char *pipeline)
     while (*pipeline && st == KILN_OK) {
         size_t len = strcspn(pipeline, ",");
         const Pass *pass = find(cx, (Str){pipeline, len});
-        if (!pass) return fail(cx->diag, KILN_ERR_INPUT, "K118", "no pass is named `%.*s`", (int)len, pipeline);
+        if (!pass)
+            return fail(cx->diag, KILN_ERR_INPUT, "K118", "no pass is named `%.*s`", (int)len,
+                        pipeline);
         st = run_one(cx, pass, fn);
         pipeline += len;
         if (*pipeline == ',') pipeline++;

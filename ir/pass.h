@@ -21,19 +21,20 @@ struct PassCx {
     Arena *scratch;          ///< emptied after each pass; set by passes_run
     const Pass *const *more; ///< [n_more] passes of a back end, found by name before ours
     int32_t n_more;
-    const void *target;      ///< the back end's own, for its passes
+    const void *target;                                    ///< the back end's own, for its passes
     void (*after)(void *user, const Pass *pass, Func *fn); ///< called after each pass; may be NULL
     void *user;
-    Map counts;              ///< "pass.counter" -> int64_t *, in module's arena
-    const Pass *pass;        ///< the one that runs
+    Map counts;       ///< "pass.counter" -> int64_t *, in module's arena
+    const Pass *pass; ///< the one that runs
 };
 
-extern const Pass pass_fold;       ///< constants, identities, uniform tiles to scalars, known branches and masks
-extern const Pass pass_cse;        ///< equal pure ops become one
-extern const Pass pass_licm;       ///< pure ops that do not change in a loop move before it
-extern const Pass pass_dce;        ///< ops, loop-carried values and results that nobody needs
-extern const Pass pass_loop_facts; ///< loops that never run or run once, carried values that stay
-extern const Pass pass_affine_addr;///< carried tiles that move as a whole become carried scalars
+extern const Pass
+    pass_fold; ///< constants, identities, uniform tiles to scalars, known branches and masks
+extern const Pass pass_cse;         ///< equal pure ops become one
+extern const Pass pass_licm;        ///< pure ops that do not change in a loop move before it
+extern const Pass pass_dce;         ///< ops, loop-carried values and results that nobody needs
+extern const Pass pass_loop_facts;  ///< loops that never run or run once, carried values that stay
+extern const Pass pass_affine_addr; ///< carried tiles that move as a whole become carried scalars
 
 /// The passes that every target runs first.
 #define PASSES_COMMON "fold,cse,loop-facts,affine-addr,fold,cse,licm,dce"

@@ -8,8 +8,10 @@
 
 static const char *const round_names[] = {"rne", "rtz"};
 static const char *const hint_names[] = {"multiple_of", "max_contiguous", "max_constancy"};
-static const char *const combine_names[] = {"region", "add", "mul", "min", "max", "and", "or", "xor", "argmin", "argmax"};
-static const char *const precision_names[] = {"default", "ieee", "tf32", "tf32x3", "bf16x3", "bf16x6"};
+static const char *const combine_names[] = {"region", "add", "mul", "min",    "max",
+                                            "and",    "or",  "xor", "argmin", "argmax"};
+static const char *const precision_names[] = {"default", "ieee",   "tf32",
+                                              "tf32x3",  "bf16x3", "bf16x6"};
 static const char *const cache_names[] = {"none", "ca", "cg", "cs", "cv", "wb", "wt"};
 static const char *const evict_names[] = {"none", "first", "last"};
 static const char *const rmw_names[] = {"add", "min", "max", "and", "or", "xor", "xchg"};
@@ -50,7 +52,8 @@ typedef struct Printer {
 
 static void put_indent(Printer *p)
 {
-    for (int32_t i = 0; i < p->depth; i++) strbuf_puts(p->out, "  ");
+    for (int32_t i = 0; i < p->depth; i++)
+        strbuf_puts(p->out, "  ");
 }
 
 static bool is_plain_name(const char *name)
@@ -106,15 +109,20 @@ static void put_attr(Printer *p, const AttrFacts *facts, const Attr *attr, const
             strbuf_printf(p->out, "%lld", (long long)attr->i);
         return;
     }
-    case ATTR_FORM_INT: strbuf_printf(p->out, "%lld", (long long)attr->i); return;
-    case ATTR_FORM_BOOL: strbuf_puts(p->out, attr->i ? "true" : "false"); return;
+    case ATTR_FORM_INT:
+        strbuf_printf(p->out, "%lld", (long long)attr->i);
+        return;
+    case ATTR_FORM_BOOL:
+        strbuf_puts(p->out, attr->i ? "true" : "false");
+        return;
     case ATTR_FORM_ENUM:
         ASSERT(attr->i >= 0 && attr->i < facts->n_names);
         strbuf_puts(p->out, facts->names[attr->i]);
         return;
     case ATTR_FORM_LIST:
         strbuf_putc(p->out, '[');
-        for (int32_t i = 0; i < attr->n_list; i++) strbuf_printf(p->out, i ? ", %d" : "%d", attr->list[i]);
+        for (int32_t i = 0; i < attr->n_list; i++)
+            strbuf_printf(p->out, i ? ", %d" : "%d", attr->list[i]);
         strbuf_putc(p->out, ']');
         return;
     case ATTR_FORM_TEXT:
@@ -153,7 +161,8 @@ static void put_block(Printer *p, const Region *r)
 {
     strbuf_puts(p->out, " {\n");
     p->depth++;
-    EACH_OP(op, r) put_op(p, op);
+    EACH_OP(op, r)
+        put_op(p, op);
     p->depth--;
     put_indent(p);
     strbuf_putc(p->out, '}');
@@ -238,9 +247,15 @@ static void put_op(Printer *p, const Op *op)
     if (op->n_out) strbuf_puts(p->out, " = ");
     strbuf_puts(p->out, op->kind == OP_ELEM ? elem_facts[op->elem].name : op_facts[op->kind].name);
     switch (op->kind) {
-    case OP_FOR: put_for(p, op); break;
-    case OP_WHILE: put_while(p, op); break;
-    case OP_IF: put_if(p, op); break;
+    case OP_FOR:
+        put_for(p, op);
+        break;
+    case OP_WHILE:
+        put_while(p, op);
+        break;
+    case OP_IF:
+        put_if(p, op);
+        break;
     default:
         for (int32_t i = 0; i < op->n_in; i++) {
             strbuf_puts(p->out, i ? ", " : " ");

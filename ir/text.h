@@ -34,7 +34,14 @@ MUST_USE KilnStatus module_parse(Module *m, const char *path, Str text);
 
 // ---- shared by both directions ------------------------------------------------------------------
 
-typedef enum AttrForm { ATTR_FORM_VALUE, ATTR_FORM_INT, ATTR_FORM_BOOL, ATTR_FORM_ENUM, ATTR_FORM_LIST, ATTR_FORM_TEXT } AttrForm;
+typedef enum AttrForm {
+    ATTR_FORM_VALUE,
+    ATTR_FORM_INT,
+    ATTR_FORM_BOOL,
+    ATTR_FORM_ENUM,
+    ATTR_FORM_LIST,
+    ATTR_FORM_TEXT
+} AttrForm;
 
 typedef struct AttrFacts {
     const char *name;

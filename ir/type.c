@@ -38,11 +38,18 @@ static void put_pointer(Text *t, const Type *type)
 static void put_type(Text *t, const Type *type)
 {
     switch (type->kind) {
-    case TYPE_TOKEN: put(t, "token"); return;
-    case TYPE_SCALAR: put(t, dtype_facts[type->dtype].name); return;
-    case TYPE_PTR: put_pointer(t, type); return;
+    case TYPE_TOKEN:
+        put(t, "token");
+        return;
+    case TYPE_SCALAR:
+        put(t, dtype_facts[type->dtype].name);
+        return;
+    case TYPE_PTR:
+        put_pointer(t, type);
+        return;
     case TYPE_TILE:
-    case TYPE_BUF: break;
+    case TYPE_BUF:
+        break;
     }
     put(t, type->kind == TYPE_TILE ? "tile<" : "buf<");
     put_shape(t, type);
@@ -97,26 +104,38 @@ const Type *type_scalar(Module *m, DType t)
 
 const Type *type_ptr(Module *m, DType pointee, bool is_const)
 {
-    return intern(m, (Type){.kind = TYPE_PTR, .dtype = pointee, .is_ptr = true, .is_const = is_const, .numel = 1,
+    return intern(m, (Type){.kind = TYPE_PTR,
+                            .dtype = pointee,
+                            .is_ptr = true,
+                            .is_const = is_const,
+                            .numel = 1,
                             .element = type_scalar(m, pointee)});
 }
 
 static int64_t product(int32_t rank, const int32_t *shape)
 {
     int64_t n = 1;
-    for (int32_t i = 0; i < rank; i++) n *= shape[i];
+    for (int32_t i = 0; i < rank; i++)
+        n *= shape[i];
     return n;
 }
 
-static const Type *tile_with(Module *m, const Type *element, int32_t rank, const int32_t *shape, const Layout *layout)
+static const Type *tile_with(Module *m, const Type *element, int32_t rank, const int32_t *shape,
+                             const Layout *layout)
 {
     ASSERT(element->kind == TYPE_SCALAR || element->kind == TYPE_PTR);
     ASSERT(rank <= TYPE_MAX_RANK);
     if (rank == 0) return element;
-    return intern(m, (Type){.kind = TYPE_TILE, .dtype = element->dtype, .is_ptr = element->is_ptr,
-                            .is_const = element->is_const, .rank = rank, .shape = shape,
-                            .numel = product(rank, shape), .layout = layout,
-                            .layout_name = layout ? module_layout_name(m, layout) : NULL, .element = element});
+    return intern(m, (Type){.kind = TYPE_TILE,
+                            .dtype = element->dtype,
+                            .is_ptr = element->is_ptr,
+                            .is_const = element->is_const,
+                            .rank = rank,
+                            .shape = shape,
+                            .numel = product(rank, shape),
+                            .layout = layout,
+                            .layout_name = layout ? module_layout_name(m, layout) : NULL,
+                            .element = element});
 }
 
 const Type *type_tile(Module *m, const Type *element, int32_t rank, const int32_t *shape)
@@ -124,10 +143,16 @@ const Type *type_tile(Module *m, const Type *element, int32_t rank, const int32_
     return tile_with(m, element, rank, shape, NULL);
 }
 
-const Type *type_buf(Module *m, DType t, int32_t rank, const int32_t *shape, int32_t stages, const Layout *layout)
+const Type *type_buf(Module *m, DType t, int32_t rank, const int32_t *shape, int32_t stages,
+                     const Layout *layout)
 {
-    return intern(m, (Type){.kind = TYPE_BUF, .dtype = t, .rank = rank, .shape = shape,
-                            .numel = product(rank, shape), .stages = stages, .layout = layout,
+    return intern(m, (Type){.kind = TYPE_BUF,
+                            .dtype = t,
+                            .rank = rank,
+                            .shape = shape,
+                            .numel = product(rank, shape),
+                            .stages = stages,
+                            .layout = layout,
                             .layout_name = layout ? module_layout_name(m, layout) : NULL,
                             .element = type_scalar(m, t)});
 }
@@ -166,7 +191,8 @@ const Type *type_with_layout(Module *m, const Type *t, const Layout *layout)
 
 bool type_same_shape(const Type *a, const Type *b)
 {
-    return a->rank == b->rank && (a->rank == 0 || memcmp(a->shape, b->shape, sizeof(int32_t) * (size_t)a->rank) == 0);
+    return a->rank == b->rank &&
+           (a->rank == 0 || memcmp(a->shape, b->shape, sizeof(int32_t) * (size_t)a->rank) == 0);
 }
 
 int32_t type_element_bytes(const Type *t)

@@ -11,8 +11,11 @@ typedef const char *(*Rule)(const Op *op);
 static bool same(const Type *a, const Type *b)
 {
     if (a == b) return true;
-    if (a->kind != b->kind || a->element != b->element || a->is_ptr != b->is_ptr || a->dtype != b->dtype) return false;
-    if (a->is_const != b->is_const || a->stages != b->stages || !type_same_shape(a, b)) return false;
+    if (a->kind != b->kind || a->element != b->element || a->is_ptr != b->is_ptr ||
+        a->dtype != b->dtype)
+        return false;
+    if (a->is_const != b->is_const || a->stages != b->stages || !type_same_shape(a, b))
+        return false;
     return a->layout == b->layout || !a->layout || !b->layout;
 }
 
@@ -67,14 +70,17 @@ static const char *check_const(const Op *op)
 
 static const char *check_grid(const Op *op)
 {
-    if (attr(op, ATTR_AXIS) < 0 || attr(op, ATTR_AXIS) > 2) return "the axis of a grid is 0, 1 or 2";
-    return out(op, 0)->kind == TYPE_SCALAR && out(op, 0)->dtype == DTYPE_I32 ? NULL : "the result is i32";
+    if (attr(op, ATTR_AXIS) < 0 || attr(op, ATTR_AXIS) > 2)
+        return "the axis of a grid is 0, 1 or 2";
+    return out(op, 0)->kind == TYPE_SCALAR && out(op, 0)->dtype == DTYPE_I32 ? NULL
+                                                                             : "the result is i32";
 }
 
 static const char *check_arange(const Op *op)
 {
     const Type *t = out(op, 0);
-    if (t->kind != TYPE_TILE || t->is_ptr || t->rank != 1 || t->dtype != DTYPE_I32) return "the result is tile<nxi32>";
+    if (t->kind != TYPE_TILE || t->is_ptr || t->rank != 1 || t->dtype != DTYPE_I32)
+        return "the result is tile<nxi32>";
     int64_t start = attr(op, ATTR_START);
     return start >= INT32_MIN && start + t->numel - 1 <= INT32_MAX ? NULL : "the range leaves i32";
 }
@@ -86,7 +92,8 @@ static const char *check_domain(ElemDomain domain, const Type *t)
     if (t->is_ptr) return "operands cannot be pointers";
     if (domain == DOMAIN_INT && !is_int(t)) return "operands are ints";
     if (domain == DOMAIN_FLOAT && !is_float(t)) return "operands are floats";
-    if (domain == DOMAIN_F32 && t->dtype != DTYPE_F32 && t->dtype != DTYPE_F64) return "operands are f32 or f64";
+    if (domain == DOMAIN_F32 && t->dtype != DTYPE_F32 && t->dtype != DTYPE_F64)
+        return "operands are f32 or f64";
     return NULL;
 }
 
@@ -97,10 +104,12 @@ static const char *check_elem(const Op *op)
     int32_t first = facts->result == RESULT_SEL ? 1 : 0;
     const char *wrong = check_domain(facts->domain, in(op, first));
     if (wrong) return wrong;
-    if (first && !is_mask_of(in(op, 0), in(op, 1))) return "the condition is i1 of the operands' shape";
+    if (first && !is_mask_of(in(op, 0), in(op, 1)))
+        return "the condition is i1 of the operands' shape";
     for (int32_t i = first + 1; i < op->n_in; i++)
         if (!same(in(op, i), in(op, first))) return "operands differ in type";
-    if (facts->result == RESULT_BOOL) return is_mask_of(out(op, 0), in(op, 0)) ? NULL : "the result is i1 of the operands' shape";
+    if (facts->result == RESULT_BOOL)
+        return is_mask_of(out(op, 0), in(op, 0)) ? NULL : "the result is i1 of the operands' shape";
     return same(out(op, 0), in(op, first)) ? NULL : "the result has another type than the operands";
 }
 
@@ -147,7 +156,9 @@ static const char *check_hint(const Op *op)
 static const char *check_splat(const Op *op)
 {
     if (in(op, 0)->rank || !is_data(in(op, 0))) return "operand 0 is a scalar";
-    return out(op, 0)->kind == TYPE_TILE && same_element(in(op, 0), out(op, 0)) ? NULL : "the result is a tile of the operand";
+    return out(op, 0)->kind == TYPE_TILE && same_element(in(op, 0), out(op, 0))
+               ? NULL
+               : "the result is a tile of the operand";
 }
 
 static const char *check_broadcast(const Op *op)
@@ -156,7 +167,8 @@ static const char *check_broadcast(const Op *op)
     if (x->kind != TYPE_TILE || y->kind != TYPE_TILE || x->rank != y->rank || !same_element(x, y))
         return "operand and result are tiles of one rank and element type";
     for (int32_t i = 0; i < x->rank; i++)
-        if (x->shape[i] != y->shape[i] && x->shape[i] != 1) return "only axes of extent 1 are repeated";
+        if (x->shape[i] != y->shape[i] && x->shape[i] != 1)
+            return "only axes of extent 1 are repeated";
     return NULL;
 }
 
@@ -183,7 +195,8 @@ static const char *check_trans(const Op *op)
 {
     const Type *x = in(op, 0), *y = out(op, 0);
     const Attr *perm = op_attr((Op *)(uintptr_t)op, ATTR_LIST);
-    if (!is_data(x) || !is_data(y) || x->rank != y->rank || !same_element(x, y) || perm->n_list != x->rank)
+    if (!is_data(x) || !is_data(y) || x->rank != y->rank || !same_element(x, y) ||
+        perm->n_list != x->rank)
         return "a transposition keeps rank and element type and lists every axis";
     uint32_t seen = 0;
     for (int32_t i = 0; i < x->rank; i++) {
@@ -199,7 +212,8 @@ static const char *check_trans(const Op *op)
 static bool is_pair_of(const Type *t, const Type *x)
 {
     return t->kind == TYPE_TILE && is_data(x) && t->rank == x->rank + 1 && t->shape[x->rank] == 2 &&
-           same_element(t, x) && (!x->rank || memcmp(t->shape, x->shape, sizeof(int32_t) * (size_t)x->rank) == 0);
+           same_element(t, x) &&
+           (!x->rank || memcmp(t->shape, x->shape, sizeof(int32_t) * (size_t)x->rank) == 0);
 }
 
 static const char *check_join(const Op *op)
@@ -225,15 +239,18 @@ static const char *check_cat(const Op *op)
     const Type *x = in(op, 0), *y = out(op, 0);
     if (!same(x, in(op, 1)) || x->kind != TYPE_TILE) return "operands are tiles of one type";
     if (!is_axis(attr(op, ATTR_AXIS), x)) return "the axis is out of range";
-    if (y->kind != TYPE_TILE || y->rank != x->rank || !same_element(x, y)) return "the result has the operands' rank";
+    if (y->kind != TYPE_TILE || y->rank != x->rank || !same_element(x, y))
+        return "the result has the operands' rank";
     for (int32_t i = 0; i < x->rank; i++)
-        if (y->shape[i] != x->shape[i] * (i == attr(op, ATTR_AXIS) ? 2 : 1)) return "the axis is doubled, the others stay";
+        if (y->shape[i] != x->shape[i] * (i == attr(op, ATTR_AXIS) ? 2 : 1))
+            return "the axis is doubled, the others stay";
     return NULL;
 }
 
 static const char *check_flip(const Op *op)
 {
-    if (in(op, 0)->kind != TYPE_TILE || !is_axis(attr(op, ATTR_AXIS), in(op, 0))) return "the axis is out of range";
+    if (in(op, 0)->kind != TYPE_TILE || !is_axis(attr(op, ATTR_AXIS), in(op, 0)))
+        return "the axis is out of range";
     return same(in(op, 0), out(op, 0)) ? NULL : "the result has the operand's type";
 }
 
@@ -249,17 +266,21 @@ static const char *check_combine_region(const Op *op)
 {
     if (op->n_regions != 1) return "combine=region needs a region";
     const Region *r = op->regions[0];
-    if (r->n_args != 2 * op->n_in || op->n_out != op->n_in) return "the region combines 2n scalars into n";
+    if (r->n_args != 2 * op->n_in || op->n_out != op->n_in)
+        return "the region combines 2n scalars into n";
     for (int32_t i = 0; i < r->n_args; i++)
         if (r->args[i]->type->rank || !same_element(r->args[i]->type, in(op, i % op->n_in)))
             return "the region's arguments are the operands' elements";
     EACH_OP(inner, r)
-        if (op_facts[inner->kind].effects == EFFECT_WRITES || op_facts[inner->kind].effects == EFFECT_READS)
+        if (op_facts[inner->kind].effects == EFFECT_WRITES ||
+            op_facts[inner->kind].effects == EFFECT_READS)
             return "the region touches memory";
     const Op *end = r->last;
-    if (!end || end->kind != OP_YIELD || end->n_in != op->n_in) return "the region yields n scalars";
+    if (!end || end->kind != OP_YIELD || end->n_in != op->n_in)
+        return "the region yields n scalars";
     for (int32_t i = 0; i < op->n_in; i++)
-        if (!same(in(end, i), r->args[i]->type)) return "the region yields other types than it takes";
+        if (!same(in(end, i), r->args[i]->type))
+            return "the region yields other types than it takes";
     return NULL;
 }
 
@@ -268,7 +289,8 @@ static const char *check_combine(const Op *op)
     int64_t kind = attr(op, ATTR_COMBINE);
     if (op->n_in > COMBINE_MAX_OPERANDS) return "too many operands";
     for (int32_t i = 0; i < op->n_in; i++) {
-        if (in(op, i)->kind != TYPE_TILE || in(op, i)->is_ptr) return "operands are tiles of numbers";
+        if (in(op, i)->kind != TYPE_TILE || in(op, i)->is_ptr)
+            return "operands are tiles of numbers";
         if (!type_same_shape(in(op, i), in(op, 0))) return "operands have one shape";
     }
     if (!is_axis(attr(op, ATTR_AXIS), in(op, 0))) return "the axis is out of range";
@@ -290,7 +312,8 @@ static const char *check_reduce(const Op *op)
         int32_t at = 0;
         if (y->rank != x->rank - 1) return "the axis is removed";
         for (int32_t i = 0; i < x->rank; i++)
-            if (i != attr(op, ATTR_AXIS) && y->shape[at++] != x->shape[i]) return "the other axes stay";
+            if (i != attr(op, ATTR_AXIS) && y->shape[at++] != x->shape[i])
+                return "the other axes stay";
         if (k == 1 && is_arg_combine(attr(op, ATTR_COMBINE))) {
             if (y->is_ptr || y->dtype != DTYPE_I32) return "the index is i32";
         } else if (!same_element(y, in(op, k))) {
@@ -313,7 +336,8 @@ static const char *check_scan(const Op *op)
 static const char *check_sort(const Op *op)
 {
     const Type *x = in(op, 0), *y = out(op, 0);
-    if (x->kind != TYPE_TILE || x->is_ptr || y->kind != TYPE_TILE || y->rank != x->rank || !same_element(x, y))
+    if (x->kind != TYPE_TILE || x->is_ptr || y->kind != TYPE_TILE || y->rank != x->rank ||
+        !same_element(x, y))
         return "operand and result are tiles of one rank and element type";
     for (int32_t i = 0; i < x->rank - 1; i++)
         if (x->shape[i] != y->shape[i]) return "only the last axis may be shorter";
@@ -323,19 +347,26 @@ static const char *check_sort(const Op *op)
 static const char *check_gather(const Op *op)
 {
     const Type *src = in(op, 0), *index = in(op, 1), *y = out(op, 0);
-    if (src->kind != TYPE_TILE || !is_int(index) || index->rank != src->rank) return "the index is ints of the source's rank";
+    if (src->kind != TYPE_TILE || !is_int(index) || index->rank != src->rank)
+        return "the index is ints of the source's rank";
     if (!is_axis(attr(op, ATTR_AXIS), src)) return "the axis is out of range";
     for (int32_t i = 0; i < src->rank; i++)
-        if (i != attr(op, ATTR_AXIS) && src->shape[i] != index->shape[i]) return "the other axes are equal";
-    return type_same_shape(y, index) && same_element(y, src) ? NULL : "the result has the index's shape, the source's elements";
+        if (i != attr(op, ATTR_AXIS) && src->shape[i] != index->shape[i])
+            return "the other axes are equal";
+    return type_same_shape(y, index) && same_element(y, src)
+               ? NULL
+               : "the result has the index's shape, the source's elements";
 }
 
 static const char *check_histogram(const Op *op)
 {
     if (!is_int(in(op, 0)) || in(op, 0)->rank != 1) return "the operand is ints of rank 1";
-    if (op->n_in > 1 && !is_mask_of(in(op, 1), in(op, 0))) return "the mask is i1 of the operand's shape";
+    if (op->n_in > 1 && !is_mask_of(in(op, 1), in(op, 0)))
+        return "the mask is i1 of the operand's shape";
     const Type *y = out(op, 0);
-    return y->kind == TYPE_TILE && !y->is_ptr && y->rank == 1 && y->dtype == DTYPE_I32 ? NULL : "the result is tile<nxi32>";
+    return y->kind == TYPE_TILE && !y->is_ptr && y->rank == 1 && y->dtype == DTYPE_I32
+               ? NULL
+               : "the result is tile<nxi32>";
 }
 
 static bool is_f8(DType t)
@@ -348,14 +379,19 @@ static bool dot_gives(DType x, DType y, DType acc)
     if (x != y && !(is_f8(x) && is_f8(y))) return false;
     switch (x) {
     case DTYPE_I8:
-    case DTYPE_U8: return acc == DTYPE_I32;
+    case DTYPE_U8:
+        return acc == DTYPE_I32;
     case DTYPE_F16:
     case DTYPE_F8E4M3:
-    case DTYPE_F8E5M2: return acc == DTYPE_F16 || acc == DTYPE_F32;
+    case DTYPE_F8E5M2:
+        return acc == DTYPE_F16 || acc == DTYPE_F32;
     case DTYPE_BF16:
-    case DTYPE_F32: return acc == DTYPE_F32;
-    case DTYPE_F64: return acc == DTYPE_F64;
-    default: return false;
+    case DTYPE_F32:
+        return acc == DTYPE_F32;
+    case DTYPE_F64:
+        return acc == DTYPE_F64;
+    default:
+        return false;
     }
 }
 
@@ -366,15 +402,18 @@ static const char *check_product(const Type *x, const Type *y, const Type *acc)
     if (r < 2 || x->rank != r || y->rank != r || x->is_ptr || y->is_ptr || acc->is_ptr)
         return "operands are matrices of one rank";
     for (int32_t i = 0; i < r - 2; i++)
-        if (x->shape[i] != acc->shape[i] || y->shape[i] != acc->shape[i]) return "batch axes are equal";
+        if (x->shape[i] != acc->shape[i] || y->shape[i] != acc->shape[i])
+            return "batch axes are equal";
     if (x->shape[r - 1] != y->shape[r - 2]) return "inner extents differ";
-    if (x->shape[r - 2] != acc->shape[r - 2] || y->shape[r - 1] != acc->shape[r - 1]) return "the accumulator is M x N";
+    if (x->shape[r - 2] != acc->shape[r - 2] || y->shape[r - 1] != acc->shape[r - 1])
+        return "the accumulator is M x N";
     return dot_gives(x->dtype, y->dtype, acc->dtype) ? NULL : "no product of these element types";
 }
 
 static const char *check_dot(const Op *op)
 {
-    if (!is_number(in(op, 0)) || !is_number(in(op, 1)) || !is_number(in(op, 2))) return "operands are tiles of numbers";
+    if (!is_number(in(op, 0)) || !is_number(in(op, 1)) || !is_number(in(op, 2)))
+        return "operands are tiles of numbers";
     if (!same(in(op, 2), out(op, 0))) return "the result has the accumulator's type";
     return check_product(in(op, 0), in(op, 1), in(op, 2));
 }
@@ -401,7 +440,8 @@ static const char *check_store(const Op *op)
     if (!is_data(p) || !p->is_ptr) return "operand 0 is a pointer";
     if (p->is_const) return "a store through a const pointer";
     if (!is_pointee(in(op, 1), p)) return "the value is what the pointer points to";
-    return op->n_in > 2 && !is_mask_of(in(op, 2), p) ? "the mask is i1 of the pointer's shape" : NULL;
+    return op->n_in > 2 && !is_mask_of(in(op, 2), p) ? "the mask is i1 of the pointer's shape"
+                                                     : NULL;
 }
 
 static const char *check_atomic(const Op *op)
@@ -412,14 +452,16 @@ static const char *check_atomic(const Op *op)
     int64_t kind = attr(op, ATTR_RMW);
     bool is_half = (t == DTYPE_F16 || t == DTYPE_BF16) && kind == RMW_ADD;
     if (dtype_bytes(t) < 4 && !is_half) return "no atomic on this element type";
-    if (kind >= RMW_AND && kind <= RMW_XOR && dtype_is_float(t)) return "a bitwise atomic takes ints";
+    if (kind >= RMW_AND && kind <= RMW_XOR && dtype_is_float(t))
+        return "a bitwise atomic takes ints";
     return same(in(op, 1), out(op, 0)) ? NULL : "the result has the value's type";
 }
 
 static const char *check_cas(const Op *op)
 {
     const Type *p = in(op, 0);
-    if (!is_data(p) || !p->is_ptr || p->is_const) return "operand 0 is a pointer that can be written";
+    if (!is_data(p) || !p->is_ptr || p->is_const)
+        return "operand 0 is a pointer that can be written";
     if (!is_pointee(in(op, 1), p) || !is_pointee(in(op, 2), p) || !is_pointee(out(op, 0), p))
         return "values are what the pointer points to";
     return dtype_bytes(p->dtype) >= 2 ? NULL : "no atomic on this element type";
@@ -441,12 +483,15 @@ static const char *check_print(const Op *op)
 static const char *check_assert(const Op *op)
 {
     if (!is_mask_of(in(op, 0), in(op, 0))) return "the condition is i1";
-    return op->n_in > 1 && !is_mask_of(in(op, 1), in(op, 0)) ? "the mask is i1 of the condition's shape" : NULL;
+    return op->n_in > 1 && !is_mask_of(in(op, 1), in(op, 0))
+               ? "the mask is i1 of the condition's shape"
+               : NULL;
 }
 
 static const char *check_alloc(const Op *op)
 {
-    return out(op, 0)->kind == TYPE_BUF && out(op, 0)->stages >= 1 ? NULL : "the result is a buffer";
+    return out(op, 0)->kind == TYPE_BUF && out(op, 0)->stages >= 1 ? NULL
+                                                                   : "the result is a buffer";
 }
 
 static const char *check_buf(const Op *op, int32_t stage)
@@ -465,9 +510,12 @@ static const char *check_copy_async(const Op *op)
 {
     const char *wrong = check_buf(op, 1);
     if (wrong) return wrong;
-    if (!in(op, 2)->is_ptr || !fills(in(op, 2), in(op, 0))) return "operand 2 is pointers to the buffer's elements";
-    if (op->n_in > 3 && !is_mask_of(in(op, 3), in(op, 2))) return "the mask is i1 of the pointer's shape";
-    if (op->n_in > 4 && !is_pointee(in(op, 4), in(op, 2))) return "`other` is what the pointer points to";
+    if (!in(op, 2)->is_ptr || !fills(in(op, 2), in(op, 0)))
+        return "operand 2 is pointers to the buffer's elements";
+    if (op->n_in > 3 && !is_mask_of(in(op, 3), in(op, 2)))
+        return "the mask is i1 of the pointer's shape";
+    if (op->n_in > 4 && !is_pointee(in(op, 4), in(op, 2)))
+        return "`other` is what the pointer points to";
     return out(op, 0)->kind == TYPE_TOKEN ? NULL : "the result is a token";
 }
 
@@ -482,14 +530,17 @@ static const char *check_buf_load(const Op *op)
 {
     const char *wrong = check_buf(op, 1);
     if (wrong) return wrong;
-    return !out(op, 0)->is_ptr && fills(out(op, 0), in(op, 0)) ? NULL : "the result is a tile of the buffer";
+    return !out(op, 0)->is_ptr && fills(out(op, 0), in(op, 0))
+               ? NULL
+               : "the result is a tile of the buffer";
 }
 
 static const char *check_buf_store(const Op *op)
 {
     const char *wrong = check_buf(op, 1);
     if (wrong) return wrong;
-    return !in(op, 2)->is_ptr && fills(in(op, 2), in(op, 0)) ? NULL : "operand 2 is a tile of the buffer";
+    return !in(op, 2)->is_ptr && fills(in(op, 2), in(op, 0)) ? NULL
+                                                             : "operand 2 is a tile of the buffer";
 }
 
 static const char *check_mma_async(const Op *op)
@@ -497,7 +548,8 @@ static const char *check_mma_async(const Op *op)
     const char *wrong = check_buf(op, 2);
     if (wrong) return wrong;
     if (in(op, 1)->kind != TYPE_BUF) return "operand 1 is a buffer";
-    if (!is_number(in(op, 3)) || !same(in(op, 3), out(op, 0))) return "the result has the accumulator's type";
+    if (!is_number(in(op, 3)) || !same(in(op, 3), out(op, 0)))
+        return "the result has the accumulator's type";
     return check_product(in(op, 0), in(op, 1), in(op, 3));
 }
 
@@ -509,7 +561,8 @@ static const char *check_mma_wait(const Op *op)
 
 static const char *check_convert(const Op *op)
 {
-    return is_data(in(op, 0)) && type_same_shape(in(op, 0), out(op, 0)) && same_element(in(op, 0), out(op, 0))
+    return is_data(in(op, 0)) && type_same_shape(in(op, 0), out(op, 0)) &&
+                   same_element(in(op, 0), out(op, 0))
                ? NULL
                : "a convert keeps shape and elements";
 }
@@ -549,9 +602,11 @@ static const char *check_for(const Op *op)
     if (!is_scalar_int(in(op, 0)) || in(op, 0) != in(op, 1) || in(op, 0) != in(op, 2))
         return "begin, end and step are ints of one type";
     if (!starts_results(op, 3)) return "initial values and results differ in type";
-    if (!takes_results(op->regions[0], 1, op)) return "the body's arguments are the index and the results";
+    if (!takes_results(op->regions[0], 1, op))
+        return "the body's arguments are the index and the results";
     if (op->regions[0]->args[0]->type != in(op, 0)) return "the index has the type of the bounds";
-    return gives_results(op->regions[0]->last, OP_YIELD, 0, op) ? NULL : "the body yields the results";
+    return gives_results(op->regions[0]->last, OP_YIELD, 0, op) ? NULL
+                                                                : "the body yields the results";
 }
 
 static const char *check_while(const Op *op)
@@ -561,18 +616,23 @@ static const char *check_while(const Op *op)
     if (!takes_results(op->regions[0], 0, op) || !takes_results(op->regions[1], 0, op))
         return "the regions' arguments are the results";
     const Op *test = op->regions[0]->last;
-    if (!gives_results(test, OP_CONDITION, 1, op)) return "the test ends in a condition with the carried values";
-    if (in(test, 0)->kind != TYPE_SCALAR || in(test, 0)->dtype != DTYPE_I1) return "the condition is a scalar i1";
-    return gives_results(op->regions[1]->last, OP_YIELD, 0, op) ? NULL : "the body yields the results";
+    if (!gives_results(test, OP_CONDITION, 1, op))
+        return "the test ends in a condition with the carried values";
+    if (in(test, 0)->kind != TYPE_SCALAR || in(test, 0)->dtype != DTYPE_I1)
+        return "the condition is a scalar i1";
+    return gives_results(op->regions[1]->last, OP_YIELD, 0, op) ? NULL
+                                                                : "the body yields the results";
 }
 
 static const char *check_if(const Op *op)
 {
     if (op->n_regions != 2) return "an if has two regions";
-    if (in(op, 0)->kind != TYPE_SCALAR || in(op, 0)->dtype != DTYPE_I1) return "the condition is a scalar i1";
+    if (in(op, 0)->kind != TYPE_SCALAR || in(op, 0)->dtype != DTYPE_I1)
+        return "the condition is a scalar i1";
     for (int32_t i = 0; i < 2; i++) {
         if (op->regions[i]->n_args) return "the regions have no arguments";
-        if (!gives_results(op->regions[i]->last, OP_YIELD, 0, op)) return "both regions yield the results";
+        if (!gives_results(op->regions[i]->last, OP_YIELD, 0, op))
+            return "both regions yield the results";
     }
     return NULL;
 }
@@ -617,7 +677,8 @@ _Static_assert(COUNT_OF(rules) == OP_KIND_COUNT, "an op has no type rule");
 const char *op_check(const Op *op)
 {
     const OpFacts *facts = &op_facts[op->kind];
-    if (op->n_in < facts->min_in || (facts->max_in >= 0 && op->n_in > facts->max_in)) return "wrong number of operands";
+    if (op->n_in < facts->min_in || (facts->max_in >= 0 && op->n_in > facts->max_in))
+        return "wrong number of operands";
     if (facts->n_out >= 0 && op->n_out != facts->n_out) return "wrong number of results";
     if (facts->n_regions == 0 && op->n_regions) return "this op has no regions";
     return rules[op->kind](op);
@@ -640,8 +701,8 @@ static void wrong(Verifier *v, const Op *op, const char *what)
     for (int32_t i = 0; i < op->n_in; i++)
         strbuf_printf(&types, "%s%s", i ? ", " : "", type_text(&arena, op->in[i]->type));
     size_t line = text.data ? strcspn(text.data, "\n") : 0;
-    diag_add(v->diag, DIAG_ERROR, "E9999", op->span, "internal error: `%.*s`: %s (operands: %s)", (int)line,
-             text.data ? text.data : "", what, types.data ? types.data : "none");
+    diag_add(v->diag, DIAG_ERROR, "E9999", op->span, "internal error: `%.*s`: %s (operands: %s)",
+             (int)line, text.data ? text.data : "", what, types.data ? types.data : "none");
     v->n_wrong++;
     strbuf_free(&text);
     strbuf_free(&types);
@@ -660,10 +721,12 @@ static bool is_linked(const Op *op, int32_t i)
 /// Links and visibility of operands; NULL when sound.
 static const char *check_links(const Verifier *v, const Op *op, const Region *r)
 {
-    if (op->parent != r || (op->next && op->next->prev != op)) return "the op is not linked into its region";
+    if (op->parent != r || (op->next && op->next->prev != op))
+        return "the op is not linked into its region";
     for (int32_t i = 0; i < op->n_in; i++) {
         if (!is_linked(op, i)) return "the uses of an operand do not list this op";
-        if (op->in[i]->id >= v->visible.n || !bits_has(&v->visible, op->in[i]->id)) return "an operand is not visible here";
+        if (op->in[i]->id >= v->visible.n || !bits_has(&v->visible, op->in[i]->id))
+            return "an operand is not visible here";
     }
     for (int32_t i = 0; i < op->n_regions; i++)
         if (!op->regions[i] || op->regions[i]->owner != op || op->regions[i]->func != r->func)
@@ -677,20 +740,26 @@ static void verify_op(Verifier *v, const Op *op, const Region *r)
 {
     const char *what = check_links(v, op, r);
     if (!what) {
-        for (int32_t i = 0; i < op->n_regions; i++) verify_region(v, op->regions[i]);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            verify_region(v, op->regions[i]);
         what = op_check(op);
     }
     if (what) wrong(v, op, what);
-    for (int32_t i = 0; i < op->n_out; i++) bits_set(&v->visible, op->out[i].id);
+    for (int32_t i = 0; i < op->n_out; i++)
+        bits_set(&v->visible, op->out[i].id);
 }
 
 static void verify_region(Verifier *v, const Region *r)
 {
-    for (int32_t i = 0; i < r->n_args; i++) bits_set(&v->visible, r->args[i]->id);
-    EACH_OP(op, r) verify_op(v, op, r);
-    for (int32_t i = 0; i < r->n_args; i++) bits_clear(&v->visible, r->args[i]->id);
+    for (int32_t i = 0; i < r->n_args; i++)
+        bits_set(&v->visible, r->args[i]->id);
     EACH_OP(op, r)
-        for (int32_t i = 0; i < op->n_out; i++) bits_clear(&v->visible, op->out[i].id);
+        verify_op(v, op, r);
+    for (int32_t i = 0; i < r->n_args; i++)
+        bits_clear(&v->visible, r->args[i]->id);
+    EACH_OP(op, r)
+        for (int32_t i = 0; i < op->n_out; i++)
+            bits_clear(&v->visible, op->out[i].id);
 }
 
 KilnStatus func_verify(Func *fn, Diag *diag)
@@ -700,7 +769,8 @@ KilnStatus func_verify(Func *fn, Diag *diag)
     Verifier v = {.diag = diag, .visible = bits_new(&arena, func_number(fn))};
     verify_region(&v, fn->body);
     if (!fn->body->last || fn->body->last->kind != OP_RETURN) {
-        diag_add(diag, DIAG_ERROR, "E9999", fn->span, "internal error: the body of @%s does not end in a return", fn->name);
+        diag_add(diag, DIAG_ERROR, "E9999", fn->span,
+                 "internal error: the body of @%s does not end in a return", fn->name);
         v.n_wrong++;
     }
     arena_reset(&arena);

@@ -29,8 +29,10 @@ static KilnStatus take(Transformer *t, size_t bytes, const char *name, void **ou
     KilnStatus st = device_alloc(t->dev, bytes, name, out, diag);
     if (st != KILN_OK) return st;
     st = hold(t, *out, diag);
-    if (st != KILN_OK) device_free(t->dev, *out);
-    else t->copied_bytes += bytes;
+    if (st != KILN_OK)
+        device_free(t->dev, *out);
+    else
+        t->copied_bytes += bytes;
     return st;
 }
 
@@ -64,7 +66,8 @@ static void repack_task(void *user, int32_t thread, int64_t task)
 static void release_pages(const void *at, size_t bytes)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)at + page - 1) / page * page, end = ((uintptr_t)at + bytes) / page * page;
+    uintptr_t begin = ((uintptr_t)at + page - 1) / page * page,
+              end = ((uintptr_t)at + bytes) / page * page;
     if (end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
@@ -78,8 +81,10 @@ static KilnStatus load_q8(Transformer *t, const WeightTensor *w, Matrix *out, Di
     TRY(take(t, scale_bytes, w->name, &scales, diag));
     Repack r = {w->data, codes, scales, n_blocks, 1 << 14};
     if (t->dev->facts.is_host_memory) {
-        if (t->dev->pool) pool_run(t->dev->pool, repack_task, &r, div_up(n_blocks, r.per_task));
-        else repack_range(&r, 0, n_blocks);
+        if (t->dev->pool)
+            pool_run(t->dev->pool, repack_task, &r, div_up(n_blocks, r.per_task));
+        else
+            repack_range(&r, 0, n_blocks);
     } else {
         stage = heap_alloc(t->model.heap, code_bytes + scale_bytes, 64);
         if (!stage) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory to repack it", w->name));
@@ -120,8 +125,8 @@ done:
     return st;
 }
 
-static KilnStatus load_matrix(Transformer *t, int32_t layer, const char *name, int32_t rows, int32_t cols, Matrix *out,
-                              Diag *diag)
+static KilnStatus load_matrix(Transformer *t, int32_t layer, const char *name, int32_t rows,
+                              int32_t cols, Matrix *out, Diag *diag)
 {
     const WeightTensor *w;
     KilnStatus st = transformer_tensor(t, layer, name, rows, cols, &w, diag);
@@ -129,8 +134,9 @@ static KilnStatus load_matrix(Transformer *t, int32_t layer, const char *name, i
     *out = (Matrix){.rows = rows, .cols = cols};
     if (w->type == BLOCK_Q8_0) return load_q8(t, w, out, diag);
     if (block_facts(w->type)->dtype != DTYPE_VOID) return load_plain(t, w, out, diag);
-    return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207", "types that run: F32, F16, BF16, Q8_0", "%s: tensor %s has type %s",
-                     model_file_path(t->file), w->name, block_facts(w->type)->name);
+    return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207", "types that run: F32, F16, BF16, Q8_0",
+                     "%s: tensor %s has type %s", model_file_path(t->file), w->name,
+                     block_facts(w->type)->name);
 }
 
 static KilnStatus load_layer(Transformer *t, int32_t l, Layer *out, Diag *diag)
@@ -138,7 +144,8 @@ static KilnStatus load_layer(Transformer *t, int32_t l, Layer *out, Diag *diag)
     KilnStatus st = KILN_OK;
     const Architecture *a = t->arch;
     const ModelConfig *c = &t->config;
-    int32_t d = c->d_model, q_rows = c->n_heads * c->head_dim, kv_rows = c->n_kv_heads * c->head_dim;
+    int32_t d = c->d_model, q_rows = c->n_heads * c->head_dim,
+            kv_rows = c->n_kv_heads * c->head_dim;
     TRY(load_matrix(t, l, a->attn_norm, 1, d, &out->attn_norm, diag));
     TRY(load_matrix(t, l, a->attn_q, q_rows, d, &out->q, diag));
     TRY(load_matrix(t, l, a->attn_k, kv_rows, d, &out->k, diag));
@@ -164,9 +171,12 @@ KilnStatus transformer_load(Model *m, KernelCache *kernels, Diag *diag)
     t->dev = kernel_cache_device(kernels);
     t->layers = heap_array(m->heap, Layer, c->n_layers);
     steps = heap_array(m->heap, float, MAX(c->rope_dim / 2, 1));
-    if (!t->layers || !steps) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the table of %d layers", c->n_layers));
+    if (!t->layers || !steps)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the table of %d layers",
+                 c->n_layers));
     TRY(load_matrix(t, -1, t->arch->embedding, c->vocab, c->d_model, &t->embedding, diag));
-    for (int32_t l = 0; l < c->n_layers; l++) TRY(load_layer(t, l, &t->layers[l], diag));
+    for (int32_t l = 0; l < c->n_layers; l++)
+        TRY(load_layer(t, l, &t->layers[l], diag));
     TRY(load_matrix(t, -1, t->arch->output_norm, 1, c->d_model, &t->output_norm, diag));
     t->output = t->embedding;
     if (!c->tied) TRY(load_matrix(t, -1, t->arch->output, c->vocab, c->d_model, &t->output, diag));
@@ -175,7 +185,8 @@ KilnStatus transformer_load(Model *m, KernelCache *kernels, Diag *diag)
     TRY(take(t, step_bytes, "rotary steps", &at, diag));
     device_upload(t->dev, at, steps, step_bytes);
     t->steps = at;
-    log_info(t->log, "model", "weights copied=%zu mapped=%zu bytes", t->copied_bytes, t->mapped_bytes);
+    log_info(t->log, "model", "weights copied=%zu mapped=%zu bytes", t->copied_bytes,
+             t->mapped_bytes);
 done:
     heap_free(m->heap, steps);
     if (st != KILN_OK) transformer_unload(t);
@@ -184,7 +195,8 @@ done:
 
 void transformer_unload(Transformer *t)
 {
-    for (int32_t i = 0; i < t->n_held; i++) device_free(t->dev, t->held[i]);
+    for (int32_t i = 0; i < t->n_held; i++)
+        device_free(t->dev, t->held[i]);
     heap_free(t->model.heap, t->held);
     heap_free(t->model.heap, t->layers);
     t->held = NULL;

@@ -63,7 +63,8 @@ static void pass(Call *c, const char *name, Place p)
     bool aligned = p.is_tensor || (uintptr_t)p.at % 16 == 0;
     strbuf_printf(&c->words, "%s: *%s%s", name, dtype_facts[p.dtype].name, aligned ? ":16" : "");
     ASSERT(c->n_args < CALL_MAX_ARGS);
-    c->args[c->n_args++] = p.is_tensor ? arg_tensor(name, p.dtype, p.tensor, 0) : arg_ptr(name, p.dtype, p.at);
+    c->args[c->n_args++] =
+        p.is_tensor ? arg_tensor(name, p.dtype, p.tensor, 0) : arg_ptr(name, p.dtype, p.at);
 }
 
 static void pass_int(Call *c, const char *name, int64_t v)
@@ -100,7 +101,8 @@ static KilnStatus launch(Recorder *r, Call *c, Grid grid, int32_t num_warps)
     KilnStatus st = KILN_OK;
     Kernel *k;
     strbuf_printf(&c->words, ")[num_warps=%d]", (int)num_warps);
-    if (c->words.failed) TRY(fail(r->diag, KILN_ERR_NOMEM, "K102", "no memory to record %s", c->func));
+    if (c->words.failed)
+        TRY(fail(r->diag, KILN_ERR_NOMEM, "K102", "no memory to record %s", c->func));
     TRY(kernel_find(r->t->kernels, c->file, (Str){c->words.data, c->words.len}, &k, r->diag));
     TRY(graph_launch(r->g, k, grid, c->n_args, c->args, r->diag));
 done:
@@ -112,7 +114,9 @@ done:
 
 static Place buffer(Recorder *r, const char *name, DType dtype, int64_t n)
 {
-    return (Place){.dtype = dtype, .is_tensor = true, .tensor = graph_tensor(r->g, name, (size_t)n * (size_t)dtype_bytes(dtype))};
+    return (Place){.dtype = dtype,
+                   .is_tensor = true,
+                   .tensor = graph_tensor(r->g, name, (size_t)n * (size_t)dtype_bytes(dtype))};
 }
 
 static Place activation(Recorder *r, const char *name, int64_t width)
@@ -155,8 +159,8 @@ static KilnStatus record_embed(Recorder *r, Place x)
 }
 
 /// x += add (none: nothing); y = rms(x) * gain. `ends`: only the last rows of sequences, densely in y.
-static KilnStatus record_norm(Recorder *r, Place y, Place x, Place add, const Matrix *gain, Place ends, Place rows,
-                              int32_t n_rows)
+static KilnStatus record_norm(Recorder *r, Place y, Place x, Place add, const Matrix *gain,
+                              Place ends, Place rows, int32_t n_rows)
 {
     int32_t n = r->t->config.d_model, block = (int32_t)next_pow2(n);
     Call c = call_of("rmsnorm.py", "rmsnorm");
@@ -184,7 +188,8 @@ typedef struct LinearTiles {
     int32_t gemv_n, gemv_k, q8_n, q8_k, gemm_m, gemm_n, gemm_k;
 } LinearTiles;
 
-static const LinearTiles tiles_cpu = {8, 4, 8, 1, 16, 64, 64, 32}, tiles_avx512 = {8, 4, 16, 1, 16, 64, 64, 32};
+static const LinearTiles tiles_cpu = {8, 4, 8, 1, 16, 64, 64, 32},
+                         tiles_avx512 = {8, 4, 16, 1, 16, 64, 64, 32};
 static const LinearTiles tiles_gpu = {4, 4, 512, 4, 512, 64, 64, 32};
 
 static const LinearTiles *tiles_of(const Target *t)
@@ -202,19 +207,24 @@ static int32_t tile_of(int64_t extent, int32_t most)
 static int32_t even_tile_of(int64_t extent, int32_t most, int32_t least)
 {
     int32_t tile = most;
-    while (tile > least && extent % tile) tile /= 2;
+    while (tile > least && extent % tile)
+        tile /= 2;
     return tile;
 }
 
-static KilnStatus record_linear(Recorder *r, Place y, Place x, const Matrix *w, Place rows, int32_t n_rows)
+static KilnStatus record_linear(Recorder *r, Place y, Place x, const Matrix *w, Place rows,
+                                int32_t n_rows)
 {
     const LinearTiles *tiles = tiles_of(&r->t->dev->facts.target);
     bool is_gemv = n_rows <= tiles->gemv_rows;
-    int32_t block_k = is_gemv ? even_tile_of(w->cols, w->scale ? tiles->q8_k : tiles->gemv_k, 4) : tile_of(w->cols, tiles->gemm_k);
-    int32_t block_n = is_gemv ? even_tile_of(w->rows, w->scale ? tiles->q8_n : tiles->gemv_n, 1) : tile_of(w->rows, tiles->gemm_n);
+    int32_t block_k = is_gemv ? even_tile_of(w->cols, w->scale ? tiles->q8_k : tiles->gemv_k, 4)
+                              : tile_of(w->cols, tiles->gemm_k);
+    int32_t block_n = is_gemv ? even_tile_of(w->rows, w->scale ? tiles->q8_n : tiles->gemv_n, 1)
+                              : tile_of(w->rows, tiles->gemm_n);
     int32_t block_m = tile_of(n_rows, tiles->gemm_m);
     if (w->scale && !is_gemv) block_k = MAX(block_k, 32);
-    if (r->is_gpu && !is_gemv) block_m = MAX(block_m, 16), block_n = MAX(block_n, 16), block_k = MAX(block_k, 16);
+    if (r->is_gpu && !is_gemv)
+        block_m = MAX(block_m, 16), block_n = MAX(block_n, 16), block_k = MAX(block_k, 16);
     Call c = is_gemv ? call_of("gemv.py", "gemv") : call_of("gemm.py", "gemm");
     pass(&c, "y", y);
     pass(&c, "x", x);
@@ -231,7 +241,8 @@ static KilnStatus record_linear(Recorder *r, Place y, Place x, const Matrix *w, 
     pass_const(&c, "BLOCK_K", block_k);
     if (is_gemv) pass_bool(&c, "EVEN_N", w->rows % block_n == 0);
     pass_bool(&c, "EVEN_K", w->cols % block_k == 0);
-    return launch(r, &c, grid_of(is_gemv ? n_rows : div_up(n_rows, block_m), div_up(w->rows, block_n), 1), 4);
+    return launch(
+        r, &c, grid_of(is_gemv ? n_rows : div_up(n_rows, block_m), div_up(w->rows, block_n), 1), 4);
 }
 
 /// What rope_append and attend share: where pages are, and how lists name them.
@@ -259,7 +270,8 @@ static void pass_page_strides(Recorder *r, Call *c)
     int64_t elements = s->page_bytes / dtype_bytes(s->kv_dtype);
     pass_int(c, "page_k", elements);
     pass_int(c, "page_v", elements);
-    pass_int(c, "page_s", s->scale_dtype == DTYPE_VOID ? 0 : s->page_bytes / dtype_bytes(s->scale_dtype));
+    pass_int(c, "page_s",
+             s->scale_dtype == DTYPE_VOID ? 0 : s->page_bytes / dtype_bytes(s->scale_dtype));
 }
 
 /// Keys lie with tokens side by side on a CPU (lanes are tokens there), dimension by dimension on a GPU.
@@ -315,11 +327,13 @@ static int32_t splits_of(const Recorder *r)
     int64_t wanted = r->is_gpu ? 264 : 2 * (int64_t)r->t->dev->facts.n_threads;
     int64_t programs = (int64_t)r->shape->n_seqs * r->t->config.n_kv_heads;
     int32_t splits = 1;
-    while (splits < 32 && programs * splits < wanted && r->shape->max_context / (2 * splits) >= 512) splits *= 2;
+    while (splits < 32 && programs * splits < wanted && r->shape->max_context / (2 * splits) >= 512)
+        splits *= 2;
     return splits;
 }
 
-static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse, Place q, int32_t splits)
+static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse, Place q,
+                                int32_t splits)
 {
     const ModelConfig *m = &r->t->config;
     int32_t group = m->n_heads / m->n_kv_heads, rows = group;
@@ -379,7 +393,8 @@ static KilnStatus record_attention(Recorder *r, int32_t layer, Place out, Place 
     int32_t splits = splits_of(r);
     if (splits == 1) return record_attend(r, layer, out, none, q, 1);
     int64_t rows = (int64_t)r->shape->n_tokens * m->n_heads * splits;
-    Place part = buffer(r, "part", DTYPE_F32, rows * m->head_dim), lse = buffer(r, "part_lse", DTYPE_F32, rows);
+    Place part = buffer(r, "part", DTYPE_F32, rows * m->head_dim),
+          lse = buffer(r, "part_lse", DTYPE_F32, rows);
     TRY(record_attend(r, layer, part, lse, q, splits));
     TRY(record_merge(r, out, part, lse, splits));
 done:
@@ -420,7 +435,8 @@ static KilnStatus record_sample(Recorder *r)
     pass_int(&c, "vocab", vocab);
     pass_int(&c, "sx", vocab);
     pass_bool(&c, "TEMPERATURE_LAST", true);
-    pass_const(&c, "BLOCK", tile_of(vocab, r->is_gpu ? 1024 : 64)); // small blocks are skipped more often
+    pass_const(&c, "BLOCK",
+               tile_of(vocab, r->is_gpu ? 1024 : 64)); // small blocks are skipped more often
     return launch(r, &c, grid_of(r->shape->n_seqs, 1, 1), 4);
 }
 
@@ -433,7 +449,8 @@ static KilnStatus record_layer(Recorder *r, int32_t l, Place x, Place *add)
     const ModelConfig *m = &r->t->config;
     const Layer *w = &r->t->layers[l];
     int32_t rows = r->shape->n_tokens;
-    int64_t q_width = (int64_t)m->n_heads * m->head_dim, kv_width = (int64_t)m->n_kv_heads * m->head_dim;
+    int64_t q_width = (int64_t)m->n_heads * m->head_dim,
+            kv_width = (int64_t)m->n_kv_heads * m->head_dim;
     char section[32];
     snprintf(section, sizeof section, "layer %d", (int)l);
     graph_section(r->g, section);
@@ -449,7 +466,8 @@ static KilnStatus record_layer(Recorder *r, int32_t l, Place x, Place *add)
     TRY(record_attention(r, l, a, q));
     TRY(record_linear(r, o, a, &w->o, r->tokens, rows));
 
-    Place f = activation(r, "f", m->d_model), gate = activation(r, "gate", m->d_ff), up = activation(r, "up", m->d_ff);
+    Place f = activation(r, "f", m->d_model), gate = activation(r, "gate", m->d_ff),
+          up = activation(r, "up", m->d_ff);
     TRY(record_norm(r, f, x, o, &w->ffn_norm, none, r->tokens, rows));
     TRY(record_linear(r, gate, f, &w->gate, r->tokens, rows));
     TRY(record_linear(r, up, f, &w->up, r->tokens, rows));
@@ -460,12 +478,19 @@ done:
     return st;
 }
 
-KilnStatus transformer_record(Model *model, Graph *g, const StepBuffers *step, const StepShape *shape, Diag *diag)
+KilnStatus transformer_record(Model *model, Graph *g, const StepBuffers *step,
+                              const StepShape *shape, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     Transformer *t = (Transformer *)model;
     TargetKind kind = t->dev->facts.target.kind;
-    Recorder r = {.t = t, .g = g, .step = step, .shape = shape, .diag = diag, .heap = model->heap, .act = t->act};
+    Recorder r = {.t = t,
+                  .g = g,
+                  .step = step,
+                  .shape = shape,
+                  .diag = diag,
+                  .heap = model->heap,
+                  .act = t->act};
     r.is_gpu = kind == TARGET_SM || kind == TARGET_EMU;
     r.tokens = at(DTYPE_I32, step->counts);
     r.seqs = at(DTYPE_I32, step->counts + 1);
@@ -474,7 +499,8 @@ KilnStatus transformer_record(Model *model, Graph *g, const StepBuffers *step, c
     Place x = activation(&r, "x", t->config.d_model), add = none;
     graph_section(g, "embedding");
     TRY(record_embed(&r, x));
-    for (int32_t l = 0; l < t->config.n_layers; l++) TRY(record_layer(&r, l, x, &add));
+    for (int32_t l = 0; l < t->config.n_layers; l++)
+        TRY(record_layer(&r, l, x, &add));
 
     graph_section(g, "output");
     int32_t rows = all ? shape->n_tokens : shape->n_seqs;
@@ -493,9 +519,11 @@ size_t transformer_activation_bytes(const Model *m, const StepShape *shape)
     const ModelConfig *c = &t->config;
     int64_t q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;
     // Alive at once: x, and of a layer either h q k v a o or f gate up down.
-    int64_t attention = 2 * c->d_model + 2 * q + 2 * kv, feed = 2 * c->d_model + 2 * (int64_t)c->d_ff;
+    int64_t attention = 2 * c->d_model + 2 * q + 2 * kv,
+            feed = 2 * c->d_model + 2 * (int64_t)c->d_ff;
     int64_t width = c->d_model + MAX(attention, feed);
     size_t bytes = (size_t)width * (size_t)shape->n_tokens * (size_t)dtype_bytes(t->act);
-    if (shape->phase == PHASE_DECODE) bytes += (size_t)shape->n_tokens * (size_t)(c->n_heads * (c->head_dim + 1)) * 32 * 4;
+    if (shape->phase == PHASE_DECODE)
+        bytes += (size_t)shape->n_tokens * (size_t)(c->n_heads * (c->head_dim + 1)) * 32 * 4;
     return bytes + 4096;
 }

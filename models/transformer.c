@@ -5,22 +5,27 @@
 
 #include "runtime/token/tokenizer.h"
 
-KilnStatus transformer_tensor(const Transformer *t, int32_t layer, const char *name, int32_t rows, int32_t cols,
-                              const WeightTensor **out, Diag *diag)
+KilnStatus transformer_tensor(const Transformer *t, int32_t layer, const char *name, int32_t rows,
+                              int32_t cols, const WeightTensor **out, Diag *diag)
 {
     char full[128];
-    if (layer >= 0) snprintf(full, sizeof full, "blk.%d.%s.weight", (int)layer, name);
-    else snprintf(full, sizeof full, "%s.weight", name);
+    if (layer >= 0)
+        snprintf(full, sizeof full, "blk.%d.%s.weight", (int)layer, name);
+    else
+        snprintf(full, sizeof full, "%s.weight", name);
     const WeightTensor *w = model_file_tensor(t->file, full);
     const char *path = model_file_path(t->file);
     *out = w;
     if (!w)
-        return fail(diag, KILN_ERR_INPUT, "K204", "%s: tensor %s is missing: architecture %s needs it", path, full, t->arch->name);
+        return fail(diag, KILN_ERR_INPUT, "K204",
+                    "%s: tensor %s is missing: architecture %s needs it", path, full,
+                    t->arch->name);
     bool is_vector = rows == 1 && w->rank == 1;
-    int64_t found_rows = is_vector ? 1 : w->shape[0], found_cols = is_vector ? w->shape[0] : w->shape[1];
+    int64_t found_rows = is_vector ? 1 : w->shape[0],
+            found_cols = is_vector ? w->shape[0] : w->shape[1];
     if (found_rows == rows && found_cols == cols) return KILN_OK;
-    return fail(diag, KILN_ERR_INPUT, "K204", "%s: tensor %s: found %lld x %lld, expected %d x %d", path, full,
-                (long long)found_rows, (long long)found_cols, (int)rows, (int)cols);
+    return fail(diag, KILN_ERR_INPUT, "K204", "%s: tensor %s: found %lld x %lld, expected %d x %d",
+                path, full, (long long)found_rows, (long long)found_cols, (int)rows, (int)cols);
 }
 
 // ---- facts --------------------------------------------------------------------------------------------
@@ -67,7 +72,8 @@ static void fill_facts(Transformer *t)
     for (int32_t i = 0; i < model_file_n_tensors(t->file); i++) {
         const WeightTensor *w = model_file_tensor_at(t->file, i);
         int64_t n = 1;
-        for (int32_t d = 0; d < w->rank; d++) n *= w->shape[d];
+        for (int32_t d = 0; d < w->rank; d++)
+            n *= w->shape[d];
         f->n_params += n;
         f->weight_bytes += w->size_bytes;
         f->token_bytes += w->size_bytes;
@@ -121,13 +127,16 @@ static const ModelOps transformer_ops = {
     .close = transformer_close,
 };
 
-KilnStatus transformer_open(const Architecture *arch, ModelFile *file, const ModelOptions *options, Model **out, Diag *diag)
+KilnStatus transformer_open(const Architecture *arch, ModelFile *file, const ModelOptions *options,
+                            Model **out, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     Heap *heap = options->heap ? options->heap : heap_default();
     *out = NULL;
     Transformer *t = heap_new(heap, Transformer);
-    if (!t) return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the model", model_file_path(file));
+    if (!t)
+        return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the model",
+                    model_file_path(file));
     t->model = (Model){.ops = &transformer_ops, .heap = heap};
     t->arch = arch;
     t->file = file;

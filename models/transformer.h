@@ -33,9 +33,9 @@ extern const Architecture arch_llama, arch_mistral;
 
 /// A weight on the device.
 typedef struct Matrix {
-    const void *at;    ///< [rows][cols] of dtype; Q8_0: the codes
-    const void *scale; ///< Q8_0: f16 [rows][cols / 32]; else NULL
-    DType dtype;       ///< F32, F16, BF16; I8: Q8_0
+    const void *at;     ///< [rows][cols] of dtype; Q8_0: the codes
+    const void *scale;  ///< Q8_0: f16 [rows][cols / 32]; else NULL
+    DType dtype;        ///< F32, F16, BF16; I8: Q8_0
     int32_t rows, cols; ///< a vector: rows 1
 } Matrix;
 
@@ -49,16 +49,16 @@ typedef struct Transformer {
     const Architecture *arch;
     ModelFile *file;
     ModelConfig config;
-    DType act;       ///< of activations
+    DType act; ///< of activations
     bool use_mmap;
     const Log *log;
     // after load
     KernelCache *kernels;
     Device *dev;
     Matrix embedding, output_norm, output;
-    Layer *layers;   ///< [n_layers] heap
-    float *steps;    ///< device, f32 [rope_dim / 2]
-    void **held;     ///< device addresses to free, heap
+    Layer *layers; ///< [n_layers] heap
+    float *steps;  ///< device, f32 [rope_dim / 2]
+    void **held;   ///< device addresses to free, heap
     int32_t n_held, cap_held;
     size_t copied_bytes, mapped_bytes; ///< weights in memory of ours, and used where they lie
 } Transformer;
@@ -66,18 +66,20 @@ typedef struct Transformer {
 /// Checks shapes and fills in `facts`; reads no weights. Takes over `file` when it succeeds.
 /// @param out owned: model_close()
 /// @return KILN_OK; KILN_ERR_INPUT: K204 a tensor is missing or has another shape; KILN_ERR_NOMEM
-MUST_USE KilnStatus transformer_open(const Architecture *arch, ModelFile *file, const ModelOptions *options, Model **out,
-                                     Diag *diag);
+MUST_USE KilnStatus transformer_open(const Architecture *arch, ModelFile *file,
+                                     const ModelOptions *options, Model **out, Diag *diag);
 
 // The ops of a transformer, each in a file of its own.
 MUST_USE KilnStatus transformer_load(Model *m, KernelCache *kernels, Diag *diag);
-MUST_USE KilnStatus transformer_record(Model *m, Graph *g, const StepBuffers *step, const StepShape *shape, Diag *diag);
+MUST_USE KilnStatus transformer_record(Model *m, Graph *g, const StepBuffers *step,
+                                       const StepShape *shape, Diag *diag);
 size_t transformer_activation_bytes(const Model *m, const StepShape *shape);
 /// Gives the weights back, and forgets them.
 void transformer_unload(Transformer *t);
 
 /// Looks a tensor up and checks it. layer < 0: one of the model.
 /// @return KILN_OK; KILN_ERR_INPUT: K204
-MUST_USE KilnStatus transformer_tensor(const Transformer *t, int32_t layer, const char *name, int32_t rows, int32_t cols,
-                                       const WeightTensor **out, Diag *diag);
+MUST_USE KilnStatus transformer_tensor(const Transformer *t, int32_t layer, const char *name,
+                                       int32_t rows, int32_t cols, const WeightTensor **out,
+                                       Diag *diag);
 #endif

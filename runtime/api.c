@@ -73,7 +73,9 @@ KilnStatus api_options(void *ours, size_t our_size, const void *theirs, Diag *di
 {
     if (!theirs) return KILN_OK;
     size_t size = size_of(theirs);
-    if (size < sizeof size) return fail(diag, KILN_ERR_INPUT, "K601", "an options struct has size %zu (expected its sizeof)", size);
+    if (size < sizeof size)
+        return fail(diag, KILN_ERR_INPUT, "K601",
+                    "an options struct has size %zu (expected its sizeof)", size);
     memcpy(ours, theirs, MIN(size, our_size));
     return KILN_OK;
 }
@@ -81,8 +83,11 @@ KilnStatus api_options(void *ours, size_t our_size, const void *theirs, Diag *di
 KilnStatus api_answer(void *theirs, const void *ours, size_t our_size, Diag *diag)
 {
     size_t size = size_of(theirs);
-    if (size < sizeof size) return fail(diag, KILN_ERR_INPUT, "K601", "an answer struct has size %zu (expected its sizeof)", size);
-    memcpy((char *)theirs + sizeof size, (const char *)ours + sizeof size, MIN(size, our_size) - sizeof size);
+    if (size < sizeof size)
+        return fail(diag, KILN_ERR_INPUT, "K601",
+                    "an answer struct has size %zu (expected its sizeof)", size);
+    memcpy((char *)theirs + sizeof size, (const char *)ours + sizeof size,
+           MIN(size, our_size) - sizeof size);
     return KILN_OK;
 }
 
@@ -130,7 +135,10 @@ KilnStatus kiln_device_open(const KilnDeviceOptions *options, KilnDevice **out, 
     d->log = (Log){.sink = o.log ? forward_log : NULL, .user = d, .level = (LogLevel)o.log_level};
     DeviceOptions device = {.name = o.name, .n_threads = o.n_threads, .log = &d->log};
     TRY(device_open(&device, &d->dev, diag));
-    KernelCacheOptions cache = {.cache_dir = o.cache_dir, .folder = o.kernel_dir, .texts = kernel_texts, .n_texts = kernel_n_texts};
+    KernelCacheOptions cache = {.cache_dir = o.cache_dir,
+                                .folder = o.kernel_dir,
+                                .texts = kernel_texts,
+                                .n_texts = kernel_n_texts};
     TRY(kernel_cache_open(d->dev, &cache, &d->kernels, diag));
     *out = d;
     d = NULL;
@@ -144,7 +152,8 @@ void kiln_device_close(KilnDevice *d)
     if (!d) return;
     kernel_cache_close(d->kernels);
     device_close(d->dev);
-    for (int32_t i = 0; i < d->sources.len; i++) kiln_source_free(d->sources.data[i]);
+    for (int32_t i = 0; i < d->sources.len; i++)
+        kiln_source_free(d->sources.data[i]);
     arena_reset(&d->arena);
     pthread_mutex_destroy(&d->lock);
     free(d);
@@ -156,10 +165,17 @@ KilnStatus kiln_device_info(KilnDevice *d, KilnDeviceInfo *info, KilnError *erro
     pthread_mutex_lock(&d->lock);
     const DeviceFacts *f = &d->dev->facts;
     const DeviceCounters *c = &d->dev->counters;
-    KilnDeviceInfo answer = {.n_threads = f->n_threads, .memory_total = f->memory_total, .memory_free = device_memory_free(d->dev),
-                             .bytes_live = c->bytes_live, .bytes_peak = c->bytes_peak, .compiles = c->compiles,
-                             .cached_disk = c->cached_disk, .cached_mem = c->cached_mem, .records = c->records,
-                             .launches = c->launches, .allocations = c->allocations};
+    KilnDeviceInfo answer = {.n_threads = f->n_threads,
+                             .memory_total = f->memory_total,
+                             .memory_free = device_memory_free(d->dev),
+                             .bytes_live = c->bytes_live,
+                             .bytes_peak = c->bytes_peak,
+                             .compiles = c->compiles,
+                             .cached_disk = c->cached_disk,
+                             .cached_mem = c->cached_mem,
+                             .records = c->records,
+                             .launches = c->launches,
+                             .allocations = c->allocations};
     snprintf(answer.name, sizeof answer.name, "%s", f->name);
     snprintf(answer.model, sizeof answer.model, "%s", f->model);
     pthread_mutex_unlock(&d->lock);
@@ -188,8 +204,10 @@ KilnStatus kiln_buffer_alloc(KilnDevice *d, size_t bytes, KilnBuffer **out, Kiln
     pthread_mutex_lock(&d->lock);
     KilnStatus st = device_alloc(d->dev, bytes, "buffer", &b->at, diag);
     pthread_mutex_unlock(&d->lock);
-    if (st == KILN_OK) *out = b;
-    else free(b);
+    if (st == KILN_OK)
+        *out = b;
+    else
+        free(b);
     return api_end(error, st);
 }
 
@@ -205,10 +223,12 @@ void kiln_buffer_free(KilnBuffer *b)
 static KilnStatus check_part(const KilnBuffer *b, size_t offset, size_t bytes, Diag *diag)
 {
     if (offset <= b->bytes && bytes <= b->bytes - offset) return KILN_OK;
-    return fail(diag, KILN_ERR_INPUT, "K602", "%zu bytes at %zu of a buffer of %zu", bytes, offset, b->bytes);
+    return fail(diag, KILN_ERR_INPUT, "K602", "%zu bytes at %zu of a buffer of %zu", bytes, offset,
+                b->bytes);
 }
 
-KilnStatus kiln_buffer_upload(KilnBuffer *b, size_t offset, const void *data, size_t bytes, KilnError *error)
+KilnStatus kiln_buffer_upload(KilnBuffer *b, size_t offset, const void *data, size_t bytes,
+                              KilnError *error)
 {
     KilnStatus st = check_part(b, offset, bytes, api_begin(error));
     pthread_mutex_lock(&b->device->lock);
@@ -217,7 +237,8 @@ KilnStatus kiln_buffer_upload(KilnBuffer *b, size_t offset, const void *data, si
     return api_end(error, st);
 }
 
-KilnStatus kiln_buffer_download(const KilnBuffer *b, size_t offset, void *data, size_t bytes, KilnError *error)
+KilnStatus kiln_buffer_download(const KilnBuffer *b, size_t offset, void *data, size_t bytes,
+                                KilnError *error)
 {
     KilnStatus st = check_part(b, offset, bytes, api_begin(error));
     pthread_mutex_lock(&b->device->lock);
@@ -250,7 +271,8 @@ KilnStatus kiln_source_load(const char *path, KilnSource **out, KilnError *error
     return api_end(error, source_wrap(st, s, out, diag));
 }
 
-KilnStatus kiln_source_from_text(const char *name, const char *text, size_t len, KilnSource **out, KilnError *error)
+KilnStatus kiln_source_from_text(const char *name, const char *text, size_t len, KilnSource **out,
+                                 KilnError *error)
 {
     Source *s = NULL;
     Diag *diag = api_begin(error);
@@ -267,7 +289,8 @@ void kiln_source_free(KilnSource *s)
 
 const char *kiln_source_function(const KilnSource *s, int32_t index)
 {
-    return index >= 0 && index < source_n_kernels(s->source) ? source_kernel(s->source, index) : NULL;
+    return index >= 0 && index < source_n_kernels(s->source) ? source_kernel(s->source, index)
+                                                             : NULL;
 }
 
 /// Kernels may read their source again, so a device keeps the sources it compiled from.
@@ -290,7 +313,8 @@ static KilnKernel *handle_of(KilnDevice *d, Kernel *k)
     return handle;
 }
 
-KilnStatus kiln_compile(KilnDevice *d, KilnSource *source, const char *words, KilnKernel **out, KilnError *error)
+KilnStatus kiln_compile(KilnDevice *d, KilnSource *source, const char *words, KilnKernel **out,
+                        KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -322,8 +346,8 @@ static StrBuf **stage_of(Emit *emit, const char *stage)
     return NULL;
 }
 
-KilnStatus kiln_kernel_emit(KilnSource *source, const char *words, const char *target_words, const char *stage, char **out,
-                            KilnError *error)
+KilnStatus kiln_kernel_emit(KilnSource *source, const char *words, const char *target_words,
+                            const char *stage, char **out, KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -336,12 +360,15 @@ KilnStatus kiln_kernel_emit(KilnSource *source, const char *words, const char *t
     arena_init(&scratch, heap_default());
     *out = NULL;
     StrBuf **at = stage_of(&emit, stage);
-    if (!at) TRY(fail(diag, KILN_ERR_INPUT, "K603", "no stage is called %s (there are ast, tile, layout, llvm, asm, ptx)", stage));
+    if (!at)
+        TRY(fail(diag, KILN_ERR_INPUT, "K603",
+                 "no stage is called %s (there are ast, tile, layout, llvm, asm, ptx)", stage));
     *at = &text;
     TRY(target_parse(target_words, &target, diag));
     TRY(spec_parse(source->source, str_of(words), &scratch, &spec, diag));
     TRY(compile_kernel(source->source, &spec, &target, &emit, &code, diag));
-    if (text.failed) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the text of stage %s", stage));
+    if (text.failed)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the text of stage %s", stage));
     *out = text.data ? text.data : calloc(1, 1);
     text = (StrBuf){0};
 done:
@@ -354,9 +381,14 @@ done:
 KilnStatus kiln_kernel_info(const KilnKernel *kernel, KilnKernelInfo *info, KilnError *error)
 {
     const Kernel *k = kernel->kernel;
-    KilnKernelInfo answer = {.name = k->code.entry, .spec = k->text, .n_params = k->code.n_params, .num_warps = k->code.num_warps,
-                             .num_stages = k->code.num_stages, .shared_bytes = k->code.shared_bytes,
-                             .scratch_bytes = k->code.scratch_bytes, .compile_us = k->code.compile_us};
+    KilnKernelInfo answer = {.name = k->code.entry,
+                             .spec = k->text,
+                             .n_params = k->code.n_params,
+                             .num_warps = k->code.num_warps,
+                             .num_stages = k->code.num_stages,
+                             .shared_bytes = k->code.shared_bytes,
+                             .scratch_bytes = k->code.scratch_bytes,
+                             .compile_us = k->code.compile_us};
     Diag *diag = api_begin(error);
     return api_end(error, api_answer(info, &answer, sizeof answer, diag));
 }
@@ -366,25 +398,38 @@ KilnStatus kiln_kernel_info(const KilnKernel *kernel, KilnKernelInfo *info, Kiln
 /// The caller's arguments as ours. @param args [CODE_MAX_PARAMS]
 static KilnStatus convert(int32_t n, const KilnArg *theirs, Arg *args, Diag *diag)
 {
-    if (n < 0 || n > CODE_MAX_PARAMS) return fail(diag, KILN_ERR_INPUT, "K131", "%d arguments (expected 0 to %d)", n, CODE_MAX_PARAMS);
+    if (n < 0 || n > CODE_MAX_PARAMS)
+        return fail(diag, KILN_ERR_INPUT, "K131", "%d arguments (expected 0 to %d)", n,
+                    CODE_MAX_PARAMS);
     for (int32_t i = 0; i < n; i++) {
         const KilnArg *a = &theirs[i];
         switch (a->kind) {
         case KILN_ARG_BUFFER:
             if (!a->buffer || a->offset > a->buffer->bytes)
-                return fail(diag, KILN_ERR_INPUT, "K602", "argument %s: no buffer, or an offset behind its end", a->name ? a->name : "?");
+                return fail(diag, KILN_ERR_INPUT, "K602",
+                            "argument %s: no buffer, or an offset behind its end",
+                            a->name ? a->name : "?");
             args[i] = arg_ptr(a->name, DTYPE_VOID, (char *)a->buffer->at + a->offset);
             break;
-        case KILN_ARG_ADDRESS: args[i] = arg_ptr(a->name, DTYPE_VOID, a->address); break;
-        case KILN_ARG_INT: args[i] = arg_int(a->name, a->i); break;
-        case KILN_ARG_FLOAT: args[i] = arg_float(a->name, a->f); break;
-        default: return fail(diag, KILN_ERR_INPUT, "K131", "argument %s: kind %d", a->name ? a->name : "?", (int)a->kind);
+        case KILN_ARG_ADDRESS:
+            args[i] = arg_ptr(a->name, DTYPE_VOID, a->address);
+            break;
+        case KILN_ARG_INT:
+            args[i] = arg_int(a->name, a->i);
+            break;
+        case KILN_ARG_FLOAT:
+            args[i] = arg_float(a->name, a->f);
+            break;
+        default:
+            return fail(diag, KILN_ERR_INPUT, "K131", "argument %s: kind %d",
+                        a->name ? a->name : "?", (int)a->kind);
         }
     }
     return KILN_OK;
 }
 
-static KilnStatus launch(KilnKernel *kernel, const int32_t grid[3], int32_t n_args, const KilnArg *theirs, bool run, KilnError *error)
+static KilnStatus launch(KilnKernel *kernel, const int32_t grid[3], int32_t n_args,
+                         const KilnArg *theirs, bool run, KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -393,19 +438,22 @@ static KilnStatus launch(KilnKernel *kernel, const int32_t grid[3], int32_t n_ar
     Launch l;
     pthread_mutex_lock(&kernel->device->lock);
     TRY(convert(n_args, theirs, args, diag));
-    TRY(launch_make(kernel->kernel, grid_of(grid[0], grid[1], grid[2]), n_args, args, NULL, block, NULL, &l, diag));
+    TRY(launch_make(kernel->kernel, grid_of(grid[0], grid[1], grid[2]), n_args, args, NULL, block,
+                    NULL, &l, diag));
     if (run) TRY(launch_run(&l, diag));
 done:
     pthread_mutex_unlock(&kernel->device->lock);
     return api_end(error, st);
 }
 
-KilnStatus kiln_launch(KilnKernel *kernel, const int32_t grid[3], int32_t n_args, const KilnArg *args, KilnError *error)
+KilnStatus kiln_launch(KilnKernel *kernel, const int32_t grid[3], int32_t n_args,
+                       const KilnArg *args, KilnError *error)
 {
     return launch(kernel, grid, n_args, args, true, error);
 }
 
-KilnStatus kiln_launch_check(KilnKernel *kernel, const int32_t grid[3], int32_t n_args, const KilnArg *args, KilnError *error)
+KilnStatus kiln_launch_check(KilnKernel *kernel, const int32_t grid[3], int32_t n_args,
+                             const KilnArg *args, KilnError *error)
 {
     return launch(kernel, grid, n_args, args, false, error);
 }
@@ -437,20 +485,24 @@ done:
 static KilnStatus check_open(const KilnGraph *g, bool finished, Diag *diag)
 {
     if (g->is_finished == finished) return KILN_OK;
-    return fail(diag, KILN_ERR_INPUT, "K604", finished ? "the graph is still being recorded" : "the graph is no longer being recorded");
+    return fail(diag, KILN_ERR_INPUT, "K604",
+                finished ? "the graph is still being recorded"
+                         : "the graph is no longer being recorded");
 }
 
-KilnStatus kiln_graph_add(KilnGraph *g, KilnKernel *kernel, const int32_t grid[3], int32_t n_args, const KilnArg *theirs,
-                          KilnError *error)
+KilnStatus kiln_graph_add(KilnGraph *g, KilnKernel *kernel, const int32_t grid[3], int32_t n_args,
+                          const KilnArg *theirs, KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
     Arg args[CODE_MAX_PARAMS];
     pthread_mutex_lock(&g->device->lock);
     TRY(check_open(g, false, diag));
-    if (kernel->device != g->device) TRY(fail(diag, KILN_ERR_INPUT, "K604", "the kernel is of another device than the graph"));
+    if (kernel->device != g->device)
+        TRY(fail(diag, KILN_ERR_INPUT, "K604", "the kernel is of another device than the graph"));
     TRY(convert(n_args, theirs, args, diag));
-    TRY(graph_launch(g->graph, kernel->kernel, grid_of(grid[0], grid[1], grid[2]), n_args, args, diag));
+    TRY(graph_launch(g->graph, kernel->kernel, grid_of(grid[0], grid[1], grid[2]), n_args, args,
+                     diag));
 done:
     pthread_mutex_unlock(&g->device->lock);
     return api_end(error, st);

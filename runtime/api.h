@@ -24,8 +24,8 @@ struct KilnDevice {
     Log log;
     KilnLogFn log_fn;
     void *log_user;
-    pthread_mutex_t lock; ///< compiles, launches and memory, one at a time
-    Arena arena;          ///< handles of kernels, and the lists
+    pthread_mutex_t lock;      ///< compiles, launches and memory, one at a time
+    Arena arena;               ///< handles of kernels, and the lists
     VEC(KilnSource *) sources; ///< kept, because kernels may read them again
     VEC(KilnKernel *) kernel_handles;
 };

@@ -62,9 +62,16 @@ KilnStatus kiln_model_info(const KilnModel *m, KilnModelInfo *info, KilnError *e
 {
     const ModelFacts *f = &m->model->facts;
     const Tokenizer *tok = m->model->tokenizer;
-    KilnModelInfo answer = {.n_layers = f->n_layers, .n_heads = f->n_heads, .n_kv_heads = f->n_kv_heads, .head_dim = f->head_dim,
-                            .hidden = f->hidden, .vocab = f->vocab, .max_context = f->max_context, .n_params = f->n_params,
-                            .weight_bytes = f->weight_bytes, .bos = tok ? tokenizer_bos(tok) : -1,
+    KilnModelInfo answer = {.n_layers = f->n_layers,
+                            .n_heads = f->n_heads,
+                            .n_kv_heads = f->n_kv_heads,
+                            .head_dim = f->head_dim,
+                            .hidden = f->hidden,
+                            .vocab = f->vocab,
+                            .max_context = f->max_context,
+                            .n_params = f->n_params,
+                            .weight_bytes = f->weight_bytes,
+                            .bos = tok ? tokenizer_bos(tok) : -1,
                             .eos = tok ? tokenizer_eos(tok) : -1};
     Diag *diag = api_begin(error);
     snprintf(answer.name, sizeof answer.name, "%s", f->name);
@@ -76,10 +83,12 @@ KilnStatus kiln_model_info(const KilnModel *m, KilnModelInfo *info, KilnError *e
 static KilnStatus need_tokenizer(const KilnModel *m, Diag *diag)
 {
     if (m->model->tokenizer) return KILN_OK;
-    return fail(diag, KILN_ERR_UNSUPPORTED, "K220", "%s: the model has no tokenizer: hand in token ids", m->model->facts.name);
+    return fail(diag, KILN_ERR_UNSUPPORTED, "K220",
+                "%s: the model has no tokenizer: hand in token ids", m->model->facts.name);
 }
 
-KilnStatus kiln_tokenize(const KilnModel *m, const char *text, size_t len, bool add_special, int32_t **out, int32_t *n, KilnError *error)
+KilnStatus kiln_tokenize(const KilnModel *m, const char *text, size_t len, bool add_special,
+                         int32_t **out, int32_t *n, KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -100,7 +109,8 @@ done:
     return api_end(error, st);
 }
 
-KilnStatus kiln_detokenize(const KilnModel *m, const int32_t *ids, int32_t n, char **out, KilnError *error)
+KilnStatus kiln_detokenize(const KilnModel *m, const int32_t *ids, int32_t n, char **out,
+                           KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -109,7 +119,8 @@ KilnStatus kiln_detokenize(const KilnModel *m, const int32_t *ids, int32_t n, ch
     TRY(need_tokenizer(m, diag));
     tokenizer_decode(m->model->tokenizer, ids, n, true, &text);
     strbuf_add(&text, "", 0);
-    if (text.failed) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the text of %d tokens", n));
+    if (text.failed)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the text of %d tokens", n));
     *out = text.data ? text.data : calloc(1, 1);
     text = (StrBuf){0};
 done:
@@ -131,12 +142,17 @@ static KilnStatus engine_words(const KilnEngineOptions *theirs, EngineOptions *o
     KilnEngineOptions o = {0};
     KilnStatus st = api_options(&o, sizeof o, theirs, diag);
     if (st != KILN_OK) return st;
-    *out = (EngineOptions){.n_slots = o.n_slots, .max_context = o.max_context, .n_batch = o.n_batch, .page_len = o.page_len,
-                           .mem_fraction = o.mem_fraction, .all_logits = o.all_logits};
+    *out = (EngineOptions){.n_slots = o.n_slots,
+                           .max_context = o.max_context,
+                           .n_batch = o.n_batch,
+                           .page_len = o.page_len,
+                           .mem_fraction = o.mem_fraction,
+                           .all_logits = o.all_logits};
     return kv_format_parse(o.kv_type ? o.kv_type : "f32", &out->kv_format, diag);
 }
 
-KilnStatus kiln_memory_plan(const KilnModel *m, const KilnEngineOptions *options, KilnMemoryPlan *plan, KilnError *error)
+KilnStatus kiln_memory_plan(const KilnModel *m, const KilnEngineOptions *options,
+                            KilnMemoryPlan *plan, KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -146,8 +162,15 @@ KilnStatus kiln_memory_plan(const KilnModel *m, const KilnEngineOptions *options
     pthread_mutex_lock(&m->device->lock);
     st = engine_plan(m->device->dev, m->model, &o, &p, diag);
     pthread_mutex_unlock(&m->device->lock);
-    KilnMemoryPlan answer = {.weights = p.weights, .kv = p.kv, .activations = p.activations, .step = p.step, .available = p.available,
-                             .kv_per_token = p.kv_per_token, .max_context = p.max_context, .n_slots = p.n_slots, .fits = p.fits};
+    KilnMemoryPlan answer = {.weights = p.weights,
+                             .kv = p.kv,
+                             .activations = p.activations,
+                             .step = p.step,
+                             .available = p.available,
+                             .kv_per_token = p.kv_per_token,
+                             .max_context = p.max_context,
+                             .n_slots = p.n_slots,
+                             .fits = p.fits};
     KilnStatus given = api_answer(plan, &answer, sizeof answer, diag);
     if (st == KILN_OK) st = given;
 done:
@@ -172,7 +195,8 @@ static KilnStatus find_ends(KilnEngine *e, Diag *diag)
     return KILN_OK;
 }
 
-KilnStatus kiln_engine_create(KilnModel *m, const KilnEngineOptions *options, KilnEngine **out, KilnError *error)
+KilnStatus kiln_engine_create(KilnModel *m, const KilnEngineOptions *options, KilnEngine **out,
+                              KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -228,15 +252,18 @@ static bool on_token(void *user, int32_t id, int32_t token, int32_t index)
 }
 
 /// The prompt as ids: the caller's, or those of its text. @param ids in `arena`
-static KilnStatus prompt_of(const KilnEngine *e, const KilnRequest *r, Arena *arena, TokenIds *ids, Diag *diag)
+static KilnStatus prompt_of(const KilnEngine *e, const KilnRequest *r, Arena *arena, TokenIds *ids,
+                            Diag *diag)
 {
     if (!r->prompt) {
-        for (int32_t i = 0; i < r->n_tokens; i++) vec_push(arena, ids, r->tokens[i]);
+        for (int32_t i = 0; i < r->n_tokens; i++)
+            vec_push(arena, ids, r->tokens[i]);
         return KILN_OK;
     }
     KilnStatus st = need_tokenizer(e->model, diag);
     if (st != KILN_OK) return st;
-    return tokenizer_encode(e->model->model->tokenizer, str_of(r->prompt), ENCODE_ADD_SPECIAL | ENCODE_PARSE_SPECIAL, arena, ids, diag);
+    return tokenizer_encode(e->model->model->tokenizer, str_of(r->prompt),
+                            ENCODE_ADD_SPECIAL | ENCODE_PARSE_SPECIAL, arena, ids, diag);
 }
 
 static KilnStatus submit(KilnEngine *e, const KilnRequest *theirs, ApiRequest **out, Diag *diag)
@@ -251,13 +278,21 @@ static KilnStatus submit(KilnEngine *e, const KilnRequest *theirs, ApiRequest **
     if (!a) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for a request"));
     TRY(api_options(&r, sizeof r, theirs, diag));
     TRY(prompt_of(e, &r, &scratch, &ids, diag));
-    *a = (ApiRequest){.next = e->requests, .engine = e, .n_prompt = ids.len, .on_text = r.on_text, .user = r.user};
-    if (e->model->model->tokenizer) token_stream_init(&a->stream, e->model->model->tokenizer, false);
+    *a = (ApiRequest){.next = e->requests,
+                      .engine = e,
+                      .n_prompt = ids.len,
+                      .on_text = r.on_text,
+                      .user = r.user};
+    if (e->model->model->tokenizer)
+        token_stream_init(&a->stream, e->model->model->tokenizer, false);
     Request q = {.prompt = ids.data,
                  .n_prompt = ids.len,
                  .n_predict = r.n_predict,
-                 .sample = {.temperature = r.sampling.temperature, .top_k = r.sampling.top_k, .min_p = r.sampling.min_p,
-                            .top_p = r.sampling.top_p == 0 ? 1 : r.sampling.top_p, .seed = r.sampling.seed},
+                 .sample = {.temperature = r.sampling.temperature,
+                            .top_k = r.sampling.top_k,
+                            .min_p = r.sampling.min_p,
+                            .top_p = r.sampling.top_p == 0 ? 1 : r.sampling.top_p,
+                            .seed = r.sampling.seed},
                  .stop_ids = e->ends,
                  .n_stop = e->n_ends,
                  .ignore_stop = r.ignore_end,
@@ -272,7 +307,8 @@ done:
     return st;
 }
 
-KilnStatus kiln_engine_submit(KilnEngine *e, const KilnRequest *request, int32_t *id, KilnError *error)
+KilnStatus kiln_engine_submit(KilnEngine *e, const KilnRequest *request, int32_t *id,
+                              KilnError *error)
 {
     Diag *diag = api_begin(error);
     ApiRequest *a;
@@ -304,7 +340,8 @@ static ApiRequest *find(const KilnEngine *e, int32_t id)
     return NULL;
 }
 
-KilnStatus kiln_engine_poll(const KilnEngine *e, int32_t id, KilnProgress *progress, KilnError *error)
+KilnStatus kiln_engine_poll(const KilnEngine *e, int32_t id, KilnProgress *progress,
+                            KilnError *error)
 {
     Diag *diag = api_begin(error);
     const ApiRequest *r = find(e, id);
@@ -367,7 +404,8 @@ done:
     return api_end(error, st);
 }
 
-KilnStatus kiln_logits(KilnEngine *e, const int32_t *tokens, int32_t n, float *out, KilnError *error)
+KilnStatus kiln_logits(KilnEngine *e, const int32_t *tokens, int32_t n, float *out,
+                       KilnError *error)
 {
     KilnStatus st = KILN_OK;
     Diag *diag = api_begin(error);
@@ -392,11 +430,22 @@ KilnStatus kiln_engine_stats(const KilnEngine *e, KilnEngineStats *stats, KilnEr
     Diag *diag = api_begin(error);
     EngineStats s;
     engine_stats(e->engine, &s);
-    KilnEngineStats answer = {.steps = s.steps, .prefill_tokens = s.prefill_tokens, .decode_tokens = s.decode_tokens,
-                              .decode_steps = s.decode_steps, .preemptions = s.preemptions, .prefill_us = s.prefill_us,
-                              .decode_us = s.decode_us, .decode_bytes = s.decode_bytes, .records = s.records, .compiles = s.compiles,
-                              .flow_records = s.flow_records, .flow_compiles = s.flow_compiles,
-                              .flow_allocations = s.flow_allocations, .n_running = s.n_running, .n_waiting = s.n_waiting,
-                              .kv_used_bytes = s.kv_used_bytes, .kv_total_bytes = s.kv_total_bytes};
+    KilnEngineStats answer = {.steps = s.steps,
+                              .prefill_tokens = s.prefill_tokens,
+                              .decode_tokens = s.decode_tokens,
+                              .decode_steps = s.decode_steps,
+                              .preemptions = s.preemptions,
+                              .prefill_us = s.prefill_us,
+                              .decode_us = s.decode_us,
+                              .decode_bytes = s.decode_bytes,
+                              .records = s.records,
+                              .compiles = s.compiles,
+                              .flow_records = s.flow_records,
+                              .flow_compiles = s.flow_compiles,
+                              .flow_allocations = s.flow_allocations,
+                              .n_running = s.n_running,
+                              .n_waiting = s.n_waiting,
+                              .kv_used_bytes = s.kv_used_bytes,
+                              .kv_total_bytes = s.kv_total_bytes};
     return api_end(error, api_answer(stats, &answer, sizeof answer, diag));
 }

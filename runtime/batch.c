@@ -9,7 +9,7 @@ struct Batch {
     StepBuffers dev_arrays, host; ///< the same arrays in device memory and in the host's copy
     uint8_t *dev_block, *host_block;
     float *logits;
-    size_t bytes, ids_offset;     ///< of a block; the sampled ids come last
+    size_t bytes, ids_offset; ///< of a block; the sampled ids come last
     int32_t n_tokens, n_seqs;
 };
 
@@ -26,10 +26,11 @@ KilnStatus sample_check(const SampleParams *p, Diag *diag)
         {"top_k", p->top_k, 0, 1e9, false},
     };
     for (int32_t i = 0; i < COUNT_OF(rules); i++)
-        if (!isfinite(rules[i].value) || rules[i].value < rules[i].low || rules[i].value > rules[i].high ||
-            (rules[i].open_low && rules[i].value <= rules[i].low))
-            return fail(diag, KILN_ERR_INPUT, "K403", "%s is %g (expected %s%g to %g)", rules[i].name, rules[i].value,
-                        rules[i].open_low ? "above " : "", rules[i].low, rules[i].high);
+        if (!isfinite(rules[i].value) || rules[i].value < rules[i].low ||
+            rules[i].value > rules[i].high || (rules[i].open_low && rules[i].value <= rules[i].low))
+            return fail(diag, KILN_ERR_INPUT, "K403", "%s is %g (expected %s%g to %g)",
+                        rules[i].name, rules[i].value, rules[i].open_low ? "above " : "",
+                        rules[i].low, rules[i].high);
     return KILN_OK;
 }
 
@@ -41,9 +42,11 @@ static size_t lay_out(StepBuffers *s, uint8_t *block, size_t *ids_offset)
         void *field; ///< address of a pointer in `s`
         size_t bytes;
     } arrays[] = {
-        {&s->counts, 4 * 4},  {&s->tokens, 4 * T},      {&s->pos, 4 * T},   {&s->seq_of, 4 * T}, {&s->q_start, 4 * (S + 1)},
-        {&s->slot_of, 4 * S}, {&s->temperature, 4 * S}, {&s->top_p, 4 * S}, {&s->min_p, 4 * S},  {&s->top_k, 4 * S},
-        {&s->seed, 8 * S},    {&s->draw, 4 * S},        {&s->out_ids, 4 * S},
+        {&s->counts, 4 * 4},      {&s->tokens, 4 * T},        {&s->pos, 4 * T},
+        {&s->seq_of, 4 * T},      {&s->q_start, 4 * (S + 1)}, {&s->slot_of, 4 * S},
+        {&s->temperature, 4 * S}, {&s->top_p, 4 * S},         {&s->min_p, 4 * S},
+        {&s->top_k, 4 * S},       {&s->seed, 8 * S},          {&s->draw, 4 * S},
+        {&s->out_ids, 4 * S},
     };
     size_t at = 0;
     for (int32_t i = 0; i < COUNT_OF(arrays); i++) {
@@ -55,7 +58,8 @@ static size_t lay_out(StepBuffers *s, uint8_t *block, size_t *ids_offset)
     return at;
 }
 
-KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs, int32_t logit_rows, int32_t vocab, Batch **out, Diag *diag)
+KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs, int32_t logit_rows,
+                      int32_t vocab, Batch **out, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     void *at = NULL;
@@ -67,10 +71,12 @@ KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs, int32_t
     b->dev_arrays.max_seqs = b->host.max_seqs = max_seqs;
     b->bytes = lay_out(&b->host, NULL, &b->ids_offset);
     b->host_block = heap_alloc(dev->heap, b->bytes, LINE);
-    if (!b->host_block) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for a batch of %d tokens", max_tokens));
+    if (!b->host_block)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for a batch of %d tokens", max_tokens));
     TRY(device_alloc(dev, b->bytes, "step", &at, diag));
     b->dev_block = at;
-    TRY(device_alloc(dev, (size_t)MAX(max_seqs, logit_rows) * (size_t)vocab * sizeof(float), "logits", &at, diag));
+    TRY(device_alloc(dev, (size_t)MAX(max_seqs, logit_rows) * (size_t)vocab * sizeof(float),
+                     "logits", &at, diag));
     b->dev_arrays.logits = b->logits = at;
     lay_out(&b->host, b->host_block, &b->ids_offset);
     lay_out(&b->dev_arrays, b->dev_block, &b->ids_offset);
@@ -99,13 +105,15 @@ void batch_buffers(const Batch *b, StepBuffers *out)
 void batch_reset(Batch *b)
 {
     memset(b->host_block, 0, b->bytes);
-    for (int32_t s = 0; s < b->host.max_seqs; s++) b->host.slot_of[s] = -1;
+    for (int32_t s = 0; s < b->host.max_seqs; s++)
+        b->host.slot_of[s] = -1;
     b->n_tokens = b->n_seqs = 0;
 }
 
 void batch_add(Batch *b, const BatchSeq *seq)
 {
-    ASSERT(b->n_seqs < b->host.max_seqs && seq->n_tokens >= 1 && seq->n_tokens <= b->host.max_tokens - b->n_tokens);
+    ASSERT(b->n_seqs < b->host.max_seqs && seq->n_tokens >= 1 &&
+           seq->n_tokens <= b->host.max_tokens - b->n_tokens);
     StepBuffers *h = &b->host;
     int32_t s = b->n_seqs++;
     for (int32_t i = 0; i < seq->n_tokens; i++) {
@@ -116,7 +124,8 @@ void batch_add(Batch *b, const BatchSeq *seq)
     }
     b->n_tokens += seq->n_tokens;
     h->slot_of[s] = seq->slot;
-    for (int32_t i = s + 1; i <= h->max_seqs; i++) h->q_start[i] = b->n_tokens; // dead ones repeat the end
+    for (int32_t i = s + 1; i <= h->max_seqs; i++)
+        h->q_start[i] = b->n_tokens; // dead ones repeat the end
     h->temperature[s] = seq->sample.temperature;
     h->top_p[s] = seq->sample.top_p;
     h->min_p[s] = seq->sample.min_p;
@@ -145,18 +154,22 @@ void batch_upload(Batch *b)
 
 const int32_t *batch_ids(Batch *b)
 {
-    device_download(b->dev, b->host.out_ids, b->dev_block + b->ids_offset, (size_t)b->n_seqs * sizeof(int32_t));
+    device_download(b->dev, b->host.out_ids, b->dev_block + b->ids_offset,
+                    (size_t)b->n_seqs * sizeof(int32_t));
     return b->host.out_ids;
 }
 
 void batch_text(const Batch *b, StrBuf *out)
 {
     const StepBuffers *h = &b->host;
-    strbuf_printf(out, "step: %d tokens, %d sequences, longest chunk %d\n", h->counts[0], h->counts[1], h->counts[2]);
+    strbuf_printf(out, "step: %d tokens, %d sequences, longest chunk %d\n", h->counts[0],
+                  h->counts[1], h->counts[2]);
     for (int32_t s = 0; s < b->n_seqs; s++) {
-        strbuf_printf(out, "  seq %d slot %d rows %d-%d pos %d-%d temperature %g:", s, h->slot_of[s], h->q_start[s], h->q_start[s + 1],
-                      h->pos[h->q_start[s]], h->pos[h->q_start[s + 1] - 1], (double)h->temperature[s]);
-        for (int32_t r = h->q_start[s]; r < h->q_start[s + 1]; r++) strbuf_printf(out, " %d", h->tokens[r]);
+        strbuf_printf(out, "  seq %d slot %d rows %d-%d pos %d-%d temperature %g:", s,
+                      h->slot_of[s], h->q_start[s], h->q_start[s + 1], h->pos[h->q_start[s]],
+                      h->pos[h->q_start[s + 1] - 1], (double)h->temperature[s]);
+        for (int32_t r = h->q_start[s]; r < h->q_start[s + 1]; r++)
+            strbuf_printf(out, " %d", h->tokens[r]);
         strbuf_putc(out, '\n');
     }
 }

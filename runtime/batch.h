@@ -30,31 +30,31 @@ MUST_USE KilnStatus sample_check(const SampleParams *p, Diag *diag);
 
 /// Device addresses of the arrays of a step, and the cache; what a recorder passes to kernels.
 typedef struct StepBuffers {
-    int32_t *tokens, *pos, *seq_of;   ///< [max_tokens]
-    int32_t *q_start;                 ///< [max_seqs + 1]; dead entries repeat n_tokens
-    int32_t *slot_of;                 ///< [max_seqs]; dead: -1
-    int32_t *counts;                  ///< [4]: n_tokens, n_seqs, longest chunk, 0
+    int32_t *tokens, *pos, *seq_of;     ///< [max_tokens]
+    int32_t *q_start;                   ///< [max_seqs + 1]; dead entries repeat n_tokens
+    int32_t *slot_of;                   ///< [max_seqs]; dead: -1
+    int32_t *counts;                    ///< [4]: n_tokens, n_seqs, longest chunk, 0
     float *temperature, *top_p, *min_p; ///< [max_seqs]
-    int32_t *top_k;                   ///< [max_seqs]
-    int64_t *seed;                    ///< [max_seqs] of the request
-    int32_t *draw;                    ///< [max_seqs] counter of the draw: the position of the token being drawn
-    int32_t *out_ids;                 ///< [max_seqs] written by the sampling kernel
-    float *logits;                    ///< [max_seqs or, for StepShape.all_logits, n_tokens][vocab] f32
-    int32_t max_tokens, max_seqs;     ///< capacities
+    int32_t *top_k;                     ///< [max_seqs]
+    int64_t *seed;                      ///< [max_seqs] of the request
+    int32_t *draw;    ///< [max_seqs] counter of the draw: the position of the token being drawn
+    int32_t *out_ids; ///< [max_seqs] written by the sampling kernel
+    float *logits;    ///< [max_seqs or, for StepShape.all_logits, n_tokens][vocab] f32
+    int32_t max_tokens, max_seqs; ///< capacities
 
     // The cache (kv/pages.h). Physical page of logical page i of list n for (layer l, kv-head h):
     //   list_pages[n * max_pages + i] + list_spread[n] * (l * n_kv_heads + h)
     // at kv_base + page * page_bytes: K [page_len][head_dim], at v_offset V the same; int8 adds a scale per token.
     uint8_t *kv_base;
-    DType kv_dtype;     ///< F32, F16, BF16, I8
-    DType scale_dtype;  ///< I8: F32; else VOID
+    DType kv_dtype;    ///< F32, F16, BF16, I8
+    DType scale_dtype; ///< I8: F32; else VOID
     int32_t page_len, max_pages;
     int64_t page_bytes, v_offset;
     int64_t k_scale_offset, v_scale_offset; ///< bytes into the page: [page_len] of scale_dtype
-    int32_t *list_of;     ///< [slot][layer][kv-head] list numbers
-    int32_t *list_pages;  ///< [max_lists][max_pages]
-    int32_t *list_len;    ///< [max_lists] tokens, those of this step included
-    int32_t *list_spread; ///< [max_lists]
+    int32_t *list_of;                       ///< [slot][layer][kv-head] list numbers
+    int32_t *list_pages;                    ///< [max_lists][max_pages]
+    int32_t *list_len;                      ///< [max_lists] tokens, those of this step included
+    int32_t *list_spread;                   ///< [max_lists]
 } StepBuffers;
 
 typedef enum Phase {
@@ -81,8 +81,8 @@ typedef struct BatchSeq {
 
 /// Allocates the arrays. `vocab` rows of logits: max(max_seqs, logit_rows).
 /// @param out owned: batch_close()
-MUST_USE KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs, int32_t logit_rows, int32_t vocab,
-                               Batch **out, Diag *diag);
+MUST_USE KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs,
+                               int32_t logit_rows, int32_t vocab, Batch **out, Diag *diag);
 void batch_close(Batch *b);
 /// The addresses, without the cache's.
 void batch_buffers(const Batch *b, StepBuffers *out);

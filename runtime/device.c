@@ -11,10 +11,14 @@
 // ---- the table --------------------------------------------------------------------------------
 
 static const DeviceKind kinds[] = {
-    {"cpu", "native code on this machine's threads (cpu:generic, cpu:avx2, cpu:avx512, cpu:neon force a level)", true, NULL},
+    {"cpu",
+     "native code on this machine's threads (cpu:generic, cpu:avx2, cpu:avx512, cpu:neon force a "
+     "level)",
+     true, NULL},
     {"interp", "the meaning of the tile IR, every access checked", true, NULL},
     {"emu", "GPU code on this CPU, checked: emu:sm_75, 80, 86, 89, 90a", true, NULL},
-    {"cuda", "NVIDIA GPUs", false, "this build has no CUDA device; emu:sm_80 and emu:sm_90a run the same code on the CPU"},
+    {"cuda", "NVIDIA GPUs", false,
+     "this build has no CUDA device; emu:sm_80 and emu:sm_90a run the same code on the CPU"},
 };
 
 int32_t device_kinds(const DeviceKind **out)
@@ -52,7 +56,8 @@ static int64_t file_number(const char *path, const char *key)
 static size_t host_memory_free(void)
 {
     int64_t kib = file_number("/proc/meminfo", "MemAvailable:");
-    int64_t bytes = kib > 0 ? kib * 1024 : (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    int64_t bytes =
+        kib > 0 ? kib * 1024 : (int64_t)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);
     int64_t limit = file_number("/sys/fs/cgroup/memory.max", "");
     int64_t used = file_number("/sys/fs/cgroup/memory.current", "");
     if (limit > 0 && used >= 0 && limit - used < bytes) bytes = MAX(limit - used, 0);
@@ -80,15 +85,18 @@ static KilnStatus resolve(const char *name, Target *target, Diag *diag)
 {
     const DeviceKind *kind = kind_named(name);
     if (!kind)
-        return fail_hint(diag, KILN_ERR_INPUT, "K302", "there are: cpu, cpu:avx2, cpu:generic, emu:sm_80, emu:sm_90a, interp",
+        return fail_hint(diag, KILN_ERR_INPUT, "K302",
+                         "there are: cpu, cpu:avx2, cpu:generic, emu:sm_80, emu:sm_90a, interp",
                          "--device %s: no such device", name);
     if (!kind->is_available)
-        return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K302", "leave --device out to use the CPU, or try --device emu:sm_90a",
+        return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K302",
+                         "leave --device out to use the CPU, or try --device emu:sm_90a",
                          "--device %s: %s", name, kind->why_not);
     KilnStatus st = target_parse(name, target, diag);
     if (st != KILN_OK) return st;
     if (!target_runs_here(target))
-        return fail(diag, KILN_ERR_UNSUPPORTED, "K302", "--device %s: this machine cannot run such code", name);
+        return fail(diag, KILN_ERR_UNSUPPORTED, "K302",
+                    "--device %s: this machine cannot run such code", name);
     return KILN_OK;
 }
 
@@ -128,8 +136,10 @@ done:
 void device_close(Device *dev)
 {
     if (!dev) return;
-    while (dev->n_ranges) device_free(dev, dev->ranges[dev->n_ranges - 1].range.begin);
-    for (int32_t i = 0; dev->tls && i < dev->facts.n_threads; i++) heap_free(dev->heap, dev->tls[i].scratch);
+    while (dev->n_ranges)
+        device_free(dev, dev->ranges[dev->n_ranges - 1].range.begin);
+    for (int32_t i = 0; dev->tls && i < dev->facts.n_threads; i++)
+        heap_free(dev->heap, dev->tls[i].scratch);
     heap_free(dev->heap, dev->tls);
     heap_free(dev->heap, dev->ranges);
     heap_free(dev->heap, dev->checks);
@@ -145,8 +155,10 @@ static int32_t range_before(const Device *dev, const void *at)
     int32_t lo = 0, hi = dev->n_ranges;
     while (lo < hi) {
         int32_t mid = (lo + hi) / 2;
-        if ((uintptr_t)dev->ranges[mid].range.begin <= (uintptr_t)at) lo = mid + 1;
-        else hi = mid;
+        if ((uintptr_t)dev->ranges[mid].range.begin <= (uintptr_t)at)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo - 1;
 }
@@ -191,8 +203,10 @@ KilnStatus device_alloc(Device *dev, size_t bytes, const char *name, void **out,
     DeviceRange r = {.range = {at, size, name}};
     if (!at || range_add(dev, r) != KILN_OK) {
         if (at) dev->ops->free(dev, at, size);
-        return fail(diag, KILN_ERR_NOMEM, "K301", "%s: %.1f MiB could not be had on %s (%.1f MiB in use)", name,
-                    (double)bytes / 1048576, dev->facts.name, (double)dev->counters.bytes_live / 1048576);
+        return fail(diag, KILN_ERR_NOMEM, "K301",
+                    "%s: %.1f MiB could not be had on %s (%.1f MiB in use)", name,
+                    (double)bytes / 1048576, dev->facts.name,
+                    (double)dev->counters.bytes_live / 1048576);
     }
     dev->counters.allocations++;
     dev->counters.bytes_live += size;
@@ -205,7 +219,8 @@ void device_free(Device *dev, void *at)
 {
     if (!at) return;
     int32_t i = range_before(dev, at);
-    if (i < 0 || dev->ranges[i].range.begin != at) BUG("device_free of an address that was not allocated");
+    if (i < 0 || dev->ranges[i].range.begin != at)
+        BUG("device_free of an address that was not allocated");
     DeviceRange r = dev->ranges[i];
     memmove(dev->ranges + i, dev->ranges + i + 1, (size_t)(dev->n_ranges - i - 1) * sizeof r);
     dev->n_ranges--;
@@ -250,10 +265,13 @@ size_t device_memory_free(Device *dev)
 KilnStatus device_reserve_scratch(Device *dev, int64_t bytes, Diag *diag)
 {
     if (bytes <= dev->scratch_bytes) return KILN_OK;
-    bytes = next_pow2(bytes); // so that a hundred kernels of growing size do not mean a hundred moves
+    bytes =
+        next_pow2(bytes); // so that a hundred kernels of growing size do not mean a hundred moves
     for (int32_t i = 0; i < dev->facts.n_threads; i++) {
         void *more = heap_alloc(dev->heap, (size_t)bytes, 64);
-        if (!more) return fail(diag, KILN_ERR_NOMEM, "K301", "no memory for %lld bytes of scratch per thread", (long long)bytes);
+        if (!more)
+            return fail(diag, KILN_ERR_NOMEM, "K301",
+                        "no memory for %lld bytes of scratch per thread", (long long)bytes);
         heap_free(dev->heap, dev->tls[i].scratch);
         dev->tls[i].scratch = more;
     }
@@ -284,9 +302,11 @@ static void stream_sum(void *user, int32_t thread, int64_t task)
     const uint64_t *at = (const uint64_t *)(s->src + (size_t)task * s->bytes);
     uint64_t sum[16] = {0};
     for (size_t i = 0; i + 16 <= s->bytes / 8; i += 16)
-        for (int j = 0; j < 16; j++) sum[j] += at[i + (size_t)j];
+        for (int j = 0; j < 16; j++)
+            sum[j] += at[i + (size_t)j];
     uint64_t all = 0;
-    for (int j = 0; j < 16; j++) all += sum[j];
+    for (int j = 0; j < 16; j++)
+        all += sum[j];
     if (all == 1) s->sink = all; // keeps the loop
 }
 
@@ -324,7 +344,10 @@ KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *
         PoolTask task;
         size_t step;
         bool is_copy;
-    } ways[] = {{stream_scan, 0, false}, {stream_sum, 0, false}, {stream_copy, s.bytes, true}, {stream_copy, 1 << 16, true}};
+    } ways[] = {{stream_scan, 0, false},
+                {stream_sum, 0, false},
+                {stream_copy, s.bytes, true},
+                {stream_copy, 1 << 16, true}};
     for (int32_t pass = 0; pass < 5; pass++)
         for (int32_t w = 0; w < COUNT_OF(ways); w++) {
             s.step = ways[w].step;

@@ -20,9 +20,9 @@ typedef struct Launch Launch;
 typedef struct Kernel Kernel;
 
 typedef struct DeviceFacts {
-    char name[24];   ///< as the user writes it: "cpu", "emu:sm_80", "interp"
-    char model[96];  ///< the maker's words, e.g. the CPU's model name
-    Target target;   ///< what to compile for
+    char name[24];  ///< as the user writes it: "cpu", "emu:sm_80", "interp"
+    char model[96]; ///< the maker's words, e.g. the CPU's model name
+    Target target;  ///< what to compile for
     int32_t n_threads;
     bool is_host_memory; ///< the host may read and write device memory
     bool is_checked;     ///< image_run checks every access against the ranges of the device
@@ -31,12 +31,12 @@ typedef struct DeviceFacts {
 
 /// What happened since the device was opened; tests and benches read differences.
 typedef struct DeviceCounters {
-    int64_t allocations;   ///< of device memory
-    int64_t compiles;      ///< kernels compiled
-    int64_t cached_disk;   ///< kernels read from the cache on disk
-    int64_t cached_mem;    ///< kernels found in memory
-    int64_t records;       ///< graphs recorded
-    int64_t launches;      ///< kernels launched
+    int64_t allocations; ///< of device memory
+    int64_t compiles;    ///< kernels compiled
+    int64_t cached_disk; ///< kernels read from the cache on disk
+    int64_t cached_mem;  ///< kernels found in memory
+    int64_t records;     ///< graphs recorded
+    int64_t launches;    ///< kernels launched
     int64_t compile_us, llvm_us;
     size_t bytes_live, bytes_peak; ///< device memory
 } DeviceCounters;
@@ -77,7 +77,8 @@ struct Device {
 };
 
 typedef struct DeviceOptions {
-    const char *name;  ///< "cpu", "cpu:avx2", "cpu:generic", "emu:sm_80", "interp"; NULL: the best found
+    const char
+        *name; ///< "cpu", "cpu:avx2", "cpu:generic", "emu:sm_80", "interp"; NULL: the best found
     int32_t n_threads; ///< 0: one per CPU
     bool pin;
     bool guard; ///< every allocation ends at an unmapped page: for tests
@@ -93,7 +94,8 @@ void device_close(Device *dev);
 
 /// Zeroed device memory, 64-byte aligned. `name` says in reports what it is; borrowed, outlives the memory.
 /// @return KILN_OK; KILN_ERR_NOMEM with K301
-MUST_USE KilnStatus device_alloc(Device *dev, size_t bytes, const char *name, void **out, Diag *diag);
+MUST_USE KilnStatus device_alloc(Device *dev, size_t bytes, const char *name, void **out,
+                                 Diag *diag);
 /// NULL is fine.
 void device_free(Device *dev, void *at);
 /// Makes host memory (a mapped file) usable in place on a device whose memory is the host's.
@@ -119,7 +121,8 @@ MUST_USE KilnStatus device_reserve_scratch(Device *dev, int64_t bytes, Diag *dia
 typedef struct DeviceBandwidth {
     double read, copy; ///< copy counts bytes read plus bytes written
 } DeviceBandwidth;
-MUST_USE KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *out, Diag *diag);
+MUST_USE KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *out,
+                                             Diag *diag);
 
 extern const DeviceOps device_cpu_ops;     ///< native code, a pool of threads
 extern const DeviceOps device_checked_ops; ///< interp, emu: image_run, every access checked

@@ -45,9 +45,12 @@ static void *host_alloc(Device *dev, size_t bytes)
 
 static void host_free(Device *dev, void *at, size_t bytes)
 {
-    if (dev->guard) guarded_free(at, bytes);
-    else if (bytes < BIG) heap_free(dev->heap, at);
-    else munmap(at, bytes);
+    if (dev->guard)
+        guarded_free(at, bytes);
+    else if (bytes < BIG)
+        heap_free(dev->heap, at);
+    else
+        munmap(at, bytes);
 }
 
 static void host_copy(Device *dev, void *dst, const void *src, size_t bytes)
@@ -71,10 +74,12 @@ static void wave_task(void *user, int32_t thread, int64_t task)
 {
     const Wave *w = user;
     int32_t i = 0;
-    while (task >= w->first_task[i + 1]) i++; // a wave has a handful of launches
+    while (task >= w->first_task[i + 1])
+        i++; // a wave has a handful of launches
     const Launch *l = w->launches[i];
     int64_t first = (task - w->first_task[i]) * l->chunk;
-    l->kernel->entry(l->args, &l->grid, first, MIN(l->chunk, l->n_programs - first), &w->dev->tls[thread]);
+    l->kernel->entry(l->args, &l->grid, first, MIN(l->chunk, l->n_programs - first),
+                     &w->dev->tls[thread]);
 }
 
 /// The first fault that a thread of the wave recorded, as an error; clears them.
@@ -85,8 +90,10 @@ static KilnStatus take_faults(Wave *w, Diag *diag)
         Tls *tls = &w->dev->tls[t];
         if (!tls->fault) continue;
         if (st == KILN_OK)
-            st = fail(diag, KILN_ERR_DEVICE, "K117", "%s:%d: %s failed in program %d", w->launches[0]->kernel->path, tls->fault,
-                      w->n == 1 ? w->launches[0]->kernel->code.entry : "a check of this kernel or one beside it",
+            st = fail(diag, KILN_ERR_DEVICE, "K117", "%s:%d: %s failed in program %d",
+                      w->launches[0]->kernel->path, tls->fault,
+                      w->n == 1 ? w->launches[0]->kernel->code.entry
+                                : "a check of this kernel or one beside it",
                       tls->fault_program);
         tls->fault = 0;
     }
@@ -133,7 +140,8 @@ static int32_t check_ranges(Device *dev, const Launch *l)
     }
     for (int32_t i = 0; i < dev->n_ranges; i++)
         if (!dev->ranges[i].is_hidden) dev->checks[n++] = dev->ranges[i].range;
-    for (int32_t i = 0; i < l->n_ranges; i++) dev->checks[n++] = l->ranges[i];
+    for (int32_t i = 0; i < l->n_ranges; i++)
+        dev->checks[n++] = l->ranges[i];
     return n;
 }
 
@@ -142,12 +150,15 @@ static KilnStatus checked_run(Device *dev, int32_t n, const Launch *const *launc
     for (int32_t i = 0; i < n; i++) {
         const Launch *l = launches[i];
         int32_t n_ranges = check_ranges(dev, l);
-        if (n_ranges < 0) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the ranges of a checked launch");
+        if (n_ranges < 0)
+            return fail(diag, KILN_ERR_NOMEM, "K102",
+                        "no memory for the ranges of a checked launch");
         if (!l->kernel->image) { // made by hand
             l->kernel->entry(l->args, &l->grid, 0, l->n_programs, &dev->tls[0]);
             continue;
         }
-        KilnStatus st = image_run(l->kernel->image, l->args, &l->grid, 0, l->n_programs, n_ranges, dev->checks, diag);
+        KilnStatus st = image_run(l->kernel->image, l->args, &l->grid, 0, l->n_programs, n_ranges,
+                                  dev->checks, diag);
         if (st != KILN_OK) return st;
     }
     return KILN_OK;

@@ -29,7 +29,8 @@ static void make_buckets(Engine *e)
     }
 }
 
-KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *options, Engine **out, Diag *diag)
+KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *options, Engine **out,
+                       Diag *diag)
 {
     KilnStatus st = KILN_OK;
     Device *dev = kernel_cache_device(kernels);
@@ -49,7 +50,8 @@ KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *opti
     KvShape shape = engine_kv_shape(m, &e->options, e->options.max_context);
     TRY(kv_pool_open(dev, &shape, e->memory.kv, &e->kv, diag));
     int32_t logit_rows = e->options.all_logits ? e->options.n_batch : e->options.n_slots;
-    TRY(batch_open(dev, e->options.n_batch, e->options.n_slots, logit_rows, m->facts.vocab, &e->batch, diag));
+    TRY(batch_open(dev, e->options.n_batch, e->options.n_slots, logit_rows, m->facts.vocab,
+                   &e->batch, diag));
     batch_buffers(e->batch, &e->step);
     kv_buffers(e->kv, &e->step);
     e->arena_bytes = e->memory.activations;
@@ -57,7 +59,8 @@ KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *opti
     device_hide(dev, e->arena);
     e->slot_used = heap_array(e->heap, bool, e->options.n_slots);
     e->queue = heap_array(e->heap, Seq *, e->options.n_slots);
-    if (!e->slot_used || !e->queue) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for %d slots", e->options.n_slots));
+    if (!e->slot_used || !e->queue)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for %d slots", e->options.n_slots));
     e->opened = dev->counters;
     *out = e;
     e = NULL;
@@ -81,7 +84,8 @@ void engine_close(Engine *e)
         seq_free(e, q);
     }
     for (int32_t phase = 0; phase < 2; phase++)
-        for (int32_t i = 0; i < e->n_buckets[phase]; i++) graph_free(e->buckets[phase][i].graph);
+        for (int32_t i = 0; i < e->n_buckets[phase]; i++)
+            graph_free(e->buckets[phase][i].graph);
     device_free(e->dev, e->arena);
     batch_close(e->batch);
     kv_pool_close(e->kv);
@@ -107,8 +111,8 @@ static KilnStatus record(Engine *e, Phase phase, Bucket *b, Diag *diag)
     TRY(e->model->ops->record(e->model, g, &e->step, &shape, diag));
     graph_use_memory(g, e->arena, e->arena_bytes);
     TRY(graph_finish(g, diag));
-    log_info(e->dev->log, "engine", "recorded %s launches=%d waves=%d bytes=%zu", name, graph_n_launches(g), graph_n_waves(g),
-             graph_arena_bytes(g));
+    log_info(e->dev->log, "engine", "recorded %s launches=%d waves=%d bytes=%zu", name,
+             graph_n_launches(g), graph_n_waves(g), graph_arena_bytes(g));
     b->graph = g;
     g = NULL;
 done:
@@ -131,7 +135,8 @@ KilnStatus engine_graph(Engine *e, Phase phase, int32_t n, Graph **out, Diag *di
     Bucket *b = bucket_for(e, phase, n, false);
     *out = NULL;
     if (!b)
-        return fail(diag, KILN_ERR_LIMIT, "K406", "no %s graph holds %d (the largest: %d)", phase == PHASE_DECODE ? "decode" : "prefill", n,
+        return fail(diag, KILN_ERR_LIMIT, "K406", "no %s graph holds %d (the largest: %d)",
+                    phase == PHASE_DECODE ? "decode" : "prefill", n,
                     e->buckets[phase][e->n_buckets[phase] - 1].n);
     KilnStatus st = b->graph ? KILN_OK : record(e, phase, b, diag);
     *out = b->graph;
@@ -155,7 +160,8 @@ static KilnStatus prepare(Engine *e, int32_t n_prompt, int32_t n_others, Diag *d
     KilnStatus st = KILN_OK;
     Graph *g;
     int32_t batch = e->options.n_batch, rest = n_prompt % batch;
-    if (n_prompt >= batch || (n_others && e->options.n_slots > 1)) TRY(engine_graph(e, PHASE_PREFILL, batch, &g, diag));
+    if (n_prompt >= batch || (n_others && e->options.n_slots > 1))
+        TRY(engine_graph(e, PHASE_PREFILL, batch, &g, diag));
     if (rest > 1) TRY(engine_graph(e, PHASE_PREFILL, rest, &g, diag));
     TRY(engine_graph(e, PHASE_DECODE, MIN(n_others + 1, e->options.n_slots), &g, diag));
 done:
@@ -176,12 +182,16 @@ static KilnStatus check_request(const Engine *e, const Request *r, Diag *diag)
     int32_t vocab = e->model->facts.vocab;
     if (r->n_prompt < 1) return fail(diag, KILN_ERR_INPUT, "K403", "the prompt has no tokens");
     if (r->n_prompt > e->options.max_context)
-        return fail(diag, KILN_ERR_LIMIT, "K401", "prompt has %d tokens, the context is %d", r->n_prompt, e->options.max_context);
+        return fail(diag, KILN_ERR_LIMIT, "K401", "prompt has %d tokens, the context is %d",
+                    r->n_prompt, e->options.max_context);
     for (int32_t i = 0; i < r->n_prompt; i++)
         if (r->prompt[i] < 0 || r->prompt[i] >= vocab)
-            return fail(diag, KILN_ERR_INPUT, "K403", "token %d of the prompt is %d (expected 0 to %d)", i, r->prompt[i], vocab - 1);
+            return fail(diag, KILN_ERR_INPUT, "K403",
+                        "token %d of the prompt is %d (expected 0 to %d)", i, r->prompt[i],
+                        vocab - 1);
     if (r->prompt_logits && !e->options.all_logits)
-        return fail(diag, KILN_ERR_INPUT, "K403", "logits of all prompt positions were not asked for when the engine was opened");
+        return fail(diag, KILN_ERR_INPUT, "K403",
+                    "logits of all prompt positions were not asked for when the engine was opened");
     return sample_check(&r->sample, diag);
 }
 
@@ -197,9 +207,12 @@ KilnStatus engine_submit(Engine *e, const Request *r, int32_t *id, Diag *diag)
     q->cap_tokens = (int32_t)MIN(most, e->options.max_context) + 1;
     q->tokens = heap_array(e->heap, int32_t, q->cap_tokens);
     q->stops = heap_array(e->heap, int32_t, MAX(r->n_stop, 1));
-    if (!q->tokens || !q->stops) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for a request of %d tokens", q->cap_tokens));
+    if (!q->tokens || !q->stops)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for a request of %d tokens",
+                 q->cap_tokens));
     int32_t n_others = 0;
-    for (const Seq *o = e->first; o; o = o->next) n_others += o->state != SEQ_DONE;
+    for (const Seq *o = e->first; o; o = o->next)
+        n_others += o->state != SEQ_DONE;
     TRY(prepare(e, r->n_prompt, n_others, diag));
     memcpy(q->tokens, r->prompt, (size_t)r->n_prompt * sizeof(int32_t));
     if (r->n_stop > 0) memcpy(q->stops, r->stop_ids, (size_t)r->n_stop * sizeof(int32_t));
@@ -209,8 +222,10 @@ KilnStatus engine_submit(Engine *e, const Request *r, int32_t *id, Diag *diag)
     q->n_tokens = r->n_prompt;
     q->slot = q->list = -1;
     q->id = *id = e->next_id++;
-    if (e->last) e->last->next = q;
-    else e->first = q;
+    if (e->last)
+        e->last->next = q;
+    else
+        e->first = q;
     e->last = q;
     q = NULL;
 done:
@@ -252,9 +267,12 @@ void engine_forget(Engine *e, int32_t id)
 {
     Seq *q = seq_find(e, id), *before = NULL;
     if (!q || q->state != SEQ_DONE) return;
-    for (Seq *o = e->first; o != q; o = o->next) before = o;
-    if (before) before->next = q->next;
-    else e->first = q->next;
+    for (Seq *o = e->first; o != q; o = o->next)
+        before = o;
+    if (before)
+        before->next = q->next;
+    else
+        e->first = q->next;
     if (e->last == q) e->last = before;
     seq_free(e, q);
 }
@@ -272,7 +290,10 @@ static int32_t entries_promised(const Engine *e)
 {
     int32_t n = 0;
     for (const Seq *q = e->first; q; q = q->next)
-        if (q->state == SEQ_RUNNING) n += MAX(entries_for(e, q) - (int32_t)div_up(kv_list_len(e->kv, q->list), e->options.page_len), 0);
+        if (q->state == SEQ_RUNNING)
+            n += MAX(entries_for(e, q) -
+                         (int32_t)div_up(kv_list_len(e->kv, q->list), e->options.page_len),
+                     0);
     return n;
 }
 
@@ -282,8 +303,11 @@ static void admit(Engine *e)
     int32_t slot = 0;
     for (Seq *q = e->first; q; q = q->next) {
         if (q->state != SEQ_WAITING) continue;
-        while (slot < e->options.n_slots && e->slot_used[slot]) slot++;
-        if (slot == e->options.n_slots || entries_for(e, q) > kv_free_entries(e->kv) - entries_promised(e)) return;
+        while (slot < e->options.n_slots && e->slot_used[slot])
+            slot++;
+        if (slot == e->options.n_slots ||
+            entries_for(e, q) > kv_free_entries(e->kv) - entries_promised(e))
+            return;
         q->list = kv_list_new(e->kv, false);
         ASSERT(q->list >= 0);
         q->slot = slot;
@@ -299,7 +323,9 @@ static bool preempt(Engine *e, const Seq *self)
 {
     Seq *victim = NULL;
     for (Seq *q = e->first; q; q = q->next)
-        if (q->state == SEQ_RUNNING && q != self && !q->in_batch && (!victim || q->admitted > victim->admitted)) victim = q;
+        if (q->state == SEQ_RUNNING && q != self && !q->in_batch &&
+            (!victim || q->admitted > victim->admitted))
+            victim = q;
     if (!victim) return false;
     release(e, victim);
     victim->state = SEQ_WAITING;
@@ -314,7 +340,7 @@ static void schedule(Engine *e, Seq *q, int32_t rows)
     while (kv_list_extend(e->kv, q->list, n) != KILN_OK) {
         if (preempt(e, q)) continue;
         if (batch_n_seqs(e->batch) == 0) finish(e, q, FINISH_LENGTH); // alone, and still no page
-        return;                                                       // else: next step, when others are done
+        return; // else: next step, when others are done
     }
     q->in_batch = n;
     q->batch_index = batch_n_seqs(e->batch);
@@ -335,7 +361,8 @@ static void build(Engine *e)
         for (Seq *q = e->first; q; q = q->next) {
             int32_t room = e->options.n_batch - batch_n_tokens(e->batch);
             bool is_decode = q->n_tokens - q->n_cached == 1;
-            if (q->state == SEQ_RUNNING && !q->in_batch && room > 0 && is_decode == (pass == 0)) schedule(e, q, room);
+            if (q->state == SEQ_RUNNING && !q->in_batch && room > 0 && is_decode == (pass == 0))
+                schedule(e, q, room);
         }
 }
 
@@ -361,7 +388,8 @@ static KilnStatus accept(Engine *e, Seq *q, int32_t token, Diag *diag)
     }
     if (token < 0 || token >= e->model->facts.vocab) {
         finish(e, q, FINISH_ERROR);
-        return fail(diag, KILN_ERR_DEVICE, "K407", "request %d: no logit at position %d is finite", q->id, q->n_tokens - 1);
+        return fail(diag, KILN_ERR_DEVICE, "K407", "request %d: no logit at position %d is finite",
+                    q->id, q->n_tokens - 1);
     }
     for (int32_t i = 0; i < r->n_stop && !r->ignore_stop; i++)
         if (r->stop_ids[i] == token) {
@@ -371,8 +399,11 @@ static KilnStatus accept(Engine *e, Seq *q, int32_t token, Diag *diag)
     q->tokens[q->n_tokens++] = token;
     bool goes_on = !r->on_token || r->on_token(r->user, q->id, token, index);
     if (q->state == SEQ_DONE) return KILN_OK; // cancelled by its own callback
-    if (!goes_on) finish(e, q, FINISH_STOP);
-    else if (index + 1 == r->n_predict || q->n_tokens > e->options.max_context || q->n_tokens == q->cap_tokens) finish(e, q, FINISH_LENGTH);
+    if (!goes_on)
+        finish(e, q, FINISH_STOP);
+    else if (index + 1 == r->n_predict || q->n_tokens > e->options.max_context ||
+             q->n_tokens == q->cap_tokens)
+        finish(e, q, FINISH_LENGTH);
     return KILN_OK;
 }
 
@@ -421,8 +452,10 @@ static KilnStatus run_batch(Engine *e, Diag *diag)
     int64_t start = now_us();
     kv_flush(e->kv);
     batch_upload(e->batch);
-    if (e->options.one_by_one) TRY(graph_run_timed(g, NULL, diag));
-    else TRY(graph_run(g, diag));
+    if (e->options.one_by_one)
+        TRY(graph_run_timed(g, NULL, diag));
+    else
+        TRY(graph_run(g, diag));
     TRY(collect(e, phase, now_us() - start, diag));
 done:
     return st;
@@ -441,7 +474,8 @@ KilnStatus engine_step(Engine *e, bool *busy, Diag *diag)
     e->stats.flow_compiles += after->compiles - before.compiles;
     e->stats.flow_allocations += after->allocations - before.allocations;
     for (Seq *q = e->first; q; q = q->next) {
-        if (st != KILN_OK && q->state == SEQ_RUNNING && q->in_batch) finish(e, q, FINISH_ERROR); // the step is lost
+        if (st != KILN_OK && q->state == SEQ_RUNNING && q->in_batch)
+            finish(e, q, FINISH_ERROR); // the step is lost
         *busy |= q->state != SEQ_DONE;
     }
     return st;

@@ -22,16 +22,17 @@ typedef struct Engine Engine;
 
 /// A field left zero takes the default in brackets.
 typedef struct EngineOptions {
-    int32_t n_slots;        ///< sequences at once [1]
-    int32_t max_context;    ///< tokens per sequence [the smaller of the model's and what fits]
-    int32_t n_batch;        ///< rows per step: the prefill chunk [512]
-    int32_t page_len;       ///< [32]
+    int32_t n_slots;     ///< sequences at once [1]
+    int32_t max_context; ///< tokens per sequence [the smaller of the model's and what fits]
+    int32_t n_batch;     ///< rows per step: the prefill chunk [512]
+    int32_t page_len;    ///< [32]
     KvFormat kv_format;
-    double mem_fraction;    ///< of free device memory for weights, cache and activations [0.9]
-    size_t memory_limit;    ///< bytes to plan with instead of the free memory [none]
-    size_t kv_bytes;        ///< of the cache [every slot full]; with less, the youngest sequences may be preempted
-    bool all_logits;        ///< requests may ask for logits of all prompt positions
-    bool one_by_one;        ///< no waves: launch after launch (--no-cuda-graph)
+    double mem_fraction; ///< of free device memory for weights, cache and activations [0.9]
+    size_t memory_limit; ///< bytes to plan with instead of the free memory [none]
+    size_t
+        kv_bytes; ///< of the cache [every slot full]; with less, the youngest sequences may be preempted
+    bool all_logits; ///< requests may ask for logits of all prompt positions
+    bool one_by_one; ///< no waves: launch after launch (--no-cuda-graph)
 } EngineOptions;
 
 /// What a plan says, in bytes.
@@ -45,13 +46,15 @@ typedef struct MemoryPlan {
 
 /// Plans without loading. When max_context is 0 the largest that fits is chosen (at least one page).
 /// @return KILN_OK: fits; KILN_ERR_LIMIT: K301 with the numbers; `out` is filled in both cases
-MUST_USE KilnStatus engine_plan(Device *dev, const Model *m, const EngineOptions *options, MemoryPlan *out, Diag *diag);
+MUST_USE KilnStatus engine_plan(Device *dev, const Model *m, const EngineOptions *options,
+                                MemoryPlan *out, Diag *diag);
 
 /// Plans, loads the weights, opens the cache.
 /// @param m        borrowed; outlives the engine
 /// @param kernels  borrowed; outlives the engine; its device is the engine's
 /// @param out      owned: engine_close()
-MUST_USE KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *options, Engine **out, Diag *diag);
+MUST_USE KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *options,
+                                Engine **out, Diag *diag);
 void engine_close(Engine *e);
 
 typedef enum FinishReason {
@@ -68,14 +71,15 @@ typedef bool (*TokenFn)(void *user, int32_t request, int32_t token, int32_t inde
 typedef struct Request {
     const int32_t *prompt; ///< [n_prompt] copied; n_prompt >= 1
     int32_t n_prompt;
-    int32_t n_predict;     ///< tokens; negative: until an end token or the context is full; 0: prefill only
+    int32_t
+        n_predict; ///< tokens; negative: until an end token or the context is full; 0: prefill only
     SampleParams sample;
     const int32_t *stop_ids; ///< [n_stop] copied: end of generation; not emitted
     int32_t n_stop;
-    bool ignore_stop;      ///< --ignore-eos
-    TokenFn on_token;      ///< may be NULL
+    bool ignore_stop; ///< --ignore-eos
+    TokenFn on_token; ///< may be NULL
     void *user;
-    float *prompt_logits;  ///< [n_prompt][vocab] host, filled during prefill; NULL: not wanted
+    float *prompt_logits; ///< [n_prompt][vocab] host, filled during prefill; NULL: not wanted
 } Request;
 
 /// Queues a request and records the graphs it needs.
@@ -95,10 +99,10 @@ void engine_forget(Engine *e, int32_t id);
 
 typedef struct EngineStats {
     int64_t steps, prefill_tokens, decode_tokens, preemptions;
-    int64_t prefill_us, decode_us;   ///< steps with a chunk of a prompt; steps without
+    int64_t prefill_us, decode_us; ///< steps with a chunk of a prompt; steps without
     int64_t decode_steps;
-    int64_t decode_bytes;            ///< weights and cache read by decode steps (counted, not measured)
-    int64_t records, compiles, allocations; ///< since the engine was opened
+    int64_t decode_bytes; ///< weights and cache read by decode steps (counted, not measured)
+    int64_t records, compiles, allocations;                ///< since the engine was opened
     int64_t flow_records, flow_compiles, flow_allocations; ///< of those, inside engine_step
     int32_t n_running, n_waiting;
     size_t kv_used_bytes, kv_total_bytes, weight_bytes, activation_bytes;

@@ -15,16 +15,16 @@ typedef enum SeqState { SEQ_WAITING, SEQ_RUNNING, SEQ_DONE } SeqState;
 //              0          n_cached       n_tokens
 //              `-- in the cache --'`-- to be fed --'
 typedef struct Seq {
-    struct Seq *next;   ///< all requests, oldest first
+    struct Seq *next; ///< all requests, oldest first
     int32_t id;
     SeqState state;
     FinishReason reason;
-    Request request;    ///< prompt and stop_ids point into tokens and stops
+    Request request; ///< prompt and stop_ids point into tokens and stops
     int32_t *tokens, *stops;
     int32_t n_tokens, cap_tokens, n_cached;
     int32_t slot, list;
-    int64_t admitted;   ///< order of admission: the largest is the youngest
-    int32_t in_batch;   ///< rows in the step being built, 0: none
+    int64_t admitted;               ///< order of admission: the largest is the youngest
+    int32_t in_batch;               ///< rows in the step being built, 0: none
     int32_t batch_index, first_row; ///< place in that step
 } Seq;
 
@@ -45,13 +45,13 @@ struct Engine {
     KvPool *kv;
     Batch *batch;
     StepBuffers step;
-    void *arena;           ///< planned buffers of all graphs: they never run at the same time
+    void *arena; ///< planned buffers of all graphs: they never run at the same time
     size_t arena_bytes;
     Bucket buckets[2][MAX_BUCKETS]; ///< by phase, ascending
     int32_t n_buckets[2];
     Seq *first, *last;
-    bool *slot_used;       ///< [n_slots]
-    Seq **queue;           ///< [n_slots] sequences of the step being built
+    bool *slot_used; ///< [n_slots]
+    Seq **queue;     ///< [n_slots] sequences of the step being built
     int32_t next_id;
     int64_t n_admitted;
     EngineStats stats;

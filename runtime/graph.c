@@ -7,7 +7,7 @@
 
 /// Memory that a node reads or writes: a planned buffer, or the allocation around an address.
 typedef struct Touch {
-    int32_t tensor;       ///< -1: `begin` and `end`
+    int32_t tensor; ///< -1: `begin` and `end`
     const char *begin, *end;
     bool is_write;
     int32_t block_offset; ///< where in the argument block its address goes
@@ -15,11 +15,11 @@ typedef struct Touch {
 } Touch;
 
 typedef struct Node {
-    Launch launch;        ///< kernel NULL: a copy
+    Launch launch; ///< kernel NULL: a copy
     uint8_t *block;
     int32_t n_touches;
     Touch *touches;
-    void *dst, *src;      ///< copy, after graph_finish (or at once for addresses)
+    void *dst, *src; ///< copy, after graph_finish (or at once for addresses)
     size_t bytes;
     int32_t section, wave;
 } Node;
@@ -37,14 +37,14 @@ struct Graph {
     VEC(Node) nodes;
     VEC(GraphTensor) tensors;
     VEC(const char *) sections;
-    char *memory;         ///< planned buffers
+    char *memory; ///< planned buffers
     size_t memory_bytes;
-    void *given;          ///< borrowed memory for them, or NULL
+    void *given; ///< borrowed memory for them, or NULL
     size_t given_bytes;
     bool is_finished;
     int32_t n_waves;
-    int32_t *wave_start;  ///< [n_waves + 1] into order
-    int32_t *order;       ///< node numbers by wave
+    int32_t *wave_start;     ///< [n_waves + 1] into order
+    int32_t *order;          ///< node numbers by wave
     const Launch **launches; ///< [n_nodes] in that order; NULL for a copy
 };
 
@@ -80,7 +80,8 @@ void graph_section(Graph *g, const char *name)
 int32_t graph_tensor(Graph *g, const char *name, size_t bytes)
 {
     ASSERT(!g->is_finished);
-    GraphTensor t = {.name = arena_strdup(&g->arena, name), .bytes = bytes, .plan = {.first = 1, .last = 0}};
+    GraphTensor t = {
+        .name = arena_strdup(&g->arena, name), .bytes = bytes, .plan = {.first = 1, .last = 0}};
     vec_push(&g->arena, &g->tensors, t);
     return g->tensors.len - 1;
 }
@@ -89,7 +90,10 @@ static Touch touch_address(const Graph *g, const void *at, size_t bytes, bool is
 {
     const MemRange *r = bytes ? NULL : device_range(g->dev, at);
     const char *begin = r ? r->begin : at;
-    return (Touch){.tensor = -1, .begin = begin, .end = begin + (r ? r->bytes : MAX(bytes, 1)), .is_write = is_write};
+    return (Touch){.tensor = -1,
+                   .begin = begin,
+                   .end = begin + (r ? r->bytes : MAX(bytes, 1)),
+                   .is_write = is_write};
 }
 
 /// One memory touch per pointer argument of a launch.
@@ -103,32 +107,39 @@ static void find_touches(Graph *g, Node *n, int32_t n_args, const Arg *args, con
         for (int32_t p = 0; p < c->n_params; p++)
             if (c->params[p].offset == fixups[i]) is_write = c->params[p].is_written;
         Touch t = args[i].kind == ARG_PTR ? touch_address(g, args[i].ptr, 0, is_write)
-                                          : (Touch){.tensor = args[i].t.tensor, .offset = args[i].t.offset, .is_write = is_write};
+                                          : (Touch){.tensor = args[i].t.tensor,
+                                                    .offset = args[i].t.offset,
+                                                    .is_write = is_write};
         t.block_offset = fixups[i];
         if (args[i].kind == ARG_PTR && !args[i].ptr) continue;
         n->touches[n->n_touches++] = t;
     }
 }
 
-static KilnStatus check_tensor(const Graph *g, const char *who, const Arg *a, size_t bytes, Diag *diag)
+static KilnStatus check_tensor(const Graph *g, const char *who, const Arg *a, size_t bytes,
+                               Diag *diag)
 {
     if (a->kind != ARG_TENSOR) return KILN_OK;
     if (a->t.tensor < 0 || a->t.tensor >= g->tensors.len)
-        return fail(diag, KILN_ERR_INPUT, "K135", "%s: graph %s has no planned buffer %d", who, g->name, a->t.tensor);
+        return fail(diag, KILN_ERR_INPUT, "K135", "%s: graph %s has no planned buffer %d", who,
+                    g->name, a->t.tensor);
     const GraphTensor *t = &g->tensors.data[a->t.tensor];
     if (a->t.offset < 0 || (size_t)a->t.offset > t->bytes || bytes > t->bytes - (size_t)a->t.offset)
-        return fail(diag, KILN_ERR_INPUT, "K135", "%s: bytes %lld .. %lld of planned buffer %s, which has %zu", who,
-                    (long long)a->t.offset, (long long)a->t.offset + (long long)bytes, t->name, t->bytes);
+        return fail(diag, KILN_ERR_INPUT, "K135",
+                    "%s: bytes %lld .. %lld of planned buffer %s, which has %zu", who,
+                    (long long)a->t.offset, (long long)a->t.offset + (long long)bytes, t->name,
+                    t->bytes);
     return KILN_OK;
 }
 
-KilnStatus graph_launch_with(Graph *g, Kernel *k, Grid grid, const LaunchOptions *options, int32_t n_args, const Arg *args,
-                             Diag *diag)
+KilnStatus graph_launch_with(Graph *g, Kernel *k, Grid grid, const LaunchOptions *options,
+                             int32_t n_args, const Arg *args, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     int32_t fixups[CODE_MAX_PARAMS];
     ASSERT(!g->is_finished);
-    for (int32_t i = 0; i < n_args && st == KILN_OK; i++) st = check_tensor(g, k->code.entry, &args[i], 0, diag);
+    for (int32_t i = 0; i < n_args && st == KILN_OK; i++)
+        st = check_tensor(g, k->code.entry, &args[i], 0, diag);
     if (st != KILN_OK) return st;
     Node n = {.section = g->sections.len - 1};
     n.block = arena_alloc(&g->arena, (size_t)MAX(k->code.args_bytes, 1), 16);
@@ -154,11 +165,14 @@ KilnStatus graph_copy(Graph *g, Arg dst, Arg src, size_t bytes, Diag *diag)
     n.touches = arena_array(&g->arena, Touch, 2);
     for (int32_t i = 0; i < 2; i++) {
         if (ends[i]->kind != ARG_PTR && ends[i]->kind != ARG_TENSOR)
-            TRY(fail(diag, KILN_ERR_INPUT, "K132", "copy in graph %s: found a number, expected an address", g->name));
+            TRY(fail(diag, KILN_ERR_INPUT, "K132",
+                     "copy in graph %s: found a number, expected an address", g->name));
         TRY(check_tensor(g, "copy", ends[i], bytes, diag));
         n.touches[n.n_touches++] = ends[i]->kind == ARG_PTR
                                        ? touch_address(g, ends[i]->ptr, bytes, i == 0)
-                                       : (Touch){.tensor = ends[i]->t.tensor, .offset = ends[i]->t.offset, .is_write = i == 0};
+                                       : (Touch){.tensor = ends[i]->t.tensor,
+                                                 .offset = ends[i]->t.offset,
+                                                 .is_write = i == 0};
     }
     n.dst = dst.kind == ARG_PTR ? dst.ptr : NULL;
     n.src = src.kind == ARG_PTR ? src.ptr : NULL;
@@ -203,8 +217,10 @@ static void form_waves(Graph *g)
     g->n_waves = last + 1;
     g->wave_start = arena_array(&g->arena, int32_t, g->n_waves + 1);
     g->order = arena_array(&g->arena, int32_t, MAX(n, 1));
-    for (int32_t i = 0; i < n; i++) g->wave_start[g->nodes.data[i].wave + 1]++;
-    for (int32_t w = 0; w < g->n_waves; w++) g->wave_start[w + 1] += g->wave_start[w];
+    for (int32_t i = 0; i < n; i++)
+        g->wave_start[g->nodes.data[i].wave + 1]++;
+    for (int32_t w = 0; w < g->n_waves; w++)
+        g->wave_start[w + 1] += g->wave_start[w];
     int32_t *fill = arena_array(&g->arena, int32_t, g->n_waves + 1);
     for (int32_t i = 0; i < n; i++) {
         int32_t w = g->nodes.data[i].wave;
@@ -231,7 +247,8 @@ static KilnStatus plan_memory(Graph *g, Diag *diag)
         items[i].bytes = g->tensors.data[i].bytes;
     }
     g->memory_bytes = plan_offsets(&g->arena, g->tensors.len, items, 64);
-    for (int32_t i = 0; i < g->tensors.len; i++) g->tensors.data[i].plan = items[i];
+    for (int32_t i = 0; i < g->tensors.len; i++)
+        g->tensors.data[i].plan = items[i];
     void *memory = NULL;
     if (!g->memory_bytes) return KILN_OK;
     if (g->given && g->memory_bytes <= g->given_bytes) {
@@ -251,9 +268,12 @@ static void resolve(Graph *g, Node *n)
         const Touch *t = &n->touches[i];
         if (t->tensor < 0) continue;
         void *at = g->memory + g->tensors.data[t->tensor].plan.offset + t->offset;
-        if (n->launch.kernel) memcpy(n->block + t->block_offset, &at, sizeof at);
-        else if (t->is_write) n->dst = at;
-        else n->src = at;
+        if (n->launch.kernel)
+            memcpy(n->block + t->block_offset, &at, sizeof at);
+        else if (t->is_write)
+            n->dst = at;
+        else
+            n->src = at;
     }
 }
 
@@ -265,8 +285,11 @@ static void name_ranges(Graph *g, Node *n)
         if (n->touches[i].tensor < 0) continue;
         const GraphTensor *t = &g->tensors.data[n->touches[i].tensor];
         bool is_new = true;
-        for (int32_t j = 0; j < i; j++) is_new &= n->touches[j].tensor != n->touches[i].tensor;
-        if (is_new) ranges[n->launch.n_ranges++] = (MemRange){g->memory + t->plan.offset, t->bytes, t->name};
+        for (int32_t j = 0; j < i; j++)
+            is_new &= n->touches[j].tensor != n->touches[i].tensor;
+        if (is_new)
+            ranges[n->launch.n_ranges++] =
+                (MemRange){g->memory + t->plan.offset, t->bytes, t->name};
     }
     n->launch.ranges = ranges;
 }
@@ -305,7 +328,8 @@ KilnStatus graph_run(Graph *g, Diag *diag)
         int32_t from = g->wave_start[w], to = g->wave_start[w + 1];
         while (from < to) { // launches in a row go together; nodes of a wave may run in any order
             int32_t n = 0;
-            while (from + n < to && g->launches[from + n]) n++;
+            while (from + n < to && g->launches[from + n])
+                n++;
             if (n) {
                 KilnStatus st = device_run(g->dev, n, g->launches + from, diag);
                 if (st != KILN_OK) return st;
@@ -327,10 +351,13 @@ KilnStatus graph_run_timed(Graph *g, double *us, Diag *diag)
         struct timespec a, b;
         KilnStatus st = KILN_OK;
         clock_gettime(CLOCK_MONOTONIC, &a);
-        if (n->launch.kernel) st = launch_run(&n->launch, diag);
-        else device_copy(g->dev, n->dst, n->src, n->bytes);
+        if (n->launch.kernel)
+            st = launch_run(&n->launch, diag);
+        else
+            device_copy(g->dev, n->dst, n->src, n->bytes);
         clock_gettime(CLOCK_MONOTONIC, &b);
-        if (us) us[i] = (double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_nsec - a.tv_nsec) * 1e-3;
+        if (us)
+            us[i] = (double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_nsec - a.tv_nsec) * 1e-3;
         if (st != KILN_OK) return st;
     }
     return KILN_OK;
@@ -346,7 +373,8 @@ int32_t graph_n_nodes(const Graph *g)
 int32_t graph_n_launches(const Graph *g)
 {
     int32_t n = 0;
-    for (int32_t i = 0; i < g->nodes.len; i++) n += g->nodes.data[i].launch.kernel != NULL;
+    for (int32_t i = 0; i < g->nodes.len; i++)
+        n += g->nodes.data[i].launch.kernel != NULL;
     return n;
 }
 
@@ -363,7 +391,8 @@ size_t graph_arena_bytes(const Graph *g)
 size_t graph_tensor_bytes(const Graph *g)
 {
     size_t n = 0;
-    for (int32_t i = 0; i < g->tensors.len; i++) n += g->tensors.data[i].bytes;
+    for (int32_t i = 0; i < g->tensors.len; i++)
+        n += g->tensors.data[i].bytes;
     return n;
 }
 
@@ -390,7 +419,9 @@ static void touch_text(const Graph *g, const Node *n, StrBuf *out)
     for (int32_t i = 0; i < n->n_touches; i++) {
         const Touch *t = &n->touches[i];
         const MemRange *r = t->tensor >= 0 ? NULL : device_range(g->dev, t->begin);
-        const char *name = t->tensor >= 0 ? g->tensors.data[t->tensor].name : r && r->name ? r->name : "?";
+        const char *name = t->tensor >= 0 ? g->tensors.data[t->tensor].name
+                           : r && r->name ? r->name
+                                          : "?";
         strbuf_printf(out, "%s%s%s", before, t->is_write ? "=" : "", name);
         before = ", ";
     }
@@ -398,26 +429,30 @@ static void touch_text(const Graph *g, const Node *n, StrBuf *out)
 
 void graph_text(const Graph *g, StrBuf *out)
 {
-    strbuf_printf(out, "graph %s: %d launches, %d copies, %d waves; planned %zu bytes in %zu\n", g->name, graph_n_launches(g),
-                  g->nodes.len - graph_n_launches(g), g->n_waves, graph_tensor_bytes(g), g->memory_bytes);
+    strbuf_printf(out, "graph %s: %d launches, %d copies, %d waves; planned %zu bytes in %zu\n",
+                  g->name, graph_n_launches(g), g->nodes.len - graph_n_launches(g), g->n_waves,
+                  graph_tensor_bytes(g), g->memory_bytes);
     int32_t section = 0;
     for (int32_t i = 0; i < g->nodes.len; i++) {
         const Node *n = &g->nodes.data[i];
-        if (n->section != section) strbuf_printf(out, "%s:\n", g->sections.data[section = n->section]);
+        if (n->section != section)
+            strbuf_printf(out, "%s:\n", g->sections.data[section = n->section]);
         strbuf_printf(out, "%5d wave %-4d ", i, n->wave);
         if (n->launch.kernel)
-            strbuf_printf(out, "launch %s (%d, %d, %d)", n->launch.kernel->code.entry, n->launch.grid.x, n->launch.grid.y,
-                          n->launch.grid.z);
-        else strbuf_printf(out, "copy %zu bytes", n->bytes);
+            strbuf_printf(out, "launch %s (%d, %d, %d)", n->launch.kernel->code.entry,
+                          n->launch.grid.x, n->launch.grid.y, n->launch.grid.z);
+        else
+            strbuf_printf(out, "copy %zu bytes", n->bytes);
         touch_text(g, n, out);
         strbuf_putc(out, '\n');
     }
     for (int32_t i = 0; i < g->tensors.len; i++) {
         const GraphTensor *t = &g->tensors.data[i];
         if (t->plan.first <= t->plan.last)
-            strbuf_printf(out, "buffer %-20s %10zu bytes at %10zu, waves %d-%d\n", t->name, t->bytes, t->plan.offset, t->plan.first,
-                          t->plan.last);
-        else strbuf_printf(out, "buffer %-20s %10zu bytes, unused\n", t->name, t->bytes);
+            strbuf_printf(out, "buffer %-20s %10zu bytes at %10zu, waves %d-%d\n", t->name,
+                          t->bytes, t->plan.offset, t->plan.first, t->plan.last);
+        else
+            strbuf_printf(out, "buffer %-20s %10zu bytes, unused\n", t->name, t->bytes);
     }
 }
 
@@ -426,10 +461,14 @@ void graph_dot(const Graph *g, StrBuf *out)
     strbuf_printf(out, "digraph \"%s\" {\n  node [shape=box, fontname=\"monospace\"];\n", g->name);
     for (int32_t i = 0; i < g->nodes.len; i++) {
         const Node *n = &g->nodes.data[i];
-        if (n->launch.kernel) strbuf_printf(out, "  n%d [label=\"%d %s\\n%s\"];\n", i, i, n->launch.kernel->code.entry, graph_node_section(g, i));
-        else strbuf_printf(out, "  n%d [label=\"%d copy %zu\"];\n", i, i, n->bytes);
+        if (n->launch.kernel)
+            strbuf_printf(out, "  n%d [label=\"%d %s\\n%s\"];\n", i, i,
+                          n->launch.kernel->code.entry, graph_node_section(g, i));
+        else
+            strbuf_printf(out, "  n%d [label=\"%d copy %zu\"];\n", i, i, n->bytes);
         for (int32_t j = i - 1; j >= 0 && j >= i - 64; j--)
-            if (g->nodes.data[j].wave == n->wave - 1 && depends(n, &g->nodes.data[j])) strbuf_printf(out, "  n%d -> n%d;\n", j, i);
+            if (g->nodes.data[j].wave == n->wave - 1 && depends(n, &g->nodes.data[j]))
+                strbuf_printf(out, "  n%d -> n%d;\n", j, i);
     }
     strbuf_puts(out, "}\n");
 }

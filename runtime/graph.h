@@ -29,9 +29,10 @@ void graph_section(Graph *g, const char *name);
 /// @return its number
 int32_t graph_tensor(Graph *g, const char *name, size_t bytes);
 /// Records a launch. A grid with a zero extent records nothing. Errors as launch_make.
-MUST_USE KilnStatus graph_launch(Graph *g, Kernel *k, Grid grid, int32_t n_args, const Arg *args, Diag *diag);
-MUST_USE KilnStatus graph_launch_with(Graph *g, Kernel *k, Grid grid, const LaunchOptions *options, int32_t n_args,
-                                      const Arg *args, Diag *diag);
+MUST_USE KilnStatus graph_launch(Graph *g, Kernel *k, Grid grid, int32_t n_args, const Arg *args,
+                                 Diag *diag);
+MUST_USE KilnStatus graph_launch_with(Graph *g, Kernel *k, Grid grid, const LaunchOptions *options,
+                                      int32_t n_args, const Arg *args, Diag *diag);
 /// Records a copy; dst and src are ARG_PTR or ARG_TENSOR.
 MUST_USE KilnStatus graph_copy(Graph *g, Arg dst, Arg src, size_t bytes, Diag *diag);
 /// Lets the planned buffers lie in borrowed device memory (64-byte aligned), when they fit: graphs that never

@@ -18,12 +18,12 @@ typedef struct Entry {
 struct KernelCache {
     Heap *heap;
     Device *dev;
-    Arena arena;      ///< keys, paths, specialisations
-    Map by_key;       ///< hex of the key -> Entry
-    Map by_words;     ///< file, newline, words -> Entry
-    Map sources;      ///< name -> Source
-    Entry *entries;   ///< newest first
-    const char *dir;  ///< CACHE_DIR/kernels, or NULL: memory only
+    Arena arena;                 ///< keys, paths, specialisations
+    Map by_key;                  ///< hex of the key -> Entry
+    Map by_words;                ///< file, newline, words -> Entry
+    Map sources;                 ///< name -> Source
+    Entry *entries;              ///< newest first
+    const char *dir;             ///< CACHE_DIR/kernels, or NULL: memory only
     size_t cap_bytes, dir_bytes; ///< dir_bytes: after the first scan, about
     bool is_scanned;
     const char *folder;
@@ -37,17 +37,23 @@ struct KernelCache {
 static bool is_private_dir(const char *dir)
 {
     struct stat st;
-    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
+    return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+           (st.st_mode & 077) == 0;
 }
 
 static void open_folder(KernelCache *c, const char *cache_dir, Diag *diag)
 {
     const char *dir = arena_printf(&c->arena, "%s/kernels", cache_dir);
     const char *why = NULL;
-    if (file_make_dirs(dir, NULL) != KILN_OK) why = "cannot be created";
-    else if (!is_private_dir(dir)) why = "is not a directory of this user with mode 0700";
-    if (!why) c->dir = dir;
-    else diag_add(diag, DIAG_WARNING, "W001", NO_SPAN, "%s %s: kernels are not kept on disk", dir, why);
+    if (file_make_dirs(dir, NULL) != KILN_OK)
+        why = "cannot be created";
+    else if (!is_private_dir(dir))
+        why = "is not a directory of this user with mode 0700";
+    if (!why)
+        c->dir = dir;
+    else
+        diag_add(diag, DIAG_WARNING, "W001", NO_SPAN, "%s %s: kernels are not kept on disk", dir,
+                 why);
 }
 
 typedef struct CacheFile {
@@ -75,17 +81,21 @@ static void trim_folder(KernelCache *c)
     c->dir_bytes = 0;
     while (at >= 0 && (e = readdir(d))) {
         struct stat st;
-        if (strlen(e->d_name) < 32 || fstatat(at, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) continue;
+        if (strlen(e->d_name) < 32 || fstatat(at, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+            !S_ISREG(st.st_mode))
+            continue;
         c->dir_bytes += (size_t)st.st_size;
         if (strlen(e->d_name) > 32) continue; // a temporary name: a writer's own
-        CacheFile f = {.size = st.st_size, .used_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec};
+        CacheFile f = {.size = st.st_size,
+                       .used_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec};
         memcpy(f.name, e->d_name, 33);
         vec_push(&scratch, &files, f);
     }
     if (files.len && c->dir_bytes > c->cap_bytes) {
         qsort(files.data, (size_t)files.len, sizeof *files.data, older_first);
         for (int32_t i = 0; i < files.len && c->dir_bytes > c->cap_bytes / 4 * 3; i++)
-            if (unlinkat(at, files.data[i].name, 0) == 0) c->dir_bytes -= (size_t)files.data[i].size;
+            if (unlinkat(at, files.data[i].name, 0) == 0)
+                c->dir_bytes -= (size_t)files.data[i].size;
     }
     c->is_scanned = true;
     closedir(d);
@@ -98,7 +108,8 @@ static bool disk_read(KernelCache *c, const char *hex, Hash128 key, Code *out)
     if (!c->dir) return false;
     StrBuf path = {0}, bytes = {0};
     strbuf_printf(&path, "%s/%s", c->dir, hex);
-    bool ok = !path.failed && file_read(path.data, &bytes, NULL) == KILN_OK && code_read(bytes.data, bytes.len, key, out) == KILN_OK;
+    bool ok = !path.failed && file_read(path.data, &bytes, NULL) == KILN_OK &&
+              code_read(bytes.data, bytes.len, key, out) == KILN_OK;
     if (ok) utimensat(AT_FDCWD, path.data, NULL, 0); // used now: the trim goes by this
     strbuf_free(&path);
     strbuf_free(&bytes);
@@ -112,7 +123,9 @@ static void disk_write(KernelCache *c, const char *hex, Hash128 key, const Code 
     StrBuf path = {0}, bytes = {0};
     strbuf_printf(&path, "%s/%s", c->dir, hex);
     code_write(code, key, &bytes);
-    if (!path.failed && !bytes.failed && file_replace(path.data, bytes.data, bytes.len, NULL) == KILN_OK) c->dir_bytes += bytes.len;
+    if (!path.failed && !bytes.failed &&
+        file_replace(path.data, bytes.data, bytes.len, NULL) == KILN_OK)
+        c->dir_bytes += bytes.len;
     strbuf_free(&path);
     strbuf_free(&bytes);
     if (!c->is_scanned || c->dir_bytes > c->cap_bytes) trim_folder(c);
@@ -120,7 +133,8 @@ static void disk_write(KernelCache *c, const char *hex, Hash128 key, const Code 
 
 // ---- the cache --------------------------------------------------------------------------------
 
-KilnStatus kernel_cache_open(Device *dev, const KernelCacheOptions *options, KernelCache **out, Diag *diag)
+KilnStatus kernel_cache_open(Device *dev, const KernelCacheOptions *options, KernelCache **out,
+                             Diag *diag)
 {
     *out = NULL;
     KernelCache *c = heap_new(dev->heap, KernelCache);
@@ -146,7 +160,8 @@ void kernel_cache_close(KernelCache *c)
         code_free(&e->kernel.code);
         heap_free(c->heap, e);
     }
-    for (int32_t i = 0; i < c->sources.len; i++) source_close(c->sources.entries[i].value);
+    for (int32_t i = 0; i < c->sources.len; i++)
+        source_close(c->sources.entries[i].value);
     arena_reset(&c->arena);
     heap_free(c->heap, c);
 }
@@ -171,10 +186,13 @@ KilnStatus kernel_source(KernelCache *c, const char *name, const Source **out, D
     const KernelText *text = NULL;
     for (int32_t i = 0; i < c->n_texts; i++)
         if (!strcmp(c->texts[i].name, name)) text = &c->texts[i];
-    if (path && file_exists(path)) st = source_open(path, &s, diag);
-    else if (text) st = source_from_text(name, (Str){text->text, text->size}, &s, diag);
-    else fail(diag, st, "K104", "kernel file %s was not found (%s%s)", name, c->folder ? "looked in " : "none are carried inside",
-              c->folder ? c->folder : "");
+    if (path && file_exists(path))
+        st = source_open(path, &s, diag);
+    else if (text)
+        st = source_from_text(name, (Str){text->text, text->size}, &s, diag);
+    else
+        fail(diag, st, "K104", "kernel file %s was not found (%s%s)", name,
+             c->folder ? "looked in " : "none are carried inside", c->folder ? c->folder : "");
     if (st != KILN_OK) return st;
     map_put(&c->arena, &c->sources, keep(c, name), s);
     *out = s;
@@ -190,13 +208,15 @@ static Spec keep_spec(KernelCache *c, const Spec *spec)
     for (int32_t i = 0; i < spec->n_params; i++) {
         s.params[i] = spec->params[i];
         s.params[i].name = arena_strdup(&c->arena, spec->params[i].name);
-        if (spec->params[i].value.s) s.params[i].value.s = arena_strdup(&c->arena, spec->params[i].value.s);
+        if (spec->params[i].value.s)
+            s.params[i].value.s = arena_strdup(&c->arena, spec->params[i].value.s);
     }
     return s;
 }
 
 /// Compiles, or reads what an earlier run compiled; then links.
-static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, const char *hex, Entry *e, Diag *diag)
+static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, const char *hex,
+                        Entry *e, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     Kernel *k = &e->kernel;
@@ -212,7 +232,8 @@ static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, 
     n->compiles++;
     n->compile_us += k->code.compile_us;
     n->llvm_us += k->code.llvm_us;
-    log_info(c->dev->log, "cache", "miss key=%s kernel=%s us=%lld", hex, k->code.entry, (long long)k->code.compile_us);
+    log_info(c->dev->log, "cache", "miss key=%s kernel=%s us=%lld", hex, k->code.entry,
+             (long long)k->code.compile_us);
     disk_write(c, hex, k->key, &k->code);
     TRY(image_load(&k->code, source, &kept, &k->image, diag));
 linked:
@@ -224,7 +245,8 @@ done:
     return st;
 }
 
-KilnStatus kernel_get(KernelCache *c, const Source *source, const Spec *spec, Kernel **out, Diag *diag)
+KilnStatus kernel_get(KernelCache *c, const Source *source, const Spec *spec, Kernel **out,
+                      Diag *diag)
 {
     Hash128 key = compile_key(source, spec, &c->dev->facts.target);
     char hex[33];
@@ -280,12 +302,14 @@ done:
     return st;
 }
 
-KilnStatus kernel_from_entry(KernelCache *c, const Code *code, KernelEntry entry, Kernel **out, Diag *diag)
+KilnStatus kernel_from_entry(KernelCache *c, const Code *code, KernelEntry entry, Kernel **out,
+                             Diag *diag)
 {
     *out = NULL;
     Entry *e = heap_new(c->heap, Entry);
     if (!e) return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the kernel", code->entry);
-    e->kernel = (Kernel){.key = {(uint64_t)++c->n_made, 0}, .code = *code, .entry = entry, .dev = c->dev};
+    e->kernel =
+        (Kernel){.key = {(uint64_t)++c->n_made, 0}, .code = *code, .entry = entry, .dev = c->dev};
     e->kernel.code.bytes = NULL;
     e->kernel.text = e->kernel.path = arena_strdup(&c->arena, code->entry);
     e->next = c->entries;

@@ -19,12 +19,12 @@ typedef struct KernelCache KernelCache;
 /// One specialisation, ready to run. Owned by its cache; lives as long.
 struct Kernel {
     Hash128 key;
-    Code code;         ///< parameters, argument layout, resources
+    Code code; ///< parameters, argument layout, resources
     Image *image;
     KernelEntry entry; ///< NULL: only image_run can run it
     Device *dev;
-    const char *text;  ///< canonical specialisation, for people
-    const char *path;  ///< the source file it came from
+    const char *text; ///< canonical specialisation, for people
+    const char *path; ///< the source file it came from
 };
 
 /// A kernel file carried inside the program.
@@ -35,27 +35,32 @@ typedef struct KernelText {
 } KernelText;
 
 typedef struct KernelCacheOptions {
-    const char *cache_dir; ///< NULL: memory only
-    size_t cap_bytes;      ///< of the folder; 0: 1 GiB
-    const char *folder;    ///< kernel files are looked up here first; may be NULL
+    const char *cache_dir;   ///< NULL: memory only
+    size_t cap_bytes;        ///< of the folder; 0: 1 GiB
+    const char *folder;      ///< kernel files are looked up here first; may be NULL
     const KernelText *texts; ///< then here; borrowed
     int32_t n_texts;
 } KernelCacheOptions;
 
 /// @param out owned: kernel_cache_close(), before the device
 /// @return KILN_OK also when the folder on disk cannot be used (a warning W001 says why)
-MUST_USE KilnStatus kernel_cache_open(Device *dev, const KernelCacheOptions *options, KernelCache **out, Diag *diag);
+MUST_USE KilnStatus kernel_cache_open(Device *dev, const KernelCacheOptions *options,
+                                      KernelCache **out, Diag *diag);
 void kernel_cache_close(KernelCache *cache);
 Device *kernel_cache_device(const KernelCache *cache);
 
 /// A parsed kernel file by its name ("rmsnorm.py"), from the folder or from inside the program.
 /// @param out borrowed from the cache
-MUST_USE KilnStatus kernel_source(KernelCache *cache, const char *name, const Source **out, Diag *diag);
+MUST_USE KilnStatus kernel_source(KernelCache *cache, const char *name, const Source **out,
+                                  Diag *diag);
 /// The kernel for a specialisation. `source` must outlive the cache (kernel_source's do).
 /// @param out borrowed from the cache
-MUST_USE KilnStatus kernel_get(KernelCache *cache, const Source *source, const Spec *spec, Kernel **out, Diag *diag);
+MUST_USE KilnStatus kernel_get(KernelCache *cache, const Source *source, const Spec *spec,
+                               Kernel **out, Diag *diag);
 /// The same from words: file "rmsnorm.py", text "rmsnorm(y: *fp32:16, ..., BLOCK=1024)[num_warps=4]".
-MUST_USE KilnStatus kernel_find(KernelCache *cache, const char *file, Str spec_words, Kernel **out, Diag *diag);
+MUST_USE KilnStatus kernel_find(KernelCache *cache, const char *file, Str spec_words, Kernel **out,
+                                Diag *diag);
 /// A kernel that was made by hand: `code` (parameters and args_bytes filled in) around a native function. For tests.
-MUST_USE KilnStatus kernel_from_entry(KernelCache *cache, const Code *code, KernelEntry entry, Kernel **out, Diag *diag);
+MUST_USE KilnStatus kernel_from_entry(KernelCache *cache, const Code *code, KernelEntry entry,
+                                      Kernel **out, Diag *diag);
 #endif

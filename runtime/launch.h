@@ -21,7 +21,7 @@ typedef enum ArgKind {
 typedef struct Arg {
     const char *name; ///< of the parameter; NULL: the next in order
     ArgKind kind;
-    DType dtype;      ///< PTR, TENSOR: element type; DTYPE_VOID: whatever the kernel wants
+    DType dtype; ///< PTR, TENSOR: element type; DTYPE_VOID: whatever the kernel wants
     union {
         void *ptr;
         int64_t i;
@@ -71,13 +71,15 @@ typedef struct LaunchOptions {
 /// ARG_TENSOR arguments are checked but left zero; `fixups[i]` says at which offset of the block argument i lies.
 /// @param fixups [n_args] or NULL
 /// @return KILN_OK; KILN_ERR_INPUT: K131 names and number, K132 type, K133 multiple of 16, K134 grid
-MUST_USE KilnStatus launch_make(Kernel *k, Grid grid, int32_t n_args, const Arg *args, const LaunchOptions *options,
-                                void *block, int32_t *fixups, Launch *out, Diag *diag);
+MUST_USE KilnStatus launch_make(Kernel *k, Grid grid, int32_t n_args, const Arg *args,
+                                const LaunchOptions *options, void *block, int32_t *fixups,
+                                Launch *out, Diag *diag);
 /// Runs one launch and waits for it.
 /// @return KILN_OK; KILN_ERR_DEVICE: an assertion of the kernel, or a check, failed
 MUST_USE KilnStatus launch_run(const Launch *l, Diag *diag);
 /// launch_make and launch_run. ARG_TENSOR is not allowed.
-MUST_USE KilnStatus kernel_launch(Kernel *k, Grid grid, int32_t n_args, const Arg *args, Diag *diag);
+MUST_USE KilnStatus kernel_launch(Kernel *k, Grid grid, int32_t n_args, const Arg *args,
+                                  Diag *diag);
 
 static inline Grid grid_of(int64_t x, int64_t y, int64_t z)
 {

@@ -54,7 +54,8 @@ size_t plan_offsets(Arena *scratch, int32_t n, PlanItem *items, size_t align)
         item->offset = best_hole(placed, i, item);
         total = MAX(total, item->offset + item->bytes);
         int32_t at = i;
-        for (; at > 0 && placed[at - 1].item->offset > item->offset; at--) placed[at] = placed[at - 1];
+        for (; at > 0 && placed[at - 1].item->offset > item->offset; at--)
+            placed[at] = placed[at - 1];
         placed[at] = order[i];
     }
     arena_release(scratch, before);

@@ -29,8 +29,8 @@ struct Pool {
     Heap *heap;
     int32_t n_threads;
     int64_t spin_ns;
-    pthread_mutex_t caller; ///< one job at a time
-    Worker *workers;        ///< [n_threads]; 0 is the caller's
+    pthread_mutex_t caller;                   ///< one job at a time
+    Worker *workers;                          ///< [n_threads]; 0 is the caller's
     _Alignas(64) _Atomic uint32_t generation; ///< futex of sleeping workers
     _Atomic bool quit;
     _Atomic(PoolTask) task;
@@ -61,7 +61,8 @@ static void futex_wake(void *word, int n)
 
 static uint64_t range_pack(uint32_t generation, int64_t begin, int64_t end)
 {
-    return (uint64_t)(generation & 0xFFFFFFF) << (2 * RANGE_BITS) | (uint64_t)begin << RANGE_BITS | (uint64_t)end;
+    return (uint64_t)(generation & 0xFFFFFFF) << (2 * RANGE_BITS) | (uint64_t)begin << RANGE_BITS |
+           (uint64_t)end;
 }
 
 /// Takes one task of a range, from its front (the owner) or its back (a thief). @return the task or -1
@@ -69,10 +70,12 @@ static int64_t range_claim(_Atomic uint64_t *range, uint32_t generation, bool fr
 {
     uint64_t seen = atomic_load_explicit(range, memory_order_acquire);
     for (;;) {
-        int64_t begin = (int64_t)(seen >> RANGE_BITS & RANGE_MASK), end = (int64_t)(seen & RANGE_MASK);
+        int64_t begin = (int64_t)(seen >> RANGE_BITS & RANGE_MASK),
+                end = (int64_t)(seen & RANGE_MASK);
         if (seen >> (2 * RANGE_BITS) != (generation & 0xFFFFFFF) || begin >= end) return -1;
         uint64_t next = from_back ? seen - 1 : seen + ((uint64_t)1 << RANGE_BITS);
-        if (atomic_compare_exchange_weak_explicit(range, &seen, next, memory_order_acq_rel, memory_order_acquire))
+        if (atomic_compare_exchange_weak_explicit(range, &seen, next, memory_order_acq_rel,
+                                                  memory_order_acquire))
             return from_back ? end - 1 : begin;
     }
 }
@@ -97,7 +100,8 @@ static int64_t work(Pool *p, int32_t me, uint32_t generation)
 /// Waits until a generation other than `seen` is published: spins, then sleeps.
 static uint32_t await_job(Pool *p, uint32_t seen)
 {
-    int64_t spin_ns = atomic_load_explicit(&p->eager_sleep, memory_order_relaxed) > 0 ? 0 : p->spin_ns;
+    int64_t spin_ns =
+        atomic_load_explicit(&p->eager_sleep, memory_order_relaxed) > 0 ? 0 : p->spin_ns;
     int64_t until = spin_ns > 0 ? now_ns() + spin_ns : 0;
     for (int32_t i = 0; spin_ns > 0; i++) {
         uint32_t g = atomic_load_explicit(&p->generation, memory_order_acquire);
@@ -106,7 +110,8 @@ static uint32_t await_job(Pool *p, uint32_t seen)
     }
     atomic_fetch_add(&p->n_sleeping, 1);
     uint32_t g;
-    while ((g = atomic_load(&p->generation)) == seen) futex_wait(&p->generation, seen);
+    while ((g = atomic_load(&p->generation)) == seen)
+        futex_wait(&p->generation, seen);
     atomic_fetch_sub(&p->n_sleeping, 1);
     return g;
 }
@@ -139,7 +144,8 @@ static void await_workers(Pool *p)
         if (now < until) continue;
         int32_t running = 0;
         if (!atomic_compare_exchange_strong(&p->caller_done, &running, -1)) continue;
-        while (atomic_load(&p->caller_done) == -1) futex_wait(&p->caller_done, (uint32_t)-1);
+        while (atomic_load(&p->caller_done) == -1)
+            futex_wait(&p->caller_done, (uint32_t)-1);
     }
 }
 
@@ -161,7 +167,8 @@ void pool_run(Pool *p, PoolTask task, void *user, int64_t n_tasks)
     if (n_tasks <= 0) return;
     pthread_mutex_lock(&p->caller);
     if (p->n_threads == 1 || n_tasks == 1) {
-        for (int64_t t = 0; t < n_tasks; t++) task(user, 0, t);
+        for (int64_t t = 0; t < n_tasks; t++)
+            task(user, 0, t);
         pthread_mutex_unlock(&p->caller);
         return;
     }
@@ -173,9 +180,10 @@ void pool_run(Pool *p, PoolTask task, void *user, int64_t n_tasks)
     atomic_store_explicit(&p->caller_done, 0, memory_order_relaxed);
     atomic_store_explicit(&p->remaining, n_tasks, memory_order_relaxed);
     for (int32_t i = 0; i < p->n_threads; i++)
-        atomic_store_explicit(&p->workers[i].range,
-                              range_pack(g, n_tasks * i / p->n_threads, n_tasks * (i + 1) / p->n_threads),
-                              memory_order_release);
+        atomic_store_explicit(
+            &p->workers[i].range,
+            range_pack(g, n_tasks * i / p->n_threads, n_tasks * (i + 1) / p->n_threads),
+            memory_order_release);
     atomic_store(&p->generation, g);
     if (atomic_load(&p->n_sleeping) > 0) futex_wake(&p->generation, INT_MAX);
 
@@ -219,7 +227,9 @@ KilnStatus pool_open(Heap *heap, const PoolOptions *options, Pool **out, Diag *d
 {
     *out = NULL;
     int32_t n_host = pool_host_cpus();
-    int32_t n = options->n_threads > 0 ? MIN(options->n_threads, options->crowd ? POOL_MAX_THREADS : n_host) : n_host;
+    int32_t n = options->n_threads > 0
+                    ? MIN(options->n_threads, options->crowd ? POOL_MAX_THREADS : n_host)
+                    : n_host;
     Pool *p = heap_new(heap, Pool);
     Worker *workers = heap_array(heap, Worker, n);
     if (!p || !workers) {
@@ -230,7 +240,8 @@ KilnStatus pool_open(Heap *heap, const PoolOptions *options, Pool **out, Diag *d
     p->heap = heap;
     p->workers = workers;
     p->n_threads = 1;
-    p->spin_ns = options->spin_us < 0 ? 0 : 1000 * (int64_t)(options->spin_us ? options->spin_us : 20);
+    p->spin_ns =
+        options->spin_us < 0 ? 0 : 1000 * (int64_t)(options->spin_us ? options->spin_us : 20);
     pthread_mutex_init(&p->caller, NULL);
     for (int32_t i = 1; i < n; i++) {
         workers[i].pool = p;
@@ -242,7 +253,8 @@ KilnStatus pool_open(Heap *heap, const PoolOptions *options, Pool **out, Diag *d
         if (error) {
             p->n_threads = i;
             pool_close(p);
-            return fail(diag, KILN_ERR_NOMEM, "K102", "thread %d of %d could not be started: %s", i, n, strerror(error));
+            return fail(diag, KILN_ERR_NOMEM, "K102", "thread %d of %d could not be started: %s", i,
+                        n, strerror(error));
         }
         if (options->pin) pin(&workers[i]);
     }
@@ -256,7 +268,8 @@ void pool_close(Pool *p)
     atomic_store(&p->quit, true);
     atomic_fetch_add(&p->generation, 1);
     futex_wake(&p->generation, INT_MAX);
-    for (int32_t i = 1; i < p->n_threads; i++) pthread_join(p->workers[i].thread, NULL);
+    for (int32_t i = 1; i < p->n_threads; i++)
+        pthread_join(p->workers[i].thread, NULL);
     pthread_mutex_destroy(&p->caller);
     heap_free(p->heap, p->workers);
     heap_free(p->heap, p);

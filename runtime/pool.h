@@ -20,10 +20,11 @@
 typedef struct Pool Pool;
 
 typedef struct PoolOptions {
-    int32_t n_threads; ///< with the caller; 0: one per CPU this process may use; never more than that, unless
-    bool crowd;        ///< more threads than CPUs are wanted: for tests
-    bool pin;          ///< workers (never the caller) stay on one CPU each
-    int32_t spin_us;   ///< before a sleep; 0: the default 20; negative: none
+    int32_t
+        n_threads; ///< with the caller; 0: one per CPU this process may use; never more than that, unless
+    bool crowd;      ///< more threads than CPUs are wanted: for tests
+    bool pin;        ///< workers (never the caller) stay on one CPU each
+    int32_t spin_us; ///< before a sleep; 0: the default 20; negative: none
 } PoolOptions;
 
 /// One task. `thread` is 0 for the caller of pool_run, 1 .. n_threads - 1 for workers.

@@ -30,7 +30,8 @@ static inline Tensor tensor_of(void *at, DType dtype, int32_t n_dims, const int6
 static inline int64_t tensor_elements(const Tensor *t)
 {
     int64_t n = 1;
-    for (int32_t d = 0; d < t->n_dims; d++) n *= t->shape[d];
+    for (int32_t d = 0; d < t->n_dims; d++)
+        n *= t->shape[d];
     return n;
 }
 

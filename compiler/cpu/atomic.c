@@ -7,10 +7,14 @@
 static LLVMAtomicOrdering ordering(const Op *op)
 {
     switch ((MemSem)op_attr_i(op, ATTR_SEM)) {
-    case SEM_RELAXED: return LLVMAtomicOrderingMonotonic;
-    case SEM_ACQUIRE: return LLVMAtomicOrderingAcquire;
-    case SEM_RELEASE: return LLVMAtomicOrderingRelease;
-    default: return LLVMAtomicOrderingAcquireRelease;
+    case SEM_RELAXED:
+        return LLVMAtomicOrderingMonotonic;
+    case SEM_ACQUIRE:
+        return LLVMAtomicOrderingAcquire;
+    case SEM_RELEASE:
+        return LLVMAtomicOrderingRelease;
+    default:
+        return LLVMAtomicOrderingAcquireRelease;
     }
 }
 
@@ -38,30 +42,39 @@ static LLVMValueRef int_rmw(Cx *cx, Op *op, RmwKind kind, DType t, LLVMValueRef 
 {
     bool is_signed = dtype_is_signed(t);
     LLVMAtomicRMWBinOp rmw[] = {
-        [RMW_ADD] = LLVMAtomicRMWBinOpAdd, [RMW_MIN] = is_signed ? LLVMAtomicRMWBinOpMin : LLVMAtomicRMWBinOpUMin,
-        [RMW_MAX] = is_signed ? LLVMAtomicRMWBinOpMax : LLVMAtomicRMWBinOpUMax, [RMW_AND] = LLVMAtomicRMWBinOpAnd,
-        [RMW_OR] = LLVMAtomicRMWBinOpOr, [RMW_XOR] = LLVMAtomicRMWBinOpXor, [RMW_XCHG] = LLVMAtomicRMWBinOpXchg,
+        [RMW_ADD] = LLVMAtomicRMWBinOpAdd,
+        [RMW_MIN] = is_signed ? LLVMAtomicRMWBinOpMin : LLVMAtomicRMWBinOpUMin,
+        [RMW_MAX] = is_signed ? LLVMAtomicRMWBinOpMax : LLVMAtomicRMWBinOpUMax,
+        [RMW_AND] = LLVMAtomicRMWBinOpAnd,
+        [RMW_OR] = LLVMAtomicRMWBinOpOr,
+        [RMW_XOR] = LLVMAtomicRMWBinOpXor,
+        [RMW_XCHG] = LLVMAtomicRMWBinOpXchg,
     };
     return LLVMBuildAtomicRMW(cx->b, rmw[kind], at, v, ordering(op), false);
 }
 
 /// old = *at; do new = f(old) while the exchange fails. @return old
-static LLVMValueRef float_rmw(Cx *cx, Op *op, RmwKind kind, const Type *elem, LLVMValueRef at, LLVMValueRef v)
+static LLVMValueRef float_rmw(Cx *cx, Op *op, RmwKind kind, const Type *elem, LLVMValueRef at,
+                              LLVMValueRef v)
 {
     LLVMTypeRef t = bits_type(cx, elem->dtype);
     LLVMValueRef first = LLVMBuildLoad2(cx->b, t, at, "");
     LLVMSetOrdering(first, LLVMAtomicOrderingMonotonic);
     LLVMSetAlignment(first, (unsigned)dtype_bytes(elem->dtype));
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), again = new_block(cx), done = new_block(cx);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), again = new_block(cx),
+                      done = new_block(cx);
     LLVMBuildBr(cx->b, again);
     LLVMPositionBuilderAtEnd(cx->b, again);
     LLVMValueRef bits = LLVMBuildPhi(cx->b, t, ""), old = from_bits(cx, elem, bits);
     LLVMValueRef pair[] = {old, v};
     ElemKind e = kind == RMW_ADD ? ELEM_ADD : kind == RMW_MIN ? ELEM_MIN : ELEM_MAX;
     LLVMValueRef next = to_bits(cx, elem, elem_emit(cx, e, elem->dtype, pair));
-    LLVMValueRef r = LLVMBuildAtomicCmpXchg(cx->b, at, bits, next, ordering(op), LLVMAtomicOrderingMonotonic, false);
-    LLVMValueRef seen = LLVMBuildExtractValue(cx->b, r, 0, ""), won = LLVMBuildExtractValue(cx->b, r, 1, "");
-    LLVMAddIncoming(bits, (LLVMValueRef[]){first, seen}, (LLVMBasicBlockRef[]){before, LLVMGetInsertBlock(cx->b)}, 2);
+    LLVMValueRef r = LLVMBuildAtomicCmpXchg(cx->b, at, bits, next, ordering(op),
+                                            LLVMAtomicOrderingMonotonic, false);
+    LLVMValueRef seen = LLVMBuildExtractValue(cx->b, r, 0, ""),
+                 won = LLVMBuildExtractValue(cx->b, r, 1, "");
+    LLVMAddIncoming(bits, (LLVMValueRef[]){first, seen},
+                    (LLVMBasicBlockRef[]){before, LLVMGetInsertBlock(cx->b)}, 2);
     LLVMBuildCondBr(cx->b, won, done, again);
     LLVMPositionBuilderAtEnd(cx->b, done);
     return from_bits(cx, elem, bits);
@@ -73,12 +86,15 @@ static LLVMValueRef one(Cx *cx, Op *op, LLVMValueRef at, LLVMValueRef *v)
     DType t = elem->dtype;
     if (op->kind == OP_ATOMIC_CAS) {
         LLVMValueRef expected = to_bits(cx, elem, v[0]), next = to_bits(cx, elem, v[1]);
-        LLVMValueRef r = LLVMBuildAtomicCmpXchg(cx->b, at, expected, next, ordering(op), LLVMAtomicOrderingMonotonic, false);
+        LLVMValueRef r = LLVMBuildAtomicCmpXchg(cx->b, at, expected, next, ordering(op),
+                                                LLVMAtomicOrderingMonotonic, false);
         return from_bits(cx, elem, LLVMBuildExtractValue(cx->b, r, 0, ""));
     }
     RmwKind kind = (RmwKind)op_attr_i(op, ATTR_RMW);
-    if (kind == RMW_XCHG) return from_bits(cx, elem, int_rmw(cx, op, kind, DTYPE_U64, at, to_bits(cx, elem, v[0])));
-    return dtype_is_float(t) ? float_rmw(cx, op, kind, elem, at, v[0]) : int_rmw(cx, op, kind, t, at, v[0]);
+    if (kind == RMW_XCHG)
+        return from_bits(cx, elem, int_rmw(cx, op, kind, DTYPE_U64, at, to_bits(cx, elem, v[0])));
+    return dtype_is_float(t) ? float_rmw(cx, op, kind, elem, at, v[0])
+                             : int_rmw(cx, op, kind, t, at, v[0]);
 }
 
 /// The element at `c`, under its mask. @return the old value, 0 where masked off
@@ -95,7 +111,8 @@ static LLVMValueRef element(Cx *cx, Op *op, const Chunk *c)
         depth_moved(cx, cx->depth);
         return old;
     }
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), act = new_block(cx), after = new_block(cx);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), act = new_block(cx),
+                      after = new_block(cx);
     LLVMBuildCondBr(cx->b, mask, act, after);
     LLVMPositionBuilderAtEnd(cx->b, act);
     LLVMValueRef old = one(cx, op, at, v), zero = LLVMConstNull(LLVMTypeOf(old));

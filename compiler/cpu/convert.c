@@ -28,16 +28,20 @@ static LLVMValueRef is_nan(Cx *cx, LLVMValueRef x)
 typedef struct Narrow {
     int32_t mantissa, min_exponent; ///< min_exponent: of the smallest normal value
     float top;
-    bool saturates;                 ///< overflow gives `top`, else infinity
+    bool saturates; ///< overflow gives `top`, else infinity
 } Narrow;
 
 static Narrow narrow_of(DType t)
 {
     switch (t) {
-    case DTYPE_F16: return (Narrow){10, -14, 65504.0f, false};
-    case DTYPE_BF16: return (Narrow){7, -126, 0x1.fep127f, false};
-    case DTYPE_F8E4M3: return (Narrow){3, -6, 448.0f, true};
-    default: return (Narrow){2, -14, 57344.0f, true};
+    case DTYPE_F16:
+        return (Narrow){10, -14, 65504.0f, false};
+    case DTYPE_BF16:
+        return (Narrow){7, -126, 0x1.fep127f, false};
+    case DTYPE_F8E4M3:
+        return (Narrow){3, -6, 448.0f, true};
+    default:
+        return (Narrow){2, -14, 57344.0f, true};
     }
 }
 
@@ -50,8 +54,10 @@ static LLVMValueRef round_magnitude(Cx *cx, LLVMValueRef magnitude, Narrow n)
     LLVMValueRef least = const_int(LLVMTypeOf(exponent), (int64_t)(n.min_exponent + 127) << 23);
     LLVMValueRef below = LLVMBuildICmp(cx->b, LLVMIntSLT, exponent, least, "");
     exponent = LLVMBuildSelect(cx->b, below, least, exponent, "");
-    LLVMValueRef most = const_int(LLVMTypeOf(exponent), (int64_t)(127 + 100) << 23); // past every format's range
-    exponent = LLVMBuildSelect(cx->b, LLVMBuildICmp(cx->b, LLVMIntSGT, exponent, most, ""), most, exponent, "");
+    LLVMValueRef most =
+        const_int(LLVMTypeOf(exponent), (int64_t)(127 + 100) << 23); // past every format's range
+    exponent = LLVMBuildSelect(cx->b, LLVMBuildICmp(cx->b, LLVMIntSGT, exponent, most, ""), most,
+                               exponent, "");
     LLVMValueRef up = const_int(LLVMTypeOf(exponent), (int64_t)(23 - n.mantissa) << 23);
     LLVMValueRef magic = float_of(cx, LLVMBuildAdd(cx->b, exponent, up, ""));
     LLVMValueRef sum = LLVMBuildFAdd(cx->b, magnitude, magic, "");
@@ -77,7 +83,8 @@ static LLVMValueRef round_bf16(Cx *cx, LLVMValueRef x)
     LLVMValueRef u = bits_of(cx, x);
     LLVMTypeRef t = LLVMTypeOf(u);
     LLVMValueRef odd = and_const(cx, LLVMBuildLShr(cx->b, u, const_int(t, 16), ""), 1);
-    LLVMValueRef sum = LLVMBuildAdd(cx->b, LLVMBuildAdd(cx->b, u, const_int(t, 0x7fff), ""), odd, "");
+    LLVMValueRef sum =
+        LLVMBuildAdd(cx->b, LLVMBuildAdd(cx->b, u, const_int(t, 0x7fff), ""), odd, "");
     LLVMValueRef quiet = LLVMBuildOr(cx->b, u, const_int(t, 0x400000), "");
     LLVMValueRef r = LLVMBuildSelect(cx->b, is_nan(cx, x), quiet, sum, "");
     return float_of(cx, and_const(cx, r, 0xffff0000u));
@@ -88,26 +95,34 @@ LLVMValueRef round_to(Cx *cx, DType t, LLVMValueRef x, RoundMode round)
     if (t != DTYPE_F16 && t != DTYPE_BF16 && t != DTYPE_F8E4M3 && t != DTYPE_F8E5M2) return x;
     if (t == DTYPE_BF16 && round == ROUND_RNE) return round_bf16(cx, x);
     if (t == DTYPE_BF16) {
-        LLVMValueRef u = bits_of(cx, x), quiet = LLVMBuildOr(cx->b, u, const_int(LLVMTypeOf(u), 0x400000), "");
-        return float_of(cx, and_const(cx, LLVMBuildSelect(cx->b, is_nan(cx, x), quiet, u, ""), 0xffff0000u));
+        LLVMValueRef u = bits_of(cx, x),
+                     quiet = LLVMBuildOr(cx->b, u, const_int(LLVMTypeOf(u), 0x400000), "");
+        return float_of(
+            cx, and_const(cx, LLVMBuildSelect(cx->b, is_nan(cx, x), quiet, u, ""), 0xffff0000u));
     }
     if (t == DTYPE_F16 && round == ROUND_RNE && cx->isa->facts & ISA_F16C) {
         LLVMTypeRef type = LLVMTypeOf(x);
-        LLVMValueRef h = LLVMBuildFPTrunc(cx->b, x, type_like(type, LLVMHalfTypeInContext(cx->c)), "");
+        LLVMValueRef h =
+            LLVMBuildFPTrunc(cx->b, x, type_like(type, LLVMHalfTypeInContext(cx->c)), "");
         return LLVMBuildFPExt(cx->b, h, type, "");
     }
     Narrow n = narrow_of(t);
     LLVMTypeRef type = LLVMTypeOf(x);
     LLVMValueRef u = bits_of(cx, x), sign = and_const(cx, u, 0x80000000u);
     LLVMValueRef magnitude = float_of(cx, and_const(cx, u, 0x7fffffffu));
-    LLVMValueRef r = round == ROUND_RTZ ? truncate_magnitude(cx, magnitude, n) : round_magnitude(cx, magnitude, n);
+    LLVMValueRef r = round == ROUND_RTZ ? truncate_magnitude(cx, magnitude, n)
+                                        : round_magnitude(cx, magnitude, n);
     LLVMValueRef top = const_real(type, (double)n.top), inf = const_real(type, __builtin_inf());
     LLVMValueRef over = LLVMBuildFCmp(cx->b, LLVMRealOGT, r, top, "");
     // past the top: saturating formats and truncation give the top, the others infinity (which stays infinity)
     LLVMValueRef limit = n.saturates || round == ROUND_RTZ ? top : inf;
     r = LLVMBuildSelect(cx->b, over, limit, r, "");
-    if (!n.saturates) r = LLVMBuildSelect(cx->b, LLVMBuildFCmp(cx->b, LLVMRealOEQ, magnitude, inf, ""), inf, r, "");
-    else r = LLVMBuildSelect(cx->b, LLVMBuildFCmp(cx->b, LLVMRealOEQ, magnitude, inf, ""), top, r, "");
+    if (!n.saturates)
+        r = LLVMBuildSelect(cx->b, LLVMBuildFCmp(cx->b, LLVMRealOEQ, magnitude, inf, ""), inf, r,
+                            "");
+    else
+        r = LLVMBuildSelect(cx->b, LLVMBuildFCmp(cx->b, LLVMRealOEQ, magnitude, inf, ""), top, r,
+                            "");
     r = LLVMBuildSelect(cx->b, is_nan(cx, x), magnitude, r, "");
     return float_of(cx, LLVMBuildOr(cx->b, bits_of(cx, r), sign, ""));
 }
@@ -116,12 +131,14 @@ LLVMValueRef round_to(Cx *cx, DType t, LLVMValueRef x, RoundMode round)
 
 /// A format narrower than f32 whose exponent needs rebiasing: shift the fields into place and multiply by a power
 /// of two, which also makes subnormals right; infinity and NaN are patched.
-static LLVMValueRef widen_narrow(Cx *cx, LLVMValueRef bits, int32_t width, int32_t mantissa, int32_t bias, uint32_t inf_from)
+static LLVMValueRef widen_narrow(Cx *cx, LLVMValueRef bits, int32_t width, int32_t mantissa,
+                                 int32_t bias, uint32_t inf_from)
 {
     LLVMTypeRef t = type_like(LLVMTypeOf(bits), cx->i32);
     LLVMValueRef u = LLVMBuildZExt(cx->b, bits, t, "");
     LLVMValueRef magnitude = and_const(cx, u, (1u << (width - 1)) - 1);
-    LLVMValueRef sign = LLVMBuildShl(cx->b, LLVMBuildXor(cx->b, u, magnitude, ""), const_int(t, 32 - width), "");
+    LLVMValueRef sign =
+        LLVMBuildShl(cx->b, LLVMBuildXor(cx->b, u, magnitude, ""), const_int(t, 32 - width), "");
     LLVMValueRef shifted = LLVMBuildShl(cx->b, magnitude, const_int(t, 23 - mantissa), "");
     LLVMValueRef f = float_of(cx, shifted);
     uint32_t scale_bits = (uint32_t)(127 + 127 - bias) << 23;
@@ -137,37 +154,49 @@ LLVMValueRef from_memory(Cx *cx, const Type *elem, LLVMValueRef x)
     if (elem->is_ptr) return x;
     LLVMTypeRef t = LLVMTypeOf(x);
     switch (elem->dtype) {
-    case DTYPE_I1: return LLVMBuildICmp(cx->b, LLVMIntNE, x, LLVMConstNull(t), "");
+    case DTYPE_I1:
+        return LLVMBuildICmp(cx->b, LLVMIntNE, x, LLVMConstNull(t), "");
     case DTYPE_BF16: {
         LLVMValueRef u = LLVMBuildZExt(cx->b, x, type_like(t, cx->i32), "");
         return float_of(cx, LLVMBuildShl(cx->b, u, const_int(LLVMTypeOf(u), 16), ""));
     }
     case DTYPE_F16:
         if (cx->isa->facts & ISA_F16C) {
-            LLVMValueRef h = LLVMBuildBitCast(cx->b, x, type_like(t, LLVMHalfTypeInContext(cx->c)), "");
+            LLVMValueRef h =
+                LLVMBuildBitCast(cx->b, x, type_like(t, LLVMHalfTypeInContext(cx->c)), "");
             return LLVMBuildFPExt(cx->b, h, type_like(t, cx->f32), "");
         }
         return widen_narrow(cx, x, 16, 10, 15, 0x7c00);
-    case DTYPE_F8E5M2: return widen_narrow(cx, x, 8, 2, 15, 0x7c);
-    case DTYPE_F8E4M3: return widen_narrow(cx, x, 8, 3, 7, 0x7f);
-    default: return x;
+    case DTYPE_F8E5M2:
+        return widen_narrow(cx, x, 8, 2, 15, 0x7c);
+    case DTYPE_F8E4M3:
+        return widen_narrow(cx, x, 8, 3, 7, 0x7f);
+    default:
+        return x;
     }
 }
 
 /// The inverse for a value that the format holds exactly.
-static LLVMValueRef narrow_exact(Cx *cx, LLVMValueRef x, int32_t width, int32_t mantissa, int32_t bias, uint32_t inf_bits)
+static LLVMValueRef narrow_exact(Cx *cx, LLVMValueRef x, int32_t width, int32_t mantissa,
+                                 int32_t bias, uint32_t inf_bits)
 {
     LLVMValueRef u = bits_of(cx, x);
     LLVMTypeRef t = LLVMTypeOf(u);
     LLVMValueRef magnitude = and_const(cx, u, 0x7fffffffu);
-    LLVMValueRef sign = LLVMBuildLShr(cx->b, and_const(cx, u, 0x80000000u), const_int(t, 32 - width), "");
-    double scale = (double)f32_from_bits((uint32_t)bias << 23); // 2^(bias - 127): exponents drop by 127 - bias
-    LLVMValueRef scaled = LLVMBuildFMul(cx->b, float_of(cx, magnitude), const_real(type_like(t, cx->f32), scale), "");
+    LLVMValueRef sign =
+        LLVMBuildLShr(cx->b, and_const(cx, u, 0x80000000u), const_int(t, 32 - width), "");
+    double scale =
+        (double)f32_from_bits((uint32_t)bias << 23); // 2^(bias - 127): exponents drop by 127 - bias
+    LLVMValueRef scaled =
+        LLVMBuildFMul(cx->b, float_of(cx, magnitude), const_real(type_like(t, cx->f32), scale), "");
     LLVMValueRef r = LLVMBuildLShr(cx->b, bits_of(cx, scaled), const_int(t, 23 - mantissa), "");
-    LLVMValueRef is_special = LLVMBuildICmp(cx->b, LLVMIntUGE, magnitude, const_int(t, 0x7f800000), "");
-    LLVMValueRef is_nan_bits = LLVMBuildICmp(cx->b, LLVMIntUGT, magnitude, const_int(t, 0x7f800000), "");
+    LLVMValueRef is_special =
+        LLVMBuildICmp(cx->b, LLVMIntUGE, magnitude, const_int(t, 0x7f800000), "");
+    LLVMValueRef is_nan_bits =
+        LLVMBuildICmp(cx->b, LLVMIntUGT, magnitude, const_int(t, 0x7f800000), "");
     uint32_t nan_bits = inf_bits | (mantissa == 3 ? 0u : 1u << (mantissa - 1));
-    LLVMValueRef special = LLVMBuildSelect(cx->b, is_nan_bits, const_int(t, nan_bits), const_int(t, inf_bits), "");
+    LLVMValueRef special =
+        LLVMBuildSelect(cx->b, is_nan_bits, const_int(t, nan_bits), const_int(t, inf_bits), "");
     r = LLVMBuildSelect(cx->b, is_special, special, r, "");
     r = LLVMBuildOr(cx->b, r, sign, "");
     return LLVMBuildTrunc(cx->b, r, type_like(t, width == 8 ? cx->i8 : cx->i16), "");
@@ -178,20 +207,26 @@ LLVMValueRef to_memory(Cx *cx, const Type *elem, LLVMValueRef x)
     if (elem->is_ptr) return x;
     LLVMTypeRef t = LLVMTypeOf(x);
     switch (elem->dtype) {
-    case DTYPE_I1: return LLVMBuildZExt(cx->b, x, type_like(t, cx->i8), "");
+    case DTYPE_I1:
+        return LLVMBuildZExt(cx->b, x, type_like(t, cx->i8), "");
     case DTYPE_BF16: {
         LLVMValueRef u = bits_of(cx, x);
-        return LLVMBuildTrunc(cx->b, LLVMBuildLShr(cx->b, u, const_int(LLVMTypeOf(u), 16), ""), type_like(t, cx->i16), "");
+        return LLVMBuildTrunc(cx->b, LLVMBuildLShr(cx->b, u, const_int(LLVMTypeOf(u), 16), ""),
+                              type_like(t, cx->i16), "");
     }
     case DTYPE_F16:
         if (cx->isa->facts & ISA_F16C) {
-            LLVMValueRef h = LLVMBuildFPTrunc(cx->b, x, type_like(t, LLVMHalfTypeInContext(cx->c)), "");
+            LLVMValueRef h =
+                LLVMBuildFPTrunc(cx->b, x, type_like(t, LLVMHalfTypeInContext(cx->c)), "");
             return LLVMBuildBitCast(cx->b, h, type_like(t, cx->i16), "");
         }
         return narrow_exact(cx, x, 16, 10, 15, 0x7c00);
-    case DTYPE_F8E5M2: return narrow_exact(cx, x, 8, 2, 15, 0x7c);
-    case DTYPE_F8E4M3: return narrow_exact(cx, x, 8, 3, 7, 0x7f);
-    default: return x;
+    case DTYPE_F8E5M2:
+        return narrow_exact(cx, x, 8, 2, 15, 0x7c);
+    case DTYPE_F8E4M3:
+        return narrow_exact(cx, x, 8, 3, 7, 0x7f);
+    default:
+        return x;
     }
 }
 
@@ -217,7 +252,8 @@ static LLVMValueRef f64_to_odd_f32(Cx *cx, LLVMValueRef x)
 static LLVMValueRef float_to_int(Cx *cx, DType to, LLVMValueRef x)
 {
     LLVMTypeRef t = type_like(LLVMTypeOf(x), dtype_type(cx, to));
-    if (to == DTYPE_I1) return LLVMBuildFCmp(cx->b, LLVMRealUNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
+    if (to == DTYPE_I1)
+        return LLVMBuildFCmp(cx->b, LLVMRealUNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
     LLVMTypeRef overload[] = {t, LLVMTypeOf(x)};
     LLVMTypeRef type;
     const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
@@ -233,43 +269,55 @@ static LLVMValueRef int_to_float(Cx *cx, DType from, DType to, LLVMValueRef x, R
     LLVMTypeRef t = LLVMTypeOf(x);
     if (!is_narrow) {
         LLVMTypeRef f = type_like(t, dtype_type(cx, to));
-        return dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, f, "") : LLVMBuildUIToFP(cx->b, x, f, "");
+        return dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, f, "")
+                                     : LLVMBuildUIToFP(cx->b, x, f, "");
     }
     LLVMTypeRef f = type_like(t, cx->f32);
-    LLVMValueRef r = dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, f, "") : LLVMBuildUIToFP(cx->b, x, f, "");
-    if (to == DTYPE_F8E4M3 || to == DTYPE_F8E5M2 || dtype_bits(from) <= 16) return round_to(cx, to, r, round);
+    LLVMValueRef r =
+        dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, f, "") : LLVMBuildUIToFP(cx->b, x, f, "");
+    if (to == DTYPE_F8E4M3 || to == DTYPE_F8E5M2 || dtype_bits(from) <= 16)
+        return round_to(cx, to, r, round);
     if (dtype_bits(from) == 32) {
         LLVMTypeRef d = type_like(t, cx->f64);
-        LLVMValueRef wide = dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, d, "") : LLVMBuildUIToFP(cx->b, x, d, "");
+        LLVMValueRef wide = dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, d, "")
+                                                  : LLVMBuildUIToFP(cx->b, x, d, "");
         return round_to(cx, to, f64_to_odd_f32(cx, wide), round);
     }
     LLVMValueRef low = LLVMBuildAnd(cx->b, x, const_int(t, 0x7ff), "");
-    LLVMValueRef sticky = LLVMBuildZExt(cx->b, LLVMBuildICmp(cx->b, LLVMIntNE, low, LLVMConstNull(t), ""), t, "");
+    LLVMValueRef sticky =
+        LLVMBuildZExt(cx->b, LLVMBuildICmp(cx->b, LLVMIntNE, low, LLVMConstNull(t), ""), t, "");
     sticky = LLVMBuildShl(cx->b, sticky, const_int(t, 11), "");
-    LLVMValueRef high = LLVMBuildOr(cx->b, LLVMBuildAnd(cx->b, x, const_int(t, ~(int64_t)0x7ff), ""), sticky, "");
+    LLVMValueRef high =
+        LLVMBuildOr(cx->b, LLVMBuildAnd(cx->b, x, const_int(t, ~(int64_t)0x7ff), ""), sticky, "");
     LLVMValueRef magnitude = LLVMBuildAnd(cx->b, x, const_int(t, ~(((int64_t)1 << 40) - 1)), "");
     LLVMValueRef small = LLVMBuildICmp(cx->b, LLVMIntEQ, magnitude, LLVMConstNull(t), "");
-    LLVMValueRef small_negative = LLVMBuildICmp(cx->b, LLVMIntEQ, magnitude, const_int(t, ~(((int64_t)1 << 40) - 1)), "");
+    LLVMValueRef small_negative =
+        LLVMBuildICmp(cx->b, LLVMIntEQ, magnitude, const_int(t, ~(((int64_t)1 << 40) - 1)), "");
     if (dtype_is_signed(from)) small = LLVMBuildOr(cx->b, small, small_negative, "");
     x = LLVMBuildSelect(cx->b, small, x, high, ""); // below 2^40 every bit fits f64 as it is
     LLVMTypeRef d = type_like(t, cx->f64);
-    LLVMValueRef wide = dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, d, "") : LLVMBuildUIToFP(cx->b, x, d, "");
+    LLVMValueRef wide =
+        dtype_is_signed(from) ? LLVMBuildSIToFP(cx->b, x, d, "") : LLVMBuildUIToFP(cx->b, x, d, "");
     return round_to(cx, to, f64_to_odd_f32(cx, wide), round);
 }
 
 static LLVMValueRef float_to_float(Cx *cx, DType from, DType to, RoundMode round, LLVMValueRef x)
 {
     LLVMTypeRef t = LLVMTypeOf(x);
-    if (to == DTYPE_F64) return from == DTYPE_F64 ? x : LLVMBuildFPExt(cx->b, x, type_like(t, cx->f64), "");
+    if (to == DTYPE_F64)
+        return from == DTYPE_F64 ? x : LLVMBuildFPExt(cx->b, x, type_like(t, cx->f64), "");
     if (from != DTYPE_F64) return to == DTYPE_F32 ? x : round_to(cx, to, x, round);
-    if (to == DTYPE_F32 && round == ROUND_RNE) return LLVMBuildFPTrunc(cx->b, x, type_like(t, cx->f32), "");
+    if (to == DTYPE_F32 && round == ROUND_RNE)
+        return LLVMBuildFPTrunc(cx->b, x, type_like(t, cx->f32), "");
     if (to == DTYPE_F32) { // toward zero: step back where rounding went up; overflow stays finite
         LLVMValueRef r = LLVMBuildFPTrunc(cx->b, x, type_like(t, cx->f32), "");
         LLVMValueRef back[] = {LLVMBuildFPExt(cx->b, r, t, "")}, given[] = {x};
-        LLVMValueRef over = LLVMBuildFCmp(cx->b, LLVMRealOGT, call_intrinsic(cx, "llvm.fabs", t, 1, back),
-                                          call_intrinsic(cx, "llvm.fabs", t, 1, given), "");
+        LLVMValueRef over =
+            LLVMBuildFCmp(cx->b, LLVMRealOGT, call_intrinsic(cx, "llvm.fabs", t, 1, back),
+                          call_intrinsic(cx, "llvm.fabs", t, 1, given), "");
         LLVMValueRef u = bits_of(cx, r);
-        return float_of(cx, LLVMBuildSub(cx->b, u, LLVMBuildZExt(cx->b, over, LLVMTypeOf(u), ""), ""));
+        return float_of(cx,
+                        LLVMBuildSub(cx->b, u, LLVMBuildZExt(cx->b, over, LLVMTypeOf(u), ""), ""));
     }
     return round_to(cx, to, f64_to_odd_f32(cx, x), round);
 }
@@ -279,7 +327,8 @@ LLVMValueRef cast_emit(Cx *cx, DType from, DType to, RoundMode round, LLVMValueR
     LLVMTypeRef t = LLVMTypeOf(x);
     if (from == to) return x;
     if (dtype_is_float(from)) {
-        return dtype_is_float(to) ? float_to_float(cx, from, to, round, x) : float_to_int(cx, to, x);
+        return dtype_is_float(to) ? float_to_float(cx, from, to, round, x)
+                                  : float_to_int(cx, to, x);
     }
     if (dtype_is_float(to)) return int_to_float(cx, from, to, x, round);
     if (to == DTYPE_I1) return LLVMBuildICmp(cx->b, LLVMIntNE, x, LLVMConstNull(t), "");

@@ -49,7 +49,8 @@ static void load_arguments(Cx *cx, LLVMValueRef args)
 static void program_ids(Cx *cx)
 {
     LLVMValueRef extent[3], i = cx->pid;
-    for (int32_t a = 0; a < 3; a++) extent[a] = LLVMBuildZExt(cx->b, cx->n_programs[a], cx->i64, "");
+    for (int32_t a = 0; a < 3; a++)
+        extent[a] = LLVMBuildZExt(cx->b, cx->n_programs[a], cx->i64, "");
     for (int32_t a = 0; a < 3; a++) {
         LLVMValueRef here = a < 2 ? LLVMBuildURem(cx->b, i, extent[a], "") : i;
         cx->program[a] = LLVMBuildTrunc(cx->b, here, cx->i32, "");
@@ -65,15 +66,18 @@ static void function_begin(Cx *cx, const char *name)
     llvm_enum_attribute(&cx->ll, cx->function, LLVMAttributeFunctionIndex, "nounwind", 0);
     llvm_function_attribute(&cx->ll, cx->function, "target-cpu", cx->isa->cpu);
     llvm_function_attribute(&cx->ll, cx->function, "tune-cpu", cx->isa->tune);
-    if (cx->isa->features[0]) llvm_function_attribute(&cx->ll, cx->function, "target-features", cx->isa->features);
-    if (cx->isa->vector_bytes == 64) llvm_function_attribute(&cx->ll, cx->function, "prefer-vector-width", "512");
+    if (cx->isa->features[0])
+        llvm_function_attribute(&cx->ll, cx->function, "target-features", cx->isa->features);
+    if (cx->isa->vector_bytes == 64)
+        llvm_function_attribute(&cx->ll, cx->function, "prefer-vector-width", "512");
     cx->entry = LLVMAppendBasicBlockInContext(cx->c, cx->function, "entry");
     LLVMPositionBuilderAtEnd(cx->b, cx->entry);
     cx->grid = LLVMGetParam(cx->function, 1);
     cx->tls = LLVMGetParam(cx->function, 4);
     cx->dummy = stack_slot(cx, cx->i64, 8);
     cx->scratch = field_at(cx, cx->tls, offsetof(Tls, scratch), cx->ptr);
-    for (int32_t a = 0; a < 3; a++) cx->n_programs[a] = field_at(cx, cx->grid, 4 * a, cx->i32);
+    for (int32_t a = 0; a < 3; a++)
+        cx->n_programs[a] = field_at(cx, cx->grid, 4 * a, cx->i32);
     load_arguments(cx, LLVMGetParam(cx->function, 0));
 }
 
@@ -97,7 +101,8 @@ static KilnStatus build(void *user)
     LLVMBuildCondBr(cx->b, LLVMBuildICmp(cx->b, LLVMIntSLT, next, last, ""), program, done);
     LLVMPositionBuilderAtEnd(cx->b, cx->entry);
     LLVMBuildCondBr(cx->b, LLVMBuildICmp(cx->b, LLVMIntSLT, first, last, ""), program, done);
-    LLVMAddIncoming(cx->pid, (LLVMValueRef[]){first, next}, (LLVMBasicBlockRef[]){cx->entry, cx->next_program}, 2);
+    LLVMAddIncoming(cx->pid, (LLVMValueRef[]){first, next},
+                    (LLVMBasicBlockRef[]){cx->entry, cx->next_program}, 2);
     LLVMPositionBuilderAtEnd(cx->b, done);
     LLVMBuildRetVoid(cx->b);
     return cx->st;
@@ -124,8 +129,11 @@ KilnStatus cpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     cx->fn = fn;
     cx->isa = isa_of(target->cpu);
     cx->last_write = -1;
-    if (!cx->isa) TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K130", "this build makes no code for the CPU level asked for"));
-    TRY(llvm_open(fn->name, &(LlvmTarget){cx->isa->triple, cx->isa->cpu, cx->isa->features, true}, &cx->ll, diag));
+    if (!cx->isa)
+        TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K130",
+                 "this build makes no code for the CPU level asked for"));
+    TRY(llvm_open(fn->name, &(LlvmTarget){cx->isa->triple, cx->isa->cpu, cx->isa->features, true},
+                  &cx->ll, diag));
     cx->c = cx->ll.context;
     cx->b = cx->ll.builder;
     types_init(cx);

@@ -45,7 +45,13 @@ const Isa *isa_of(CpuLevel level);
 
 // ---- chunks -------------------------------------------------------------------------------------
 
-enum { MAX_BITS = AFFINE_MAX_BITS, MAX_LANE_BITS = 7, MAX_FIELDS = 24, MAX_DEPTH = 28, MAX_DIMS = 24 };
+enum {
+    MAX_BITS = AFFINE_MAX_BITS,
+    MAX_LANE_BITS = 7,
+    MAX_FIELDS = 24,
+    MAX_DEPTH = 28,
+    MAX_DIMS = 24
+};
 
 /// Bits [lo, lo + width) of the loop variable `var` (i64) are flat index bits [at, at + width).
 typedef struct Field {
@@ -60,7 +66,7 @@ typedef struct Chunk {
     int8_t lane[MAX_LANE_BITS]; ///< flat bit of each lane bit; -1: all the same along it
     int8_t n_fields;
     Field fields[MAX_FIELDS];
-    uint32_t fixed;             ///< constant flat bits
+    uint32_t fixed; ///< constant flat bits
 } Chunk;
 
 /// A value at a chunk, and the loop depth that it needs: 0 is outside all tile loops.
@@ -73,7 +79,7 @@ typedef struct Ev {
 typedef struct Held {
     LLVMValueRef base; ///< ptr
     int64_t bytes;
-    bool is_small;     ///< on the stack and addressed by constants: LLVM keeps it in registers
+    bool is_small; ///< on the stack and addressed by constants: LLVM keeps it in registers
 } Held;
 
 // ---- values -------------------------------------------------------------------------------------
@@ -97,7 +103,7 @@ typedef struct Info {
     int32_t last_root; ///< position of the last root that consumes it
     LLVMValueRef scalar;
     Held held;
-    Value *base;       ///< DELTA
+    Value *base; ///< DELTA
     LLVMValueRef delta;
 } Info;
 
@@ -124,7 +130,7 @@ typedef struct Cx {
     const Isa *isa;
     Func *fn;
     AffineCx *affine;
-    Info *info; ///< [n_values]
+    Info *info;    ///< [n_values]
     KilnStatus st; ///< first failure; emission goes on with undefined values
 
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr;
@@ -136,8 +142,8 @@ typedef struct Cx {
     int32_t depth;
     VEC(MemoEntry) memo;
     VEC(Assumed) assumed;
-    Group *group;   ///< roots not emitted yet
-    VEC(Op *) stores;   ///< all tile stores, and by position where the cluster of each begins
+    Group *group;     ///< roots not emitted yet
+    VEC(Op *) stores; ///< all tile stores, and by position where the cluster of each begins
     const int32_t *cluster;
     int32_t last_write; ///< position of the latest write that has been emitted; -1: none
     int64_t scratch_top, scratch_max;
@@ -152,7 +158,8 @@ static inline int32_t log_numel(const Type *t)
     return log2_floor((uint64_t)t->numel);
 }
 /// Records an E-code error at `op` once and lets emission run to its end.
-void cpu_error(Cx *cx, KilnStatus st, const char *code, Span span, const char *fmt, ...) PRINTF_LIKE(5, 6);
+void cpu_error(Cx *cx, KilnStatus st, const char *code, Span span, const char *fmt, ...)
+    PRINTF_LIKE(5, 6);
 
 // ---- types and constants (types.c) --------------------------------------------------------------
 
@@ -166,7 +173,7 @@ LLVMTypeRef vector_of(LLVMTypeRef elem, int32_t log_w); ///< elem itself when lo
 LLVMTypeRef type_like(LLVMTypeRef like, LLVMTypeRef elem);
 int32_t lanes_of(LLVMTypeRef t); ///< 1 for scalars
 LLVMTypeRef scalar_of(LLVMTypeRef t);
-LLVMValueRef const_int(LLVMTypeRef t, int64_t x);    ///< splatted
+LLVMValueRef const_int(LLVMTypeRef t, int64_t x); ///< splatted
 LLVMValueRef const_real(LLVMTypeRef t, double x);
 LLVMValueRef const_i64(Cx *cx, int64_t x);
 LLVMValueRef splat(Cx *cx, LLVMValueRef scalar, int32_t log_w);
@@ -174,7 +181,8 @@ bool is_all_ones(LLVMValueRef v);
 bool is_zero(LLVMValueRef v);
 /// A vector of `n` of x's (and y's) lanes.
 LLVMValueRef shuffle(Cx *cx, LLVMValueRef x, LLVMValueRef y, int32_t n, const int32_t *lanes);
-LLVMValueRef call_intrinsic(Cx *cx, const char *name, LLVMTypeRef overload, int32_t n, LLVMValueRef *args);
+LLVMValueRef call_intrinsic(Cx *cx, const char *name, LLVMTypeRef overload, int32_t n,
+                            LLVMValueRef *args);
 /// Stack memory of the function, in the entry block.
 LLVMValueRef stack_slot(Cx *cx, LLVMTypeRef t, int32_t align);
 
@@ -189,7 +197,8 @@ LLVMValueRef bitcast_emit(Cx *cx, const Type *from, const Type *to, LLVMValueRef
 /// Between memory form and computed form.
 LLVMValueRef from_memory(Cx *cx, const Type *elem, LLVMValueRef x);
 LLVMValueRef to_memory(Cx *cx, const Type *elem, LLVMValueRef x);
-LLVMValueRef mul_add(Cx *cx, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c); ///< fused where the level can
+LLVMValueRef mul_add(Cx *cx, LLVMValueRef a, LLVMValueRef b,
+                     LLVMValueRef c); ///< fused where the level can
 LLVMValueRef exact_fma(Cx *cx, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 LLVMValueRef math_exp(Cx *cx, LLVMValueRef x);
 LLVMValueRef math_exp2(Cx *cx, LLVMValueRef x);
@@ -234,10 +243,10 @@ enum { PLACE_MAX_LANES = 1 << MAX_LANE_BITS };
 
 /// Addresses of a chunk's elements: lane l lies at base + sum of the offsets of its bits.
 typedef struct Place {
-    LLVMValueRef base;                  ///< ptr of lane 0
-    LLVMValueRef step[MAX_LANE_BITS];   ///< i64 bytes per lane bit
-    LLVMValueRef each;                  ///< vector of ptr when there is no such form; then base is unused
-    int32_t log_w, n_contiguous;        ///< lane bits that step by the element's size from bit 0
+    LLVMValueRef base;                ///< ptr of lane 0
+    LLVMValueRef step[MAX_LANE_BITS]; ///< i64 bytes per lane bit
+    LLVMValueRef each;           ///< vector of ptr when there is no such form; then base is unused
+    int32_t log_w, n_contiguous; ///< lane bits that step by the element's size from bit 0
     int32_t depth;
     const Type *elem;
 } Place;
@@ -286,9 +295,9 @@ typedef struct Term {
 typedef struct Cone {
     VEC(Access) accesses;
     VEC(Term) terms;
-    VEC(Term) seen;       ///< values visited, with their renaming
+    VEC(Term) seen; ///< values visited, with their renaming
     int32_t cost;
-    int32_t lane_bytes;   ///< widest element computed per lane
+    int32_t lane_bytes; ///< widest element computed per lane
 } Cone;
 
 /// Adds `v`, whose flat bits are the space's renamed by `map` (NULL: the same).
@@ -315,14 +324,16 @@ struct Nest {
     int8_t lane[MAX_LANE_BITS];
     int32_t n_dims, n_outer; ///< begin and end run inside the first n_outer loops
     Dim dims[MAX_DIMS];      ///< outer first
-    uint32_t stores;         ///< nonzero: only these stores happen, so loops end where all their masks are off
+    uint32_t
+        stores; ///< nonzero: only these stores happen, so loops end where all their masks are off
     NestStep *begin, *body, *end; ///< begin and end may be NULL; their chunks have no lanes
     void *user;
 };
 
 /// Chooses lanes and loops. Bits of `inner` (an axis to be reduced) are walked innermost, `unrolled` bits inside them.
 /// @param is_copy  one value is written row-major and nothing else happens: it may be transposed in blocks
-void nest_plan(Cx *cx, Nest *n, const Type *space, Cone *cone, int32_t log_w, uint32_t inner, uint32_t unrolled, bool is_copy);
+void nest_plan(Cx *cx, Nest *n, const Type *space, Cone *cone, int32_t log_w, uint32_t inner,
+               uint32_t unrolled, bool is_copy);
 /// Unrolls all loops when there are at most `most` chunks.
 void nest_unroll(Nest *n, int32_t most);
 void nest_emit(Cx *cx, Nest *n);

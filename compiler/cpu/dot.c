@@ -22,11 +22,12 @@ typedef struct Dot {
     Op *op;
     Value *a, *b, *acc, *out;
     int32_t m_bits, n_bits, k_bits, batch_bits; ///< log2 of extents
-    int32_t mr_bits, nv_bits, w_bits, ku_bits;  ///< micro-tile: rows, vectors, lanes along n; k-steps per iteration
-    int32_t pair_bits;                          ///< 1: lanes hold pairs along k
-    DType type;                                 ///< of the accumulator in registers
-    const Type *operand;                        ///< element type that the micro-kernel reads
-    Held a_packed, b_packed;                    ///< base NULL: read in place
+    int32_t mr_bits, nv_bits, w_bits,
+        ku_bits;             ///< micro-tile: rows, vectors, lanes along n; k-steps per iteration
+    int32_t pair_bits;       ///< 1: lanes hold pairs along k
+    DType type;              ///< of the accumulator in registers
+    const Type *operand;     ///< element type that the micro-kernel reads
+    Held a_packed, b_packed; ///< base NULL: read in place
 } Dot;
 
 /// Is element (i, j) of `v` cheap to get again and again: memory of ours, or an unmasked affine load?
@@ -36,8 +37,10 @@ static bool is_direct(Cx *cx, const Dot *d, Value *v)
     bool same = v->type->dtype == d->operand->dtype;
     if (info->mode == MODE_HELD && (info->is_ready || !info->is_keep)) return same;
     if (!v->def) return false;
-    if (v->def->kind == OP_LOAD) return same && v->def->n_in == 1 && !affine_of(cx->affine, v->def->in[0])->slow;
-    if (v->def->kind == OP_TRANS || v->def->kind == OP_BROADCAST || v->def->kind == OP_EXPAND_DIMS || v->def->kind == OP_RESHAPE)
+    if (v->def->kind == OP_LOAD)
+        return same && v->def->n_in == 1 && !affine_of(cx->affine, v->def->in[0])->slow;
+    if (v->def->kind == OP_TRANS || v->def->kind == OP_BROADCAST ||
+        v->def->kind == OP_EXPAND_DIMS || v->def->kind == OP_RESHAPE)
         return is_direct(cx, d, v->def->in[0]);
     return v->def->kind == OP_CONST || v->def->kind == OP_SPLAT;
 }
@@ -51,11 +54,15 @@ static bool is_contiguous(Cx *cx, Value *v)
         const Affine *f = affine_of(cx->affine, a->pointer);
         int32_t p = a->map[0];
         if (p < 0) continue;
-        if (f->slow >> p & 1 || !coeff_is_const(&f->coeff[p]) || f->coeff[p].scale != dtype_bytes(a->pointer->type->dtype)) return false;
+        if (f->slow >> p & 1 || !coeff_is_const(&f->coeff[p]) ||
+            f->coeff[p].scale != dtype_bytes(a->pointer->type->dtype))
+            return false;
     }
     for (Op *op = v->def; op; op = op->in[0]->def) { // transposed memory of ours is not either
         if (op->kind == OP_TRANS && info_of(cx, op->in[0])->mode == MODE_HELD) return false;
-        if (op->kind != OP_TRANS && op->kind != OP_CAST && op->kind != OP_BROADCAST && op->kind != OP_EXPAND_DIMS) break;
+        if (op->kind != OP_TRANS && op->kind != OP_CAST && op->kind != OP_BROADCAST &&
+            op->kind != OP_EXPAND_DIMS)
+            break;
     }
     return true;
 }
@@ -83,7 +90,8 @@ static void choose_types(Cx *cx, Dot *d)
     d->type = DTYPE_F32;
     if (a == DTYPE_F64) d->type = DTYPE_F64;
     if (dtype_is_int(a)) d->type = DTYPE_I32;
-    d->pair_bits = dtype_is_int(a) && dtype_bits(a) == 8 && dtype_bits(d->b->type->dtype) == 8 && d->k_bits >= 1 && d->n_bits >= 2;
+    d->pair_bits = dtype_is_int(a) && dtype_bits(a) == 8 && dtype_bits(d->b->type->dtype) == 8 &&
+                   d->k_bits >= 1 && d->n_bits >= 2;
     d->operand = type_scalar(m, d->pair_bits ? DTYPE_I16 : d->type);
 }
 
@@ -94,7 +102,8 @@ static void choose_tile(Cx *cx, Dot *d)
     d->mr_bits = MIN(d->m_bits, regs == 32 ? 3 : 2);
     int32_t accumulators = regs == 32 ? 4 : 3; // log2: half of the registers
     d->nv_bits = MIN(accumulators - d->mr_bits, d->n_bits - d->w_bits);
-    if (d->nv_bits < accumulators - d->mr_bits) d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
+    if (d->nv_bits < accumulators - d->mr_bits)
+        d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
     int32_t steps = d->k_bits - d->pair_bits;
     d->ku_bits = MIN(steps, MAX(0, 5 - d->mr_bits - d->nv_bits));
 }
@@ -103,7 +112,8 @@ static void choose_operands(Cx *cx, Dot *d)
 {
     bool one_row_block = d->m_bits <= d->mr_bits;
     bool a_direct = is_direct(cx, d, d->a), b_direct = is_direct(cx, d, d->b);
-    bool b_inline = is_contiguous(cx, d->b) && !d->pair_bits && (b_direct || (one_row_block && value_cost(cx, d->b) <= 24));
+    bool b_inline = is_contiguous(cx, d->b) && !d->pair_bits &&
+                    (b_direct || (one_row_block && value_cost(cx, d->b) <= 24));
     // masks of a lazily read operand would be tested in the inner loop: copy such operands
     Cone cone = {0};
     cone_add(cx, &cone, d->b, NULL, 0);
@@ -117,7 +127,7 @@ static void choose_operands(Cx *cx, Dot *d)
 
 /// A loop variable over some bits of one of n, k, m, batch.
 typedef struct Coord {
-    Field field;      ///< `at` within its own axis; var NULL: none
+    Field field; ///< `at` within its own axis; var NULL: none
     uint32_t fixed;
 } Coord;
 
@@ -175,7 +185,8 @@ static LLVMValueRef a_broadcast(Cx *cx, Dot *d, const Point *p)
 static LLVMValueRef b_vector(Cx *cx, Dot *d, const Point *p)
 {
     Chunk c = operand_chunk(d, p, false, true, true);
-    for (int32_t j = 0; j < d->w_bits; j++) c.lane[c.log_w++] = (int8_t)j;
+    for (int32_t j = 0; j < d->w_bits; j++)
+        c.lane[c.log_w++] = (int8_t)j;
     if (!d->pair_bits) return element(cx, d, d->b, &d->b_packed, &c);
     LLVMValueRef low = element(cx, d, d->b, &d->b_packed, &c);
     c.fixed |= 1u << d->n_bits;
@@ -192,7 +203,9 @@ static LLVMValueRef b_vector(Cx *cx, Dot *d, const Point *p)
 static LLVMValueRef multiply_pairs(Cx *cx, Dot *d, LLVMValueRef a, LLVMValueRef b)
 {
     int32_t bytes = 4 << d->w_bits;
-    const char *name = bytes == 64 ? "llvm.x86.avx512.pmaddw.d.512" : bytes == 32 ? "llvm.x86.avx2.pmadd.wd" : "llvm.x86.sse2.pmadd.wd";
+    const char *name = bytes == 64   ? "llvm.x86.avx512.pmaddw.d.512"
+                       : bytes == 32 ? "llvm.x86.avx2.pmadd.wd"
+                                     : "llvm.x86.sse2.pmadd.wd";
     LLVMValueRef in[] = {LLVMBuildBitCast(cx->b, a, LLVMTypeOf(b), ""), b};
     return call_intrinsic(cx, name, NULL, 2, in);
 }
@@ -233,7 +246,8 @@ static void k_step(Cx *cx, Dot *d, Point p, LLVMValueRef *slot, LLVMTypeRef type
 
 static Coord loop_coord(Cx *cx, const Loop *l, int32_t at, int32_t width)
 {
-    return (Coord){.field = {l->var, (int8_t)at, (int8_t)(width - at), (int8_t)at, (int8_t)cx->depth, true}};
+    return (Coord){
+        .field = {l->var, (int8_t)at, (int8_t)(width - at), (int8_t)at, (int8_t)cx->depth, true}};
 }
 
 static void micro_kernel(Cx *cx, Dot *d, Point p)
@@ -247,7 +261,8 @@ static void micro_kernel(Cx *cx, Dot *d, Point p)
         p.m.fixed = (uint32_t)(i / nv);
         p.n.fixed = n_fixed | (uint32_t)(i % nv) << d->w_bits;
         chunks[i] = operand_chunk(d, &p, true, false, true);
-        for (int32_t j = 0; j < d->w_bits; j++) chunks[i].lane[chunks[i].log_w++] = (int8_t)j;
+        for (int32_t j = 0; j < d->w_bits; j++)
+            chunks[i].lane[chunks[i].log_w++] = (int8_t)j;
         LLVMValueRef start = eval_here(cx, d->acc, &chunks[i]);
         slot[i] = stack_slot(cx, type, 64);
         at_depth(cx, cx->depth);
@@ -257,7 +272,8 @@ static void micro_kernel(Cx *cx, Dot *d, Point p)
     p.n.fixed = n_fixed;
     int32_t unit = d->ku_bits + d->pair_bits;
     if (d->k_bits > unit) {
-        Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits), (int64_t)1 << unit);
+        Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits),
+                           (int64_t)1 << unit);
         p.k = loop_coord(cx, &l, unit, d->k_bits);
         k_step(cx, d, p, slot, type);
         loop_close(cx, &l);
@@ -267,7 +283,8 @@ static void micro_kernel(Cx *cx, Dot *d, Point p)
     Held out = info_of(cx, d->out)->held;
     for (int32_t i = 0; i < mr * nv; i++) {
         at_depth(cx, cx->depth);
-        LLVMValueRef v = round_to(cx, d->out->type->dtype, LLVMBuildLoad2(cx->b, type, slot[i], ""), ROUND_RNE);
+        LLVMValueRef v =
+            round_to(cx, d->out->type->dtype, LLVMBuildLoad2(cx->b, type, slot[i], ""), ROUND_RNE);
         Place place = place_of_held(cx, &out, d->out->type, &chunks[i]);
         at_depth(cx, cx->depth);
         place_store(cx, &place, v, NULL);
@@ -281,7 +298,8 @@ static void loop_m(Cx *cx, Dot *d, Point p)
         micro_kernel(cx, d, p);
         return;
     }
-    Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->m_bits), (int64_t)1 << d->mr_bits);
+    Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->m_bits),
+                       (int64_t)1 << d->mr_bits);
     p.m = loop_coord(cx, &l, d->mr_bits, d->m_bits);
     micro_kernel(cx, d, p);
     loop_close(cx, &l);
@@ -294,7 +312,8 @@ static void loop_n(Cx *cx, Dot *d, Point p)
         loop_m(cx, d, p);
         return;
     }
-    Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->n_bits), (int64_t)1 << unit);
+    Loop l =
+        loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->n_bits), (int64_t)1 << unit);
     p.n = loop_coord(cx, &l, unit, d->n_bits);
     loop_m(cx, d, p);
     loop_close(cx, &l);

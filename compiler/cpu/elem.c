@@ -20,24 +20,28 @@ static bool is_float(const Operands *o)
 /// Lets the code generator fuse f32 and f64 products into sums, where the language allows it.
 static LLVMValueRef contracted(Cx *cx, const Operands *o, LLVMValueRef v)
 {
-    bool may = cx->fn->fp_fusion && (o->t == DTYPE_F32 || o->t == DTYPE_F64) && cx->isa->facts & ISA_FMA;
+    bool may =
+        cx->fn->fp_fusion && (o->t == DTYPE_F32 || o->t == DTYPE_F64) && cx->isa->facts & ISA_FMA;
     if (may && LLVMIsAInstruction(v)) LLVMSetFastMathFlags(v, LLVMFastMathAllowContract);
     return v;
 }
 
 static LLVMValueRef emit_add(Cx *cx, const Operands *o)
 {
-    return is_float(o) ? contracted(cx, o, LLVMBuildFAdd(cx->b, o->x, o->y, "")) : LLVMBuildAdd(cx->b, o->x, o->y, "");
+    return is_float(o) ? contracted(cx, o, LLVMBuildFAdd(cx->b, o->x, o->y, ""))
+                       : LLVMBuildAdd(cx->b, o->x, o->y, "");
 }
 
 static LLVMValueRef emit_sub(Cx *cx, const Operands *o)
 {
-    return is_float(o) ? contracted(cx, o, LLVMBuildFSub(cx->b, o->x, o->y, "")) : LLVMBuildSub(cx->b, o->x, o->y, "");
+    return is_float(o) ? contracted(cx, o, LLVMBuildFSub(cx->b, o->x, o->y, ""))
+                       : LLVMBuildSub(cx->b, o->x, o->y, "");
 }
 
 static LLVMValueRef emit_mul(Cx *cx, const Operands *o)
 {
-    return is_float(o) ? contracted(cx, o, LLVMBuildFMul(cx->b, o->x, o->y, "")) : LLVMBuildMul(cx->b, o->x, o->y, "");
+    return is_float(o) ? contracted(cx, o, LLVMBuildFMul(cx->b, o->x, o->y, ""))
+                       : LLVMBuildMul(cx->b, o->x, o->y, "");
 }
 
 /// The divisor with 0 replaced by 1, so that x / 0 is x and x % 0 is 0; for signed types -1 too, whose
@@ -76,7 +80,8 @@ static LLVMValueRef emit_mulhi(Cx *cx, const Operands *o)
     int32_t bits = dtype_bits(o->t);
     if (o->t == DTYPE_I1) return LLVMConstNull(o->type);
     LLVMTypeRef wide = type_like(o->type, LLVMIntTypeInContext(cx->c, 2 * (unsigned)bits));
-    LLVMValueRef p = LLVMBuildMul(cx->b, LLVMBuildZExt(cx->b, o->x, wide, ""), LLVMBuildZExt(cx->b, o->y, wide, ""), "");
+    LLVMValueRef p = LLVMBuildMul(cx->b, LLVMBuildZExt(cx->b, o->x, wide, ""),
+                                  LLVMBuildZExt(cx->b, o->y, wide, ""), "");
     return LLVMBuildTrunc(cx->b, LLVMBuildLShr(cx->b, p, const_int(wide, bits), ""), o->type, "");
 }
 
@@ -88,7 +93,8 @@ static LLVMValueRef min_max(Cx *cx, const Operands *o, bool max)
         return call_intrinsic(cx, max ? "llvm.maxnum" : "llvm.minnum", o->type, 2, in);
     }
     bool is_signed = dtype_is_signed(o->t);
-    LLVMIntPredicate p = max ? (is_signed ? LLVMIntSGT : LLVMIntUGT) : (is_signed ? LLVMIntSLT : LLVMIntULT);
+    LLVMIntPredicate p =
+        max ? (is_signed ? LLVMIntSGT : LLVMIntUGT) : (is_signed ? LLVMIntSLT : LLVMIntULT);
     return LLVMBuildSelect(cx->b, LLVMBuildICmp(cx->b, p, o->x, o->y, ""), o->x, o->y, "");
 }
 
@@ -105,7 +111,8 @@ static LLVMValueRef emit_max(Cx *cx, const Operands *o)
 /// A NaN operand wins: unordered lanes take the sum, which is NaN.
 static LLVMValueRef min_max_nan(Cx *cx, const Operands *o, LLVMRealPredicate p)
 {
-    LLVMValueRef r = LLVMBuildSelect(cx->b, LLVMBuildFCmp(cx->b, p, o->x, o->y, ""), o->x, o->y, "");
+    LLVMValueRef r =
+        LLVMBuildSelect(cx->b, LLVMBuildFCmp(cx->b, p, o->x, o->y, ""), o->x, o->y, "");
     LLVMValueRef unordered = LLVMBuildFCmp(cx->b, LLVMRealUNO, o->x, o->y, "");
     return LLVMBuildSelect(cx->b, unordered, LLVMBuildFAdd(cx->b, o->x, o->y, ""), r, "");
 }
@@ -150,17 +157,21 @@ static LLVMValueRef safe_count(Cx *cx, const Operands *o, LLVMValueRef *too_larg
 static LLVMValueRef emit_shl(Cx *cx, const Operands *o)
 {
     LLVMValueRef large, n = safe_count(cx, o, &large);
-    return LLVMBuildSelect(cx->b, large, LLVMConstNull(o->type), LLVMBuildShl(cx->b, o->x, n, ""), "");
+    return LLVMBuildSelect(cx->b, large, LLVMConstNull(o->type), LLVMBuildShl(cx->b, o->x, n, ""),
+                           "");
 }
 
 static LLVMValueRef emit_shr(Cx *cx, const Operands *o)
 {
     LLVMValueRef large, n = safe_count(cx, o, &large);
-    if (dtype_is_signed(o->t)) return LLVMBuildAShr(cx->b, o->x, n, ""); // the last count leaves the sign
-    return LLVMBuildSelect(cx->b, large, LLVMConstNull(o->type), LLVMBuildLShr(cx->b, o->x, n, ""), "");
+    if (dtype_is_signed(o->t))
+        return LLVMBuildAShr(cx->b, o->x, n, ""); // the last count leaves the sign
+    return LLVMBuildSelect(cx->b, large, LLVMConstNull(o->type), LLVMBuildLShr(cx->b, o->x, n, ""),
+                           "");
 }
 
-static LLVMValueRef compare(Cx *cx, const Operands *o, LLVMRealPredicate f, LLVMIntPredicate s, LLVMIntPredicate u)
+static LLVMValueRef compare(Cx *cx, const Operands *o, LLVMRealPredicate f, LLVMIntPredicate s,
+                            LLVMIntPredicate u)
 {
     if (is_float(o)) return LLVMBuildFCmp(cx->b, f, o->x, o->y, "");
     return LLVMBuildICmp(cx->b, dtype_is_signed(o->t) ? s : u, o->x, o->y, "");
@@ -241,7 +252,8 @@ static LLVMValueRef rint_by_magic(Cx *cx, const Operands *o)
     LLVMValueRef r = LLVMBuildFSub(cx->b, LLVMBuildFAdd(cx->b, magnitude, magic, ""), magic, "");
     LLVMValueRef small = LLVMBuildFCmp(cx->b, LLVMRealOLT, magnitude, magic, "");
     int64_t sign_bit = o->t == DTYPE_F64 ? INT64_MIN : (int64_t)INT32_MIN;
-    LLVMValueRef sign = LLVMBuildAnd(cx->b, LLVMBuildBitCast(cx->b, o->x, i, ""), const_int(i, sign_bit), "");
+    LLVMValueRef sign =
+        LLVMBuildAnd(cx->b, LLVMBuildBitCast(cx->b, o->x, i, ""), const_int(i, sign_bit), "");
     LLVMValueRef bits = LLVMBuildOr(cx->b, LLVMBuildBitCast(cx->b, r, i, ""), sign, "");
     return LLVMBuildSelect(cx->b, small, LLVMBuildBitCast(cx->b, bits, o->type, ""), o->x, "");
 }
@@ -337,17 +349,20 @@ static LLVMValueRef emit_tanh(Cx *cx, const Operands *o)
 }
 
 static Emitter *const emitters[ELEM_KIND_COUNT] = {
-    [ELEM_ADD] = emit_add,         [ELEM_SUB] = emit_sub,         [ELEM_MUL] = emit_mul,   [ELEM_DIV] = emit_div,
-    [ELEM_DIV_RN] = emit_div,      [ELEM_REM] = emit_rem,         [ELEM_MULHI] = emit_mulhi, [ELEM_MIN] = emit_min,
-    [ELEM_MAX] = emit_max,         [ELEM_MIN_NAN] = emit_min_nan, [ELEM_MAX_NAN] = emit_max_nan, [ELEM_AND] = emit_and,
-    [ELEM_OR] = emit_or,           [ELEM_XOR] = emit_xor,         [ELEM_SHL] = emit_shl,   [ELEM_SHR] = emit_shr,
-    [ELEM_EQ] = emit_eq,           [ELEM_NE] = emit_ne,           [ELEM_LT] = emit_lt,     [ELEM_LE] = emit_le,
-    [ELEM_GT] = emit_gt,           [ELEM_GE] = emit_ge,           [ELEM_SELECT] = emit_select, [ELEM_FMA] = emit_fma,
-    [ELEM_NEG] = emit_neg,         [ELEM_NOT] = emit_not,         [ELEM_ABS] = emit_abs,   [ELEM_FLOOR] = emit_floor,
-    [ELEM_CEIL] = emit_ceil,       [ELEM_TRUNC] = emit_trunc,     [ELEM_RINT] = emit_rint, [ELEM_SQRT] = emit_sqrt,
-    [ELEM_SQRT_RN] = emit_sqrt,    [ELEM_RSQRT] = emit_rsqrt,     [ELEM_EXP] = emit_exp,   [ELEM_EXP2] = emit_exp2,
-    [ELEM_LOG] = emit_log,         [ELEM_LOG2] = emit_log2,       [ELEM_SIN] = emit_sin,   [ELEM_COS] = emit_cos,
-    [ELEM_ERF] = emit_erf,         [ELEM_TANH] = emit_tanh,
+    [ELEM_ADD] = emit_add,         [ELEM_SUB] = emit_sub,         [ELEM_MUL] = emit_mul,
+    [ELEM_DIV] = emit_div,         [ELEM_DIV_RN] = emit_div,      [ELEM_REM] = emit_rem,
+    [ELEM_MULHI] = emit_mulhi,     [ELEM_MIN] = emit_min,         [ELEM_MAX] = emit_max,
+    [ELEM_MIN_NAN] = emit_min_nan, [ELEM_MAX_NAN] = emit_max_nan, [ELEM_AND] = emit_and,
+    [ELEM_OR] = emit_or,           [ELEM_XOR] = emit_xor,         [ELEM_SHL] = emit_shl,
+    [ELEM_SHR] = emit_shr,         [ELEM_EQ] = emit_eq,           [ELEM_NE] = emit_ne,
+    [ELEM_LT] = emit_lt,           [ELEM_LE] = emit_le,           [ELEM_GT] = emit_gt,
+    [ELEM_GE] = emit_ge,           [ELEM_SELECT] = emit_select,   [ELEM_FMA] = emit_fma,
+    [ELEM_NEG] = emit_neg,         [ELEM_NOT] = emit_not,         [ELEM_ABS] = emit_abs,
+    [ELEM_FLOOR] = emit_floor,     [ELEM_CEIL] = emit_ceil,       [ELEM_TRUNC] = emit_trunc,
+    [ELEM_RINT] = emit_rint,       [ELEM_SQRT] = emit_sqrt,       [ELEM_SQRT_RN] = emit_sqrt,
+    [ELEM_RSQRT] = emit_rsqrt,     [ELEM_EXP] = emit_exp,         [ELEM_EXP2] = emit_exp2,
+    [ELEM_LOG] = emit_log,         [ELEM_LOG2] = emit_log2,       [ELEM_SIN] = emit_sin,
+    [ELEM_COS] = emit_cos,         [ELEM_ERF] = emit_erf,         [ELEM_TANH] = emit_tanh,
 };
 _Static_assert(ELEM_TANH == ELEM_KIND_COUNT - 1, "a new row of elem.def needs its emitter here");
 
@@ -368,24 +383,32 @@ LLVMValueRef combine_identity(CombineKind k, DType t, LLVMTypeRef type)
 {
     int32_t bits = dtype_bits(t);
     bool is_signed = dtype_is_signed(t) && !dtype_is_float(t);
-    int64_t low = is_signed ? (int64_t)((uint64_t)-1 << (bits - 1)) : 0, high = is_signed ? ~low : -1;
+    int64_t low = is_signed ? (int64_t)((uint64_t)-1 << (bits - 1)) : 0,
+            high = is_signed ? ~low : -1;
     switch (k) {
-    case COMBINE_MUL: return dtype_is_float(t) ? const_real(type, 1.0) : const_int(type, 1);
-    case COMBINE_AND: return const_int(type, -1);
+    case COMBINE_MUL:
+        return dtype_is_float(t) ? const_real(type, 1.0) : const_int(type, 1);
+    case COMBINE_AND:
+        return const_int(type, -1);
     case COMBINE_MIN: // NaN loses to everything, and is the answer when there is nothing else
         return dtype_is_float(t) ? const_real(type, __builtin_nan("")) : const_int(type, high);
-    case COMBINE_MAX: return dtype_is_float(t) ? const_real(type, __builtin_nan("")) : const_int(type, low);
-    default: return LLVMConstNull(type);
+    case COMBINE_MAX:
+        return dtype_is_float(t) ? const_real(type, __builtin_nan("")) : const_int(type, low);
+    default:
+        return LLVMConstNull(type);
     }
 }
 
 LLVMValueRef combine_emit(Cx *cx, CombineKind k, DType t, LLVMValueRef x, LLVMValueRef y)
 {
     static const ElemKind elem[] = {
-        [COMBINE_ADD] = ELEM_ADD, [COMBINE_MUL] = ELEM_MUL, [COMBINE_MIN] = ELEM_MIN, [COMBINE_MAX] = ELEM_MAX,
-        [COMBINE_AND] = ELEM_AND, [COMBINE_OR] = ELEM_OR,   [COMBINE_XOR] = ELEM_XOR,
+        [COMBINE_ADD] = ELEM_ADD, [COMBINE_MUL] = ELEM_MUL, [COMBINE_MIN] = ELEM_MIN,
+        [COMBINE_MAX] = ELEM_MAX, [COMBINE_AND] = ELEM_AND, [COMBINE_OR] = ELEM_OR,
+        [COMBINE_XOR] = ELEM_XOR,
     };
-    DType wide = dtype_is_float(t) && t != DTYPE_F64 ? DTYPE_F32 : t; // without rounding: narrow floats accumulate in f32
+    DType wide = dtype_is_float(t) && t != DTYPE_F64
+                     ? DTYPE_F32
+                     : t; // without rounding: narrow floats accumulate in f32
     Operands o = {wide, x, y, NULL, LLVMTypeOf(x)};
     return emitters[elem[k]](cx, &o);
 }

@@ -54,7 +54,8 @@ static Field field_part(const Field *f, int32_t from, int32_t n, int32_t at)
 void chunk_map(const Chunk *c, const int8_t *map, Chunk *out)
 {
     Chunk r = {.log_w = c->log_w};
-    for (int32_t j = 0; j < c->log_w; j++) r.lane[j] = c->lane[j] < 0 ? (int8_t)-1 : map[c->lane[j]];
+    for (int32_t j = 0; j < c->log_w; j++)
+        r.lane[j] = c->lane[j] < 0 ? (int8_t)-1 : map[c->lane[j]];
     for (uint32_t left = c->fixed; left; left &= left - 1) {
         int32_t to = map[__builtin_ctz(left)];
         if (to >= 0) r.fixed |= 1u << to;
@@ -64,7 +65,8 @@ void chunk_map(const Chunk *c, const int8_t *map, Chunk *out)
         for (int32_t from = 0, n; from < f->width; from += n) {
             int32_t to = map[f->at + from];
             n = 1;
-            while (from + n < f->width && map[f->at + from + n] == (to < 0 ? -1 : to + n)) n++;
+            while (from + n < f->width && map[f->at + from + n] == (to < 0 ? -1 : to + n))
+                n++;
             if (to >= 0) chunk_add_field(&r, field_part(f, from, n, to));
         }
     }
@@ -75,7 +77,8 @@ void chunk_map(const Chunk *c, const int8_t *map, Chunk *out)
 static Chunk chunk_reduced(const Chunk *c, uint32_t dep, int32_t *source)
 {
     int8_t map[MAX_BITS];
-    for (int32_t b = 0; b < MAX_BITS; b++) map[b] = dep >> b & 1 ? (int8_t)b : (int8_t)-1;
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        map[b] = dep >> b & 1 ? (int8_t)b : (int8_t)-1;
     Chunk r;
     chunk_map(c, map, &r);
     int32_t n = 0, kept[MAX_LANE_BITS];
@@ -90,7 +93,8 @@ static Chunk chunk_reduced(const Chunk *c, uint32_t dep, int32_t *source)
         for (int32_t j = 0; j < c->log_w; j++)
             if (kept[j] >= 0 && l >> j & 1) source[l] |= 1 << kept[j];
     }
-    for (int32_t j = n; j < MAX_LANE_BITS; j++) r.lane[j] = 0;
+    for (int32_t j = n; j < MAX_LANE_BITS; j++)
+        r.lane[j] = 0;
     r.log_w = (int8_t)n;
     return r;
 }
@@ -102,7 +106,8 @@ static bool chunk_same(const Chunk *a, const Chunk *b)
         if (a->lane[j] != b->lane[j]) return false;
     for (int32_t i = 0; i < a->n_fields; i++) {
         const Field *f = &a->fields[i], *g = &b->fields[i];
-        if (f->var != g->var || f->lo != g->lo || f->width != g->width || f->at != g->at) return false;
+        if (f->var != g->var || f->lo != g->lo || f->width != g->width || f->at != g->at)
+            return false;
     }
     return true;
 }
@@ -153,14 +158,17 @@ bool shape_map(const Op *op, int8_t map[MAX_BITS])
 {
     const Type *in = op->in[0]->type, *out = op->out[0].type;
     int32_t in_low[TYPE_MAX_RANK], out_low[TYPE_MAX_RANK];
-    for (int32_t b = 0; b < MAX_BITS; b++) map[b] = -1;
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        map[b] = -1;
     switch (op->kind) {
-    case OP_SPLAT: return true;
+    case OP_SPLAT:
+        return true;
     case OP_EXPAND_DIMS:
     case OP_RESHAPE:
     case OP_HINT:
     case OP_CONVERT:
-        for (int32_t b = 0; b < log_numel(out); b++) map[b] = (int8_t)b;
+        for (int32_t b = 0; b < log_numel(out); b++)
+            map[b] = (int8_t)b;
         return true;
     case OP_BROADCAST:
         axis_lows(in, in_low);
@@ -179,7 +187,8 @@ bool shape_map(const Op *op, int8_t map[MAX_BITS])
                 map[out_low[a] + j] = (int8_t)(in_low[perm->list[a]] + j);
         return true;
     }
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -200,7 +209,8 @@ static LLVMValueRef lane_offsets(LLVMTypeRef elem, int32_t log_w, const int64_t 
     LLVMValueRef lanes[PLACE_MAX_LANES];
     for (int32_t l = 0; l < 1 << log_w; l++) {
         int64_t x = 0;
-        for (int32_t j = 0; j < log_w; j++) x += l >> j & 1 ? step[j] : 0;
+        for (int32_t j = 0; j < log_w; j++)
+            x += l >> j & 1 ? step[j] : 0;
         lanes[l] = LLVMConstInt(elem, (uint64_t)x, true);
     }
     return log_w ? LLVMConstVector(lanes, 1u << log_w) : lanes[0];
@@ -211,10 +221,12 @@ static Ev eval_arange(Cx *cx, const Op *op, const Chunk *c)
     Ev index = chunk_index(cx, c, ~0u);
     at_depth(cx, index.depth);
     LLVMValueRef v = LLVMBuildTrunc(cx->b, index.v, cx->i32, "");
-    v = LLVMBuildAdd(cx->b, v, LLVMConstInt(cx->i32, (uint64_t)op_attr_i(op, ATTR_START), true), "");
+    v = LLVMBuildAdd(cx->b, v, LLVMConstInt(cx->i32, (uint64_t)op_attr_i(op, ATTR_START), true),
+                     "");
     if (!c->log_w) return (Ev){v, index.depth};
     int64_t step[MAX_LANE_BITS];
-    for (int32_t j = 0; j < c->log_w; j++) step[j] = (int64_t)1 << c->lane[j];
+    for (int32_t j = 0; j < c->log_w; j++)
+        step[j] = (int64_t)1 << c->lane[j];
     v = LLVMBuildAdd(cx->b, splat(cx, v, c->log_w), lane_offsets(cx->i32, c->log_w, step), "");
     return (Ev){v, index.depth};
 }
@@ -222,8 +234,10 @@ static Ev eval_arange(Cx *cx, const Op *op, const Chunk *c)
 static Ev eval_load(Cx *cx, Op *op, const Chunk *c)
 {
     Value *other = op->n_in > 2 ? op->in[2] : NULL;
-    if ((int32_t)(intptr_t)op->note < cx->last_write) // plan.c keeps what a write may change: a mistake of ours, not a wrong number
-        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E9999", op->span, "internal error: a load was moved behind a store");
+    if ((int32_t)(intptr_t)op->note <
+        cx->last_write) // plan.c keeps what a write may change: a mistake of ours, not a wrong number
+        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E9999", op->span,
+                  "internal error: a load was moved behind a store");
     LLVMTypeRef type = vector_of(elem_type(cx, op->out[0].type), c->log_w);
     Ev mask = {NULL, 0};
     if (op->n_in > 1) mask = eval(cx, op->in[1], c);
@@ -273,7 +287,8 @@ static Ev eval_addptr(Cx *cx, Op *op, const Chunk *c)
     const Type *t = op->in[1]->type;
     LLVMTypeRef wide = vector_of(cx->i64, c->log_w);
     if (dtype_bits(t->dtype) < 64)
-        o.v = dtype_is_signed(t->dtype) ? LLVMBuildSExt(cx->b, o.v, wide, "") : LLVMBuildZExt(cx->b, o.v, wide, "");
+        o.v = dtype_is_signed(t->dtype) ? LLVMBuildSExt(cx->b, o.v, wide, "")
+                                        : LLVMBuildZExt(cx->b, o.v, wide, "");
     int32_t bytes = dtype_bytes(op->in[0]->type->dtype);
     if (bytes > 1) o.v = LLVMBuildMul(cx->b, o.v, const_int(wide, bytes), "");
     return (Ev){LLVMBuildGEP2(cx->b, cx->i8, p.v, &o.v, 1, ""), d};
@@ -293,7 +308,8 @@ static Ev eval_convert(Cx *cx, Op *op, const Chunk *c)
             x.v = cast_emit(cx, from->dtype, DTYPE_U64, ROUND_RNE, x.v);
             x.v = LLVMBuildIntToPtr(cx->b, x.v, vector_of(cx->ptr, c->log_w), "");
         } else {
-            x.v = cast_emit(cx, DTYPE_U64, to->dtype, ROUND_RNE, LLVMBuildPtrToInt(cx->b, x.v, t, ""));
+            x.v = cast_emit(cx, DTYPE_U64, to->dtype, ROUND_RNE,
+                            LLVMBuildPtrToInt(cx->b, x.v, t, ""));
         }
     } else {
         x.v = cast_emit(cx, from->dtype, to->dtype, (RoundMode)op_attr_i(op, ATTR_ROUND), x.v);
@@ -306,17 +322,20 @@ static Ev eval_convert(Cx *cx, Op *op, const Chunk *c)
 static Ev eval_two(Cx *cx, Op *op, const Chunk *c, int32_t bit)
 {
     int8_t map[MAX_BITS];
-    for (int32_t b = 0; b < MAX_BITS; b++) map[b] = b == bit ? (int8_t)-1 : (int8_t)(b > bit ? b - 1 : b);
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        map[b] = b == bit ? (int8_t)-1 : (int8_t)(b > bit ? b - 1 : b);
     Chunk inner;
     chunk_map(c, map, &inner);
     bool is_lane = false, is_field = false;
     LLVMValueRef pick[PLACE_MAX_LANES];
     int32_t n = 1 << c->log_w;
-    for (int32_t l = 0; l < n; l++) pick[l] = LLVMConstInt(cx->i1, c->fixed >> bit & 1, false);
+    for (int32_t l = 0; l < n; l++)
+        pick[l] = LLVMConstInt(cx->i1, c->fixed >> bit & 1, false);
     for (int32_t j = 0; j < c->log_w; j++) {
         if (c->lane[j] != bit) continue;
         is_lane = true;
-        for (int32_t l = 0; l < n; l++) pick[l] = LLVMConstInt(cx->i1, l >> j & 1, false);
+        for (int32_t l = 0; l < n; l++)
+            pick[l] = LLVMConstInt(cx->i1, l >> j & 1, false);
     }
     for (int32_t i = 0; i < c->n_fields; i++)
         is_field |= bit >= c->fields[i].at && bit < c->fields[i].at + c->fields[i].width;
@@ -329,7 +348,8 @@ static Ev eval_two(Cx *cx, Op *op, const Chunk *c, int32_t bit)
         at_depth(cx, d);
     } else {
         int8_t only[MAX_BITS];
-        for (int32_t b = 0; b < MAX_BITS; b++) only[b] = b == bit ? 0 : -1;
+        for (int32_t b = 0; b < MAX_BITS; b++)
+            only[b] = b == bit ? 0 : -1;
         Chunk one;
         chunk_map(c, only, &one);
         Ev index = chunk_index(cx, &one, ~0u);
@@ -343,7 +363,8 @@ static Ev eval_two(Cx *cx, Op *op, const Chunk *c, int32_t bit)
 static Ev eval_split(Cx *cx, Op *op, int32_t which, const Chunk *c)
 {
     int8_t map[MAX_BITS];
-    for (int32_t b = 0; b < MAX_BITS; b++) map[b] = (int8_t)(b + 1);
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        map[b] = (int8_t)(b + 1);
     Chunk inner;
     chunk_map(c, map, &inner);
     inner.fixed |= (uint32_t)which;
@@ -387,7 +408,8 @@ static Ev eval_flip(Cx *cx, Op *op, const Chunk *c)
     Ev x = eval(cx, op->in[0], &inner);
     if (!lanes) return x;
     int32_t order[PLACE_MAX_LANES];
-    for (int32_t l = 0; l < 1 << c->log_w; l++) order[l] = l ^ (int32_t)lanes;
+    for (int32_t l = 0; l < 1 << c->log_w; l++)
+        order[l] = l ^ (int32_t)lanes;
     at_depth(cx, x.depth);
     return (Ev){shuffle(cx, x.v, NULL, 1 << c->log_w, order), x.depth};
 }
@@ -416,28 +438,40 @@ static Ev eval_op(Cx *cx, Value *v, const Chunk *c)
     int8_t map[MAX_BITS];
     int32_t low, width;
     switch (op->kind) {
-    case OP_CONST: return eval_const(cx, op);
-    case OP_ARANGE: return eval_arange(cx, op, c);
-    case OP_ELEM: return eval_elem(cx, op, c);
+    case OP_CONST:
+        return eval_const(cx, op);
+    case OP_ARANGE:
+        return eval_arange(cx, op, c);
+    case OP_ELEM:
+        return eval_elem(cx, op, c);
     case OP_CAST:
-    case OP_BITCAST: return eval_convert(cx, op, c);
-    case OP_ADDPTR: return eval_addptr(cx, op, c);
-    case OP_LOAD: return eval_load(cx, op, c);
-    case OP_GATHER: return gather_eval(cx, op, c);
-    case OP_JOIN: return eval_two(cx, op, c, 0);
+    case OP_BITCAST:
+        return eval_convert(cx, op, c);
+    case OP_ADDPTR:
+        return eval_addptr(cx, op, c);
+    case OP_LOAD:
+        return eval_load(cx, op, c);
+    case OP_GATHER:
+        return gather_eval(cx, op, c);
+    case OP_JOIN:
+        return eval_two(cx, op, c, 0);
     case OP_CAT:
         affine_axis_bits(v->type, (int32_t)op_attr_i(op, ATTR_AXIS), &low, &width);
         return eval_two(cx, op, c, low + width - 1);
-    case OP_SPLIT: return eval_split(cx, op, v->index, c);
-    case OP_FLIP: return eval_flip(cx, op, c);
-    default: break;
+    case OP_SPLIT:
+        return eval_split(cx, op, v->index, c);
+    case OP_FLIP:
+        return eval_flip(cx, op, c);
+    default:
+        break;
     }
     if (shape_map(op, map)) {
         Chunk inner;
         chunk_map(c, map, &inner);
         return eval(cx, op->in[0], &inner);
     }
-    cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span, "not supported yet: `%s` on the CPU target", op_facts[op->kind].name);
+    cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span,
+              "not supported yet: `%s` on the CPU target", op_facts[op->kind].name);
     return (Ev){LLVMGetPoison(vector_of(elem_type(cx, v->type), c->log_w)), 0};
 }
 
@@ -462,7 +496,8 @@ Ev eval(Cx *cx, Value *v, const Chunk *c)
     Chunk small = chunk_reduced(c, info_of(cx, v)->dep, source);
     Ev r = {NULL, 0};
     for (int32_t i = cx->memo.len - 1; i >= 0 && !r.v; i--)
-        if (cx->memo.data[i].value == v && chunk_same(&cx->memo.data[i].chunk, &small)) r = cx->memo.data[i].ev;
+        if (cx->memo.data[i].value == v && chunk_same(&cx->memo.data[i].chunk, &small))
+            r = cx->memo.data[i].ev;
     if (!r.v) {
         r = eval_core(cx, v, &small);
         vec_push(cx->arena, &cx->memo, (MemoEntry){v, small, r});
@@ -484,8 +519,10 @@ LLVMValueRef eval_scalar(Cx *cx, Value *v)
 {
     Info *info = info_of(cx, v);
     if (info->scalar) return info->scalar;
-    if (cx->st != KILN_OK) return LLVMGetPoison(elem_type(cx, v->type)); // an error was reported; nothing is run
-    BUG("value %d (%s) has no scalar yet", v->id, v->def ? op_facts[v->def->kind].name : "argument");
+    if (cx->st != KILN_OK)
+        return LLVMGetPoison(elem_type(cx, v->type)); // an error was reported; nothing is run
+    BUG("value %d (%s) has no scalar yet", v->id,
+        v->def ? op_facts[v->def->kind].name : "argument");
 }
 
 /// eval_op() of a rank-0 result; its operands are scalars, or one-element tiles that it reshapes.
@@ -499,8 +536,11 @@ LLVMValueRef emit_scalar_op(Cx *cx, Op *op)
     case OP_HINT:
     case OP_SPLAT:
     case OP_CONVERT:
-    case OP_BROADCAST: e = eval(cx, op->in[0], &one); break;
-    default: e = eval_op(cx, v, &one);
+    case OP_BROADCAST:
+        e = eval(cx, op->in[0], &one);
+        break;
+    default:
+        e = eval_op(cx, v, &one);
     }
     at_depth(cx, 0);
     return e.v;

@@ -39,9 +39,12 @@ static int32_t position(const Op *op)
 static const Type *root_space(const Root *r)
 {
     switch (r->kind) {
-    case ROOT_STORE: return r->op->in[0]->type;
-    case ROOT_REDUCE: return r->op->in[0]->type;
-    default: return r->value->type;
+    case ROOT_STORE:
+        return r->op->in[0]->type;
+    case ROOT_REDUCE:
+        return r->op->in[0]->type;
+    default:
+        return r->value->type;
     }
 }
 
@@ -66,8 +69,10 @@ static bool keeps_position(const Op *op)
     case OP_LOAD:
     case OP_HINT:
     case OP_RESHAPE:
-    case OP_EXPAND_DIMS: return true;
-    default: return false;
+    case OP_EXPAND_DIMS:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -82,7 +87,8 @@ static void walk(Cx *cx, Walk *w, const Value *v, bool in_place)
     if (w->blocks || info->mode == MODE_SCALAR) return;
     if (info->mode == MODE_HELD && (info->is_ready || !info->is_keep)) return;
     for (int32_t i = 0; i < w->seen.len; i++)
-        if (w->seen.data[i] == v && in_place) return; // seen out of place is walked again: rare and short
+        if (w->seen.data[i] == v && in_place)
+            return; // seen out of place is walked again: rare and short
     if (in_place) vec_push(cx->arena, &w->seen, v);
     if (info->mode == MODE_DELTA) {
         walk(cx, w, info->base, in_place);
@@ -93,14 +99,16 @@ static void walk(Cx *cx, Walk *w, const Value *v, bool in_place)
         w->latest_load = MAX(w->latest_load, position(v->def));
         vec_push(cx->arena, &w->loads, (Load){v->def->in[0], in_place});
     }
-    for (int32_t i = 0; i < v->def->n_in; i++) walk(cx, w, v->def->in[i], in_place && keeps_position(v->def));
+    for (int32_t i = 0; i < v->def->n_in; i++)
+        walk(cx, w, v->def->in[i], in_place && keeps_position(v->def));
 }
 
 bool group_blocks(Cx *cx, Value *v)
 {
     if (!cx->group || !cx->group->n) return false;
     for (int32_t i = 0; i < cx->group->n; i++)
-        if (v->def && cx->group->roots[i].kind == ROOT_REDUCE && cx->group->roots[i].op == v->def) return true;
+        if (v->def && cx->group->roots[i].kind == ROOT_REDUCE && cx->group->roots[i].op == v->def)
+            return true;
     Walk w = {.group = cx->group};
     walk(cx, &w, v, v->type->kind == TYPE_TILE);
     return w.blocks;
@@ -116,7 +124,9 @@ static Reading reads(Cx *cx, const Value *v, const Value *what, bool in_place, i
     if (v == what) return in_place ? READS_IN_PLACE : READS_ANYWHERE;
     const Info *info = info_of(cx, v);
     if (--*budget < 0) return READS_ANYWHERE;
-    if (info->mode == MODE_SCALAR || (info->mode == MODE_HELD && (info->is_ready || !info->is_keep))) return READS_NOT;
+    if (info->mode == MODE_SCALAR ||
+        (info->mode == MODE_HELD && (info->is_ready || !info->is_keep)))
+        return READS_NOT;
     if (info->mode == MODE_DELTA) return reads(cx, info->base, what, in_place, budget);
     Reading r = READS_NOT;
     for (int32_t i = 0; v->def && i < v->def->n_in; i++)
@@ -138,7 +148,9 @@ static bool cluster_conflicts(Cx *cx, const Group *g, const Op *op)
         const Op *s = cx->stores.data[k];
         if (cx->cluster[position(s)] != cx->cluster[position(op)]) continue;
         for (int32_t i = 0; i < g->loads.len; i++)
-            if (pointers_conflict(cx, g->loads.data[i].pointer, s->in[0], g->loads.data[i].in_place)) return true;
+            if (pointers_conflict(cx, g->loads.data[i].pointer, s->in[0],
+                                  g->loads.data[i].in_place))
+                return true;
     }
     return false;
 }
@@ -148,13 +160,16 @@ static bool stores_conflict(Cx *cx, const Group *g, const Root *r, const Walk *w
 {
     if (r->kind == ROOT_STORE)
         for (int32_t i = 0; i < g->loads.len; i++)
-            if (pointers_conflict(cx, g->loads.data[i].pointer, r->op->in[0], g->loads.data[i].in_place)) return true;
+            if (pointers_conflict(cx, g->loads.data[i].pointer, r->op->in[0],
+                                  g->loads.data[i].in_place))
+                return true;
     for (int32_t k = 0; k < g->n; k++) {
         if (g->roots[k].kind == ROOT_STORE) {
             const Value *to = g->roots[k].op->in[0];
             if (r->kind == ROOT_STORE && pointers_conflict(cx, r->op->in[0], to, true)) return true;
             for (int32_t i = 0; i < w->loads.len; i++)
-                if (pointers_conflict(cx, w->loads.data[i].pointer, to, w->loads.data[i].in_place)) return true;
+                if (pointers_conflict(cx, w->loads.data[i].pointer, to, w->loads.data[i].in_place))
+                    return true;
         }
     }
     return false;
@@ -163,9 +178,11 @@ static bool stores_conflict(Cx *cx, const Group *g, const Root *r, const Walk *w
 static bool can_join(Cx *cx, const Group *g, const Root *r, const Walk *w)
 {
     if (!g->n) return true;
-    if (r->kind == ROOT_STORE && g->first_store < cx->cluster[position(r->op)]) return false; // plan.c tells clusters apart
+    if (r->kind == ROOT_STORE && g->first_store < cx->cluster[position(r->op)])
+        return false; // plan.c tells clusters apart
     if (g->n == GROUP_MAX || !type_same_shape(g->space, root_space(r))) return false;
-    if (r->kind == ROOT_REDUCE && g->axis >= 0 && g->axis != op_attr_i(r->op, ATTR_AXIS)) return false;
+    if (r->kind == ROOT_REDUCE && g->axis >= 0 && g->axis != op_attr_i(r->op, ATTR_AXIS))
+        return false;
     // a load that comes after a store of the group must see it
     return !w->blocks && w->latest_load < g->first_store && !stores_conflict(cx, g, r, w);
 }
@@ -174,7 +191,8 @@ static Walk root_walk(Cx *cx, const Root *r)
 {
     Walk w = {.group = cx->group, .latest_load = -1};
     if (r->kind == ROOT_WRITE) walk(cx, &w, r->value, true);
-    for (int32_t i = 0; r->kind != ROOT_WRITE && i < r->op->n_in; i++) walk(cx, &w, r->op->in[i], true);
+    for (int32_t i = 0; r->kind != ROOT_WRITE && i < r->op->n_in; i++)
+        walk(cx, &w, r->op->in[i], true);
     return w;
 }
 
@@ -194,7 +212,8 @@ void group_add(Cx *cx, Root root)
     if (root.kind == ROOT_REDUCE) g->axis = (int32_t)op_attr_i(root.op, ATTR_AXIS);
     if (root.kind == ROOT_STORE && g->first_store == INT32_MAX) g->first_store = position(root.op);
     g->roots[g->n++] = root;
-    for (int32_t i = 0; i < w.loads.len; i++) vec_push(cx->arena, &g->loads, w.loads.data[i]);
+    for (int32_t i = 0; i < w.loads.len; i++)
+        vec_push(cx->arena, &g->loads, w.loads.data[i]);
 }
 
 void value_keep(Cx *cx, Value *v)
@@ -203,7 +222,11 @@ void value_keep(Cx *cx, Value *v)
     info->mode = MODE_HELD;
     info->is_keep = true;
     if (!info->held.base) info->held = held_new(cx, v->type);
-    group_add(cx, (Root){.kind = ROOT_WRITE, .value = v, .to = info->held, .elem = v->type->element, .is_keep = true});
+    group_add(cx, (Root){.kind = ROOT_WRITE,
+                         .value = v,
+                         .to = info->held,
+                         .elem = v->type->element,
+                         .is_keep = true});
 }
 
 // ---- emission -----------------------------------------------------------------------------------------
@@ -248,22 +271,27 @@ static void body(Cx *cx, void *user, const Chunk *c)
         if (r->kind == ROOT_WRITE) {
             values[i][0] = eval_here(cx, r->value, c);
             if (!r->elem->is_ptr)
-                values[i][0] = cast_emit(cx, r->value->type->dtype, r->elem->dtype, ROUND_RNE, values[i][0]);
+                values[i][0] =
+                    cast_emit(cx, r->value->type->dtype, r->elem->dtype, ROUND_RNE, values[i][0]);
             depth_moved(cx, cx->depth);
             const Type *t = type_with_element(cx->fn->module, r->value->type, r->elem);
             places[i] = place_of_held(cx, &r->to, t, c);
             continue;
         }
         int32_t first = r->kind == ROOT_STORE;
-        for (int32_t k = first; k < r->op->n_in; k++) values[i][k - first] = eval_here(cx, r->op->in[k], c);
+        for (int32_t k = first; k < r->op->n_in; k++)
+            values[i][k - first] = eval_here(cx, r->op->in[k], c);
         if (r->kind == ROOT_STORE) places[i] = place_of_pointer(cx, r->op->in[0], c);
     }
     for (int32_t i = 0; i < g->n; i++) {
         Root *r = &g->roots[i];
         at_depth(cx, cx->depth);
-        if (r->kind == ROOT_WRITE) place_store(cx, &places[i], values[i][0], NULL);
-        else if (r->kind == ROOT_STORE) write_store(cx, values[i][0], r->op->n_in > 2 ? values[i][1] : NULL, &places[i]);
-        else reduction_step(cx, e->reductions[i], values[i], c);
+        if (r->kind == ROOT_WRITE)
+            place_store(cx, &places[i], values[i][0], NULL);
+        else if (r->kind == ROOT_STORE)
+            write_store(cx, values[i][0], r->op->n_in > 2 ? values[i][1] : NULL, &places[i]);
+        else
+            reduction_step(cx, e->reductions[i], values[i], c);
         depth_moved(cx, cx->depth);
     }
 }
@@ -278,7 +306,9 @@ static uint32_t row_block(Cx *cx, const Group *g, const Cone *cone, int32_t *log
     if (low || width <= *log_w || width >= log_numel(g->space)) return 0;
     int32_t rows = MIN(2, log_numel(g->space) - width);
     int32_t bytes = cone->lane_bytes ? cone->lane_bytes : 4;
-    while (*log_w > 1 && (bytes << *log_w) > cx->isa->vector_bytes * (cx->isa->n_registers / 2 >> rows)) --*log_w;
+    while (*log_w > 1 &&
+           (bytes << *log_w) > cx->isa->vector_bytes * (cx->isa->n_registers / 2 >> rows))
+        --*log_w;
     return ((1u << rows) - 1) << width;
 }
 
@@ -298,7 +328,8 @@ static void emit_group(Cx *cx, Group *g)
             cone_add(cx, &cone, r->value, NULL, 0);
             writes_small |= r->to.is_small;
         } else {
-            for (int32_t k = 0; k < r->op->n_in; k++) cone_add(cx, &cone, r->op->in[k], NULL, 0);
+            for (int32_t k = 0; k < r->op->n_in; k++)
+                cone_add(cx, &cone, r->op->in[k], NULL, 0);
         }
     }
     int32_t log_w = cone_width(cx, &cone, g->space), low = 0, width = 0;
@@ -306,12 +337,14 @@ static void emit_group(Cx *cx, Group *g)
     if (g->axis >= 0) affine_axis_bits(g->space, g->axis, &low, &width);
     Emission e = {.g = g};
     Nest n = {.begin = begin, .body = body, .end = end, .user = &e};
-    nest_plan(cx, &n, g->space, &cone, log_w, ((1u << width) - 1) << low, rows, g->n == 1 && g->roots[0].kind == ROOT_WRITE);
+    nest_plan(cx, &n, g->space, &cone, log_w, ((1u << width) - 1) << low, rows,
+              g->n == 1 && g->roots[0].kind == ROOT_WRITE);
     nest_unroll(&n, writes_small ? 8 : 1);
     bool only_stores = stores == (1u << g->n) - 1;
     n.stores = only_stores ? stores : 0;
     for (int32_t i = 0; i < g->n; i++)
-        if (g->roots[i].kind == ROOT_REDUCE) e.reductions[i] = reduction_new(cx, g->roots[i].op, &n, rows);
+        if (g->roots[i].kind == ROOT_REDUCE)
+            e.reductions[i] = reduction_new(cx, g->roots[i].op, &n, rows);
     nest_emit(cx, &n);
 }
 
@@ -322,7 +355,8 @@ void group_flush(Cx *cx)
     at_depth(cx, 0);
     emit_group(cx, g);
     for (int32_t i = 0; i < g->n; i++)
-        if (g->roots[i].kind == ROOT_STORE) cx->last_write = MAX(cx->last_write, position(g->roots[i].op));
+        if (g->roots[i].kind == ROOT_STORE)
+            cx->last_write = MAX(cx->last_write, position(g->roots[i].op));
     for (int32_t i = 0; i < g->n; i++)
         if (g->roots[i].is_keep) info_of(cx, g->roots[i].value)->is_ready = true;
     memo_drop(cx, 0);

@@ -103,10 +103,13 @@ V mul_add(Cx *cx, V a, V b, V c)
 static V poly(Cx *cx, V x, int32_t n, const double *c)
 {
     V r = real(x, c[n - 1]);
-    for (int32_t i = n - 2; i >= 0; i--) r = mul_add(cx, r, x, real(x, c[i]));
+    for (int32_t i = n - 2; i >= 0; i--)
+        r = mul_add(cx, r, x, real(x, c[i]));
     return r;
 }
-#define POLY(x, ...) poly(cx, x, (int32_t)(sizeof((double[]){__VA_ARGS__}) / sizeof(double)), (const double[]){__VA_ARGS__})
+#define POLY(x, ...)                                                                               \
+    poly(cx, x, (int32_t)(sizeof((double[]){__VA_ARGS__}) / sizeof(double)),                       \
+         (const double[]){__VA_ARGS__})
 
 // ---- fused multiply-add without an instruction --------------------------------------------------------
 
@@ -136,9 +139,12 @@ static V add_odd(Cx *cx, V a, V b)
     two_sum(cx, a, b, &s, &e);
     V u = bits(cx, s), zero = real(s, 0.0);
     LLVMTypeRef t = LLVMTypeOf(u);
-    V inexact = LLVMBuildAnd(cx->b, fcmp(cx, LLVMRealUNE, e, zero), fcmp(cx, LLVMRealORD, e, e), "");
-    V even = LLVMBuildICmp(cx->b, LLVMIntEQ, LLVMBuildAnd(cx->b, u, const_int(t, 1), ""), LLVMConstNull(t), "");
-    V outward = LLVMBuildICmp(cx->b, LLVMIntSGE, LLVMBuildXor(cx->b, bits(cx, e), u, ""), LLVMConstNull(t), "");
+    V inexact =
+        LLVMBuildAnd(cx->b, fcmp(cx, LLVMRealUNE, e, zero), fcmp(cx, LLVMRealORD, e, e), "");
+    V even = LLVMBuildICmp(cx->b, LLVMIntEQ, LLVMBuildAnd(cx->b, u, const_int(t, 1), ""),
+                           LLVMConstNull(t), "");
+    V outward = LLVMBuildICmp(cx->b, LLVMIntSGE, LLVMBuildXor(cx->b, bits(cx, e), u, ""),
+                              LLVMConstNull(t), "");
     V step = sel(cx, outward, const_int(t, 1), const_int(t, -1));
     V moved = unbits(cx, LLVMBuildAdd(cx->b, u, step, ""), s);
     return sel(cx, LLVMBuildAnd(cx->b, inexact, even, ""), moved, s);
@@ -147,7 +153,8 @@ static V add_odd(Cx *cx, V a, V b)
 V exact_fma(Cx *cx, V a, V b, V c)
 {
     if (cx->isa->facts & ISA_FMA) return mul_add(cx, a, b, c);
-    if (!is_f64(cx, a)) // the product is exact in f64; the sum rounds to odd there and once more to f32
+    if (!is_f64(cx,
+                a)) // the product is exact in f64; the sum rounds to odd there and once more to f32
         return narrow(cx, add_odd(cx, mul(cx, widen(cx, a), widen(cx, b)), widen(cx, c)));
     // Boldo and Melquiond 2008; products whose error underflows or overflows take the plain form
     V uh, ul, th, tl, vh, vl;
@@ -180,8 +187,8 @@ static V exp_ends(Cx *cx, V x, V y, double low, double high)
 static V exp_reduced64(Cx *cx, V hi, V lo)
 {
     V r = sub(cx, hi, lo), z = mul(cx, r, r);
-    V p = POLY(z, 1.66666666666666019037e-01, -2.77777777770155933842e-03, 6.61375632143793436117e-05,
-               -1.65339022054652515390e-06, 4.13813679705723846039e-08);
+    V p = POLY(z, 1.66666666666666019037e-01, -2.77777777770155933842e-03,
+               6.61375632143793436117e-05, -1.65339022054652515390e-06, 4.13813679705723846039e-08);
     V c = sub(cx, r, mul(cx, z, p));
     V q = divide(cx, mul(cx, r, c), sub(cx, real(r, 2.0), c));
     return add(cx, real(r, 1.0), add(cx, sub(cx, q, lo), hi));
@@ -193,7 +200,8 @@ static V exp64(Cx *cx, V x)
     V t = mul_add(cx, x, real(x, 1.44269504088896338700), magic), n = sub(cx, t, magic);
     V hi = mul_add(cx, neg(cx, n), real(x, 6.93147180369123816490e-01), x);
     V lo = mul(cx, n, real(x, 1.90821492927058770002e-10));
-    return exp_ends(cx, x, scale_by_bits(cx, exp_reduced64(cx, hi, lo), t), -708.39641853226408, 709.78271289338397);
+    return exp_ends(cx, x, scale_by_bits(cx, exp_reduced64(cx, hi, lo), t), -708.39641853226408,
+                    709.78271289338397);
 }
 
 V math_exp(Cx *cx, V x)
@@ -204,7 +212,8 @@ V math_exp(Cx *cx, V x)
     V t = mul_add(cx, x, real(x, 1.44269504), magic), n = sub(cx, t, magic), minus = neg(cx, n);
     V r = mul_add(cx, minus, real(x, 0.693359375), x);
     r = mul_add(cx, minus, real(x, -2.12194440e-4), r);
-    V p = POLY(r, 5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3, 1.9875691500e-4);
+    V p = POLY(r, 5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3,
+               1.3981999507e-3, 1.9875691500e-4);
     V y = add(cx, mul_add(cx, p, mul(cx, r, r), r), real(x, 1.0));
     return exp_ends(cx, x, scale_by_bits(cx, y, t), -87.3365447504, 88.7228317260);
 }
@@ -212,8 +221,10 @@ V math_exp(Cx *cx, V x)
 static V exp2_64(Cx *cx, V x)
 {
     V magic = real(x, 0x1.8p52), t = add(cx, x, magic), f = sub(cx, x, sub(cx, t, magic));
-    V hi = mul(cx, f, real(x, 0x1.62e42ffp-1)), lo = neg(cx, mul(cx, f, real(x, -0x1.718432a1b0e26p-35)));
-    return exp_ends(cx, x, scale_by_bits(cx, exp_reduced64(cx, hi, lo), t), -1022.0, 0x1.fffffffffffffp9);
+    V hi = mul(cx, f, real(x, 0x1.62e42ffp-1)),
+      lo = neg(cx, mul(cx, f, real(x, -0x1.718432a1b0e26p-35)));
+    return exp_ends(cx, x, scale_by_bits(cx, exp_reduced64(cx, hi, lo), t), -1022.0,
+                    0x1.fffffffffffffp9);
 }
 
 V math_exp2(Cx *cx, V x)
@@ -221,16 +232,17 @@ V math_exp2(Cx *cx, V x)
     if (is_f64(cx, x)) return exp2_64(cx, x);
     if (goes_wide(cx, x)) return narrow(cx, exp2_64(cx, widen(cx, x)));
     V magic = real(x, 0x1.8p23), t = add(cx, x, magic), f = sub(cx, x, sub(cx, t, magic));
-    V y = POLY(f, 1.0, 0.6931471825, 0.2402264774, 0.0555033237, 0.0096184369, 0.0013398874, 0.0001535336);
+    V y = POLY(f, 1.0, 0.6931471825, 0.2402264774, 0.0555033237, 0.0096184369, 0.0013398874,
+               0.0001535336);
     return exp_ends(cx, x, scale_by_bits(cx, y, t), -126.0, 0x1.fffffep6);
 }
 
 // ---- logarithms ---------------------------------------------------------------------------------------
 
 typedef struct LogParts {
-    V f, k;       ///< x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2)
-    V half_square;///< f * f / 2
-    V s, r;       ///< log(1 + f) = f - half_square + s * (half_square + r)
+    V f, k;        ///< x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2)
+    V half_square; ///< f * f / 2
+    V s, r;        ///< log(1 + f) = f - half_square + s * (half_square + r)
 } LogParts;
 
 static LogParts log_parts(Cx *cx, V x)
@@ -239,10 +251,12 @@ static LogParts log_parts(Cx *cx, V x)
     LLVMTypeRef t = int_like(cx, x);
     int32_t mantissa = wide ? 52 : 23, bias = wide ? 1023 : 127;
     int64_t low = wide ? 0x3fe6a09e667f3bcd : 0x3f3504f3, one = (int64_t)bias << mantissa;
-    V tiny = fcmp(cx, LLVMRealOLT, x, real(x, wide ? 0x1p-1022 : 0x1p-126)); // subnormal: scale up first
+    V tiny =
+        fcmp(cx, LLVMRealOLT, x, real(x, wide ? 0x1p-1022 : 0x1p-126)); // subnormal: scale up first
     V y = sel(cx, tiny, mul(cx, x, real(x, wide ? 0x1p54 : 0x1p25)), x);
     V u = LLVMBuildAdd(cx->b, bits(cx, y), const_int(t, one - low), "");
-    V k = LLVMBuildSub(cx->b, LLVMBuildLShr(cx->b, u, const_int(t, mantissa), ""), const_int(t, bias), "");
+    V k = LLVMBuildSub(cx->b, LLVMBuildLShr(cx->b, u, const_int(t, mantissa), ""),
+                       const_int(t, bias), "");
     k = LLVMBuildSub(cx->b, k, sel(cx, tiny, const_int(t, wide ? 54 : 25), LLVMConstNull(t)), "");
     V m = LLVMBuildAnd(cx->b, u, const_int(t, ((int64_t)1 << mantissa) - 1), "");
     m = LLVMBuildAdd(cx->b, m, const_int(t, low), "");
@@ -280,7 +294,8 @@ V math_log(Cx *cx, V x)
     if (goes_wide(cx, x)) return narrow(cx, math_log(cx, widen(cx, x)));
     bool wide = is_f64(cx, x);
     LogParts p = log_parts(cx, x);
-    V hi = real(x, wide ? 6.93147180369123816490e-01 : 0.69313812256), lo = real(x, wide ? 1.90821492927058770002e-10 : 9.0580006145e-06);
+    V hi = real(x, wide ? 6.93147180369123816490e-01 : 0.69313812256),
+      lo = real(x, wide ? 1.90821492927058770002e-10 : 9.0580006145e-06);
     V y = mul(cx, p.s, add(cx, p.half_square, p.r));
     y = sub(cx, add(cx, y, mul(cx, p.k, lo)), p.half_square);
     y = add(cx, add(cx, y, p.f), mul(cx, p.k, hi));
@@ -294,8 +309,14 @@ V math_log2(Cx *cx, V x)
     LogParts p = log_parts(cx, x);
     LLVMTypeRef t = int_like(cx, x);
     V hi = sub(cx, p.f, p.half_square); // cut, so that hi * (high part of 1/ln2) is exact
-    hi = unbits(cx, LLVMBuildAnd(cx->b, bits(cx, hi), const_int(t, wide ? (int64_t)0xffffffff00000000 : (int64_t)(int32_t)0xfffff000u), ""), x);
-    V lo = add(cx, sub(cx, sub(cx, p.f, hi), p.half_square), mul(cx, p.s, add(cx, p.half_square, p.r)));
+    hi = unbits(cx,
+                LLVMBuildAnd(cx->b, bits(cx, hi),
+                             const_int(t, wide ? (int64_t)0xffffffff00000000
+                                               : (int64_t)(int32_t)0xfffff000u),
+                             ""),
+                x);
+    V lo = add(cx, sub(cx, sub(cx, p.f, hi), p.half_square),
+               mul(cx, p.s, add(cx, p.half_square, p.r)));
     V ch = real(x, wide ? 1.44269504072144627571e+00 : 1.4428710938e+00);
     V cl = real(x, wide ? 1.67517131648865118353e-10 : -1.7605285393e-04);
     V high = mul(cx, hi, ch);
@@ -311,15 +332,19 @@ V math_log2(Cx *cx, V x)
 /// 2 / pi that matter. In: f32; out: r in f64, quadrant in i64.
 static void reduce_large(Cx *cx, V x, V *r, V *quadrant)
 {
-    static const uint64_t two_over_pi[] = {0xA2F9836E4E441529u, 0x4E441529FC2757D1u, 0xFC2757D1F534DDC0u,
-                                           0xF534DDC0DB629599u, 0xDB6295993C439041u, 0x3C439041FE5163ABu};
+    static const uint64_t two_over_pi[] = {0xA2F9836E4E441529u, 0x4E441529FC2757D1u,
+                                           0xFC2757D1F534DDC0u, 0xF534DDC0DB629599u,
+                                           0xDB6295993C439041u, 0x3C439041FE5163ABu};
     LLVMTypeRef l = type_like(LLVMTypeOf(x), cx->i64);
     V u = LLVMBuildZExt(cx->b, bits(cx, x), l, "");
     V m = LLVMBuildAnd(cx->b, u, const_int(l, 0x7fffff), "");
     m = LLVMBuildOr(cx->b, m, const_int(l, 0x800000), "");
-    V exponent = LLVMBuildAnd(cx->b, LLVMBuildLShr(cx->b, u, const_int(l, 23), ""), const_int(l, 255), "");
-    V skip = LLVMBuildSub(cx->b, exponent, const_int(l, 127 + 23 + 2), ""); // bits whose weight is a multiple of 4
-    V word = LLVMBuildLShr(cx->b, skip, const_int(l, 5), ""), shift = LLVMBuildAnd(cx->b, skip, const_int(l, 31), "");
+    V exponent =
+        LLVMBuildAnd(cx->b, LLVMBuildLShr(cx->b, u, const_int(l, 23), ""), const_int(l, 255), "");
+    V skip = LLVMBuildSub(cx->b, exponent, const_int(l, 127 + 23 + 2),
+                          ""); // bits whose weight is a multiple of 4
+    V word = LLVMBuildLShr(cx->b, skip, const_int(l, 5), ""),
+      shift = LLVMBuildAnd(cx->b, skip, const_int(l, 31), "");
     V high = const_int(l, (int64_t)two_over_pi[0]), low = const_int(l, (int64_t)two_over_pi[2]);
     for (int32_t i = 1; i < 4; i++) {
         V here = LLVMBuildICmp(cx->b, LLVMIntEQ, word, const_int(l, i), "");
@@ -331,12 +356,15 @@ static void reduce_large(Cx *cx, V x, V *r, V *quadrant)
     high = LLVMBuildOr(cx->b, LLVMBuildShl(cx->b, high, shift, ""), spill, "");
     low = LLVMBuildLShr(cx->b, LLVMBuildShl(cx->b, low, shift, ""), const_int(l, 32), "");
     V c = LLVMBuildLShr(cx->b, LLVMBuildMul(cx->b, m, low, ""), const_int(l, 32), "");
-    V p = LLVMBuildAdd(cx->b, LLVMBuildMul(cx->b, m, high, ""), c, ""); // in units of 2^-62, modulo 4
-    V q = LLVMBuildLShr(cx->b, LLVMBuildAdd(cx->b, p, const_int(l, (int64_t)1 << 61), ""), const_int(l, 62), "");
+    V p =
+        LLVMBuildAdd(cx->b, LLVMBuildMul(cx->b, m, high, ""), c, ""); // in units of 2^-62, modulo 4
+    V q = LLVMBuildLShr(cx->b, LLVMBuildAdd(cx->b, p, const_int(l, (int64_t)1 << 61), ""),
+                        const_int(l, 62), "");
     V fraction = LLVMBuildSub(cx->b, p, LLVMBuildShl(cx->b, q, const_int(l, 62), ""), "");
     V rr = LLVMBuildSIToFP(cx->b, fraction, type_like(LLVMTypeOf(x), cx->f64), "");
     rr = mul(cx, rr, real(rr, 1.57079632679489661923 * 0x1p-62));
-    V negative = LLVMBuildICmp(cx->b, LLVMIntNE, LLVMBuildLShr(cx->b, u, const_int(l, 31), ""), LLVMConstNull(l), "");
+    V negative = LLVMBuildICmp(cx->b, LLVMIntNE, LLVMBuildLShr(cx->b, u, const_int(l, 31), ""),
+                               LLVMConstNull(l), "");
     *r = sel(cx, negative, neg(cx, rr), rr);
     *quadrant = sel(cx, negative, LLVMBuildNeg(cx->b, q, ""), q);
 }
@@ -360,14 +388,19 @@ static V sin_quadrant32(Cx *cx, V r, V quadrant)
 {
     V z = mul(cx, r, r), w = mul(cx, z, z);
     V s = mul(cx, z, r);
-    V sine = add(cx, add(cx, r, mul(cx, s, POLY(z, -0x15555554cbac77.0p-55, 0x111110896efbb2.0p-59))),
-                 mul(cx, mul(cx, s, w), POLY(z, -0x1a00f9e2cae774.0p-65, 0x16cd878c3b46a7.0p-71)));
-    V cosine = add(cx, add(cx, add(cx, real(r, 1.0), mul(cx, z, real(r, -0x1ffffffd0c5e81.0p-54))), mul(cx, w, real(r, 0x155553e1053a42.0p-57))),
-                   mul(cx, mul(cx, w, z), POLY(z, -0x16c087e80f1e27.0p-62, 0x199342e0ee5069.0p-68)));
+    V sine =
+        add(cx, add(cx, r, mul(cx, s, POLY(z, -0x15555554cbac77.0p-55, 0x111110896efbb2.0p-59))),
+            mul(cx, mul(cx, s, w), POLY(z, -0x1a00f9e2cae774.0p-65, 0x16cd878c3b46a7.0p-71)));
+    V cosine =
+        add(cx,
+            add(cx, add(cx, real(r, 1.0), mul(cx, z, real(r, -0x1ffffffd0c5e81.0p-54))),
+                mul(cx, w, real(r, 0x155553e1053a42.0p-57))),
+            mul(cx, mul(cx, w, z), POLY(z, -0x16c087e80f1e27.0p-62, 0x199342e0ee5069.0p-68)));
     LLVMTypeRef l = LLVMTypeOf(quadrant);
     V odd = LLVMBuildTrunc(cx->b, quadrant, type_like(l, cx->i1), "");
     V y = sel(cx, odd, cosine, sine);
-    V sign = LLVMBuildShl(cx->b, LLVMBuildAnd(cx->b, quadrant, const_int(l, 2), ""), const_int(l, 62), "");
+    V sign = LLVMBuildShl(cx->b, LLVMBuildAnd(cx->b, quadrant, const_int(l, 2), ""),
+                          const_int(l, 62), "");
     return unbits(cx, LLVMBuildXor(cx->b, bits(cx, y), sign, ""), y);
 }
 
@@ -375,10 +408,12 @@ static V sin32(Cx *cx, V x, bool cosine)
 {
     V d = widen(cx, x), magic = real(d, 0x1.8p52);
     V t = add(cx, mul(cx, d, real(d, 6.36619772367581382433e-01)), magic), n = sub(cx, t, magic);
-    V r = sub(cx, sub(cx, d, mul(cx, n, real(d, 1.57079631090164184570e+00))), mul(cx, n, real(d, 1.58932547735281966916e-08)));
+    V r = sub(cx, sub(cx, d, mul(cx, n, real(d, 1.57079631090164184570e+00))),
+              mul(cx, n, real(d, 1.58932547735281966916e-08)));
     V quadrant = bits(cx, t); // n in the low bits
     V large = fcmp(cx, LLVMRealOGE, fabs_of(cx, x), real(x, 0x1p28));
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), slow = new_block(cx), after = new_block(cx);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), slow = new_block(cx),
+                      after = new_block(cx);
     LLVMBuildCondBr(cx->b, any_of(cx, large), slow, after);
     LLVMPositionBuilderAtEnd(cx->b, slow);
     V slow_r, slow_q;
@@ -387,7 +422,8 @@ static V sin32(Cx *cx, V x, bool cosine)
     slow_q = sel(cx, large, slow_q, quadrant);
     LLVMBuildBr(cx->b, after);
     LLVMPositionBuilderAtEnd(cx->b, after);
-    V pr = LLVMBuildPhi(cx->b, LLVMTypeOf(r), ""), pq = LLVMBuildPhi(cx->b, LLVMTypeOf(quadrant), "");
+    V pr = LLVMBuildPhi(cx->b, LLVMTypeOf(r), ""),
+      pq = LLVMBuildPhi(cx->b, LLVMTypeOf(quadrant), "");
     LLVMBasicBlockRef from[] = {before, slow};
     LLVMAddIncoming(pr, (V[]){r, slow_r}, from, 2);
     LLVMAddIncoming(pq, (V[]){quadrant, slow_q}, from, 2);
@@ -400,7 +436,8 @@ static V sin32(Cx *cx, V x, bool cosine)
 /// f64: x - n pi/2 in three parts, exact to 2^-100 for |x| < 2^52.
 static V sin64(Cx *cx, V x, bool cosine)
 {
-    V magic = real(x, 0x1.8p52), t = add(cx, mul(cx, x, real(x, 6.36619772367581382433e-01)), magic), n = sub(cx, t, magic);
+    V magic = real(x, 0x1.8p52),
+      t = add(cx, mul(cx, x, real(x, 6.36619772367581382433e-01)), magic), n = sub(cx, t, magic);
     V minus = neg(cx, n);
     V p2 = real(x, 6.123233995736766036e-17), p3 = real(x, -1.497384904859169777e-33);
     V r0 = exact_fma(cx, minus, real(x, 1.57079632679489655800e+00), x);
@@ -411,20 +448,30 @@ static V sin64(Cx *cx, V x, bool cosine)
     V y = add(cx, r, tail);
     tail = add(cx, sub(cx, r, y), tail);
     V z = mul(cx, y, y), w = mul(cx, z, z), half = real(x, 0.5);
-    V rs = add(cx, POLY(z, 8.33333333332248946124e-03, -1.98412698298579493134e-04, 2.75573137070700676789e-06),
-               mul(cx, mul(cx, z, w), POLY(z, -2.50507602534068634195e-08, 1.58969099521155010221e-10)));
+    V rs = add(
+        cx,
+        POLY(z, 8.33333333332248946124e-03, -1.98412698298579493134e-04,
+             2.75573137070700676789e-06),
+        mul(cx, mul(cx, z, w), POLY(z, -2.50507602534068634195e-08, 1.58969099521155010221e-10)));
     V v = mul(cx, z, y);
     V inner = sub(cx, mul(cx, z, sub(cx, mul(cx, half, tail), mul(cx, v, rs))), tail);
     V sine = sub(cx, y, sub(cx, inner, mul(cx, v, real(x, -1.66666666666666324348e-01))));
-    V rc = add(cx, mul(cx, z, POLY(z, 4.16666666666666019037e-02, -1.38888888888741095749e-03, 2.48015872894767294178e-05)),
-               mul(cx, mul(cx, w, w), POLY(z, -2.75573143513906633035e-07, 2.08757232129817482790e-09, -1.13596475577881948265e-11)));
+    V rc = add(cx,
+               mul(cx, z,
+                   POLY(z, 4.16666666666666019037e-02, -1.38888888888741095749e-03,
+                        2.48015872894767294178e-05)),
+               mul(cx, mul(cx, w, w),
+                   POLY(z, -2.75573143513906633035e-07, 2.08757232129817482790e-09,
+                        -1.13596475577881948265e-11)));
     V hz = mul(cx, half, z), one = real(x, 1.0), ww = sub(cx, one, hz);
-    V cos_y = add(cx, ww, add(cx, sub(cx, sub(cx, one, ww), hz), sub(cx, mul(cx, z, rc), mul(cx, y, tail))));
+    V cos_y = add(
+        cx, ww, add(cx, sub(cx, sub(cx, one, ww), hz), sub(cx, mul(cx, z, rc), mul(cx, y, tail))));
     V quadrant = bits(cx, t);
     LLVMTypeRef l = LLVMTypeOf(quadrant);
     if (cosine) quadrant = LLVMBuildAdd(cx->b, quadrant, const_int(l, 1), "");
     V odd = LLVMBuildTrunc(cx->b, quadrant, type_like(l, cx->i1), "");
-    V sign = LLVMBuildShl(cx->b, LLVMBuildAnd(cx->b, quadrant, const_int(l, 2), ""), const_int(l, 62), "");
+    V sign = LLVMBuildShl(cx->b, LLVMBuildAnd(cx->b, quadrant, const_int(l, 2), ""),
+                          const_int(l, 62), "");
     V result = unbits(cx, LLVMBuildXor(cx->b, bits(cx, sel(cx, odd, cos_y, sine)), sign, ""), x);
     V finite = fcmp(cx, LLVMRealOLT, fabs_of(cx, x), real(x, __builtin_inf()));
     return sel(cx, finite, result, real(x, __builtin_nan("")));
@@ -441,22 +488,26 @@ V math_sin(Cx *cx, V x, bool cosine)
 static V erfc_tail64(Cx *cx, V a)
 {
     V s = divide(cx, real(a, 1.0), mul(cx, a, a));
-    V r1 = POLY(s, -9.86494403484714822705e-03, -6.93858572707181764372e-01, -1.05586262253232909814e+01,
-                -6.23753324503260060396e+01, -1.62396669462573470355e+02, -1.84605092906711035994e+02,
-                -8.12874355063065934246e+01, -9.81432934416914548592e+00);
-    V s1 = POLY(s, 1.0, 1.96512716674392571292e+01, 1.37657754143519042600e+02, 4.34565877475229228821e+02,
-                6.45387271733267880336e+02, 4.29008140027567833386e+02, 1.08635005541779435134e+02,
-                6.57024977031928170135e+00, -6.04244152148580987438e-02);
-    V r2 = POLY(s, -9.86494292470009928597e-03, -7.99283237680523006574e-01, -1.77579549177547519889e+01,
-                -1.60636384855821916062e+02, -6.37566443368389627722e+02, -1.02509513161107724954e+03,
-                -4.83519191608651397019e+02);
-    V s2 = POLY(s, 1.0, 3.03380607434824582924e+01, 3.25792512996573918826e+02, 1.53672958608443695994e+03,
-                3.19985821950859553908e+03, 2.55305040643316442583e+03, 4.74528541206955367215e+02,
-                -2.24409524465858183362e+01);
+    V r1 =
+        POLY(s, -9.86494403484714822705e-03, -6.93858572707181764372e-01,
+             -1.05586262253232909814e+01, -6.23753324503260060396e+01, -1.62396669462573470355e+02,
+             -1.84605092906711035994e+02, -8.12874355063065934246e+01, -9.81432934416914548592e+00);
+    V s1 =
+        POLY(s, 1.0, 1.96512716674392571292e+01, 1.37657754143519042600e+02,
+             4.34565877475229228821e+02, 6.45387271733267880336e+02, 4.29008140027567833386e+02,
+             1.08635005541779435134e+02, 6.57024977031928170135e+00, -6.04244152148580987438e-02);
+    V r2 =
+        POLY(s, -9.86494292470009928597e-03, -7.99283237680523006574e-01,
+             -1.77579549177547519889e+01, -1.60636384855821916062e+02, -6.37566443368389627722e+02,
+             -1.02509513161107724954e+03, -4.83519191608651397019e+02);
+    V s2 = POLY(s, 1.0, 3.03380607434824582924e+01, 3.25792512996573918826e+02,
+                1.53672958608443695994e+03, 3.19985821950859553908e+03, 2.55305040643316442583e+03,
+                4.74528541206955367215e+02, -2.24409524465858183362e+01);
     V near = fcmp(cx, LLVMRealOLT, a, real(a, 1.0 / 0.35));
     V ratio = divide(cx, sel(cx, near, r1, r2), sel(cx, near, s1, s2));
     LLVMTypeRef t = int_like(cx, a);
-    V z = unbits(cx, LLVMBuildAnd(cx->b, bits(cx, a), const_int(t, (int64_t)0xffffffff00000000), ""), a);
+    V z = unbits(
+        cx, LLVMBuildAnd(cx->b, bits(cx, a), const_int(t, (int64_t)0xffffffff00000000), ""), a);
     V e1 = exp64(cx, sub(cx, mul(cx, neg(cx, z), z), real(a, 0.5625)));
     V e2 = exp64(cx, add(cx, mul(cx, sub(cx, z, a), add(cx, z, a)), ratio));
     return divide(cx, mul(cx, e1, e2), a);
@@ -465,17 +516,21 @@ static V erfc_tail64(Cx *cx, V a)
 static V erf64(Cx *cx, V x)
 {
     V a = fabs_of(cx, x), z = mul(cx, x, x);
-    V pp = POLY(z, 1.28379167095512558561e-01, -3.25042107247001499370e-01, -2.84817495755985104766e-02,
-                -5.77027029648944159157e-03, -2.37630166566501626084e-05);
-    V qq = POLY(z, 1.0, 3.97917223959155352819e-01, 6.50222499887672944485e-02, 5.08130628187576562776e-03,
-                1.32494738004321644526e-04, -3.96022827877536812320e-06);
+    V pp =
+        POLY(z, 1.28379167095512558561e-01, -3.25042107247001499370e-01,
+             -2.84817495755985104766e-02, -5.77027029648944159157e-03, -2.37630166566501626084e-05);
+    V qq =
+        POLY(z, 1.0, 3.97917223959155352819e-01, 6.50222499887672944485e-02,
+             5.08130628187576562776e-03, 1.32494738004321644526e-04, -3.96022827877536812320e-06);
     V near = add(cx, x, mul(cx, x, divide(cx, pp, qq)));
     V s = sub(cx, a, real(x, 1.0));
-    V pa = POLY(s, -2.36211856075265944077e-03, 4.14856118683748331666e-01, -3.72207876035701323847e-01,
-                3.18346619901161753674e-01, -1.10894694282396677476e-01, 3.54783043256182359371e-02,
-                -2.16637559486879084300e-03);
-    V qa = POLY(s, 1.0, 1.06420880400844228286e-01, 5.40397917702171048937e-01, 7.18286544141962662868e-02,
-                1.26171219808761642112e-01, 1.36370839120290507362e-02, 1.19844998467991074170e-02);
+    V pa =
+        POLY(s, -2.36211856075265944077e-03, 4.14856118683748331666e-01,
+             -3.72207876035701323847e-01, 3.18346619901161753674e-01, -1.10894694282396677476e-01,
+             3.54783043256182359371e-02, -2.16637559486879084300e-03);
+    V qa = POLY(s, 1.0, 1.06420880400844228286e-01, 5.40397917702171048937e-01,
+                7.18286544141962662868e-02, 1.26171219808761642112e-01, 1.36370839120290507362e-02,
+                1.19844998467991074170e-02);
     V middle = add(cx, real(x, 8.45062911510467529297e-01), divide(cx, pa, qa));
     V cut = sel(cx, fcmp(cx, LLVMRealOGT, a, real(x, 6.0)), real(x, 6.0), a);
     V far = sub(cx, real(x, 1.0), erfc_tail64(cx, cut));
@@ -499,7 +554,8 @@ V math_erf(Cx *cx, V x)
     V far = copysign_of(cx, sub(cx, real(x, 1.0), math_exp(cx, r)), x);
     V far_end = copysign_of(cx, real(x, 1.0), x);
     far = sel(cx, fcmp(cx, LLVMRealOGT, t, real(x, 4.0)), far_end, far);
-    V near = POLY(s, 1.28379166e-1, -3.76125336e-1, 1.12819925e-1, -2.67681349e-2, 4.99119423e-3, -5.96761703e-4);
+    V near = POLY(s, 1.28379166e-1, -3.76125336e-1, 1.12819925e-1, -2.67681349e-2, 4.99119423e-3,
+                  -5.96761703e-4);
     near = mul_add(cx, near, x, x);
     V y = sel(cx, fcmp(cx, LLVMRealOGT, t, real(x, 0.927734375)), far, near);
     return sel(cx, fcmp(cx, LLVMRealUNO, x, x), x, y);
@@ -516,8 +572,10 @@ V math_tanh(Cx *cx, V x)
     V far = copysign_of(cx, sub(cx, one, divide(cx, two, add(cx, e, one))), x);
     V near;
     if (wide) {
-        V p = POLY(s, -1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1);
-        V q = POLY(s, 4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2, 1.0);
+        V p = POLY(s, -1.61468768441708447952e3, -9.92877231001918586564e1,
+                   -9.64399179425052238628e-1);
+        V q = POLY(s, 4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2,
+                   1.0);
         near = add(cx, x, mul(cx, mul(cx, x, s), divide(cx, p, q)));
     } else {
         V p = POLY(s, -3.33327681e-1, 1.33152470e-1, -5.23025580e-2, 1.57394409e-2);
@@ -537,7 +595,8 @@ V math_rsqrt(Cx *cx, V x)
     V left = mul_add(cx, neg(cx, t), y, one);
     left = mul_add(cx, neg(cx, t_low), y, left);
     V better = mul_add(cx, mul(cx, real(x, 0.5), y), left, y);
-    return sel(cx, fcmp(cx, LLVMRealORD, better, better), better, y); // 0 and infinity have no residual
+    return sel(cx, fcmp(cx, LLVMRealORD, better, better), better,
+               y); // 0 and infinity have no residual
 }
 
 // ---- remainder --------------------------------------------------------------------------------------------
@@ -546,16 +605,19 @@ V math_rsqrt(Cx *cx, V x)
 static V fmod64(Cx *cx, V x, V y)
 {
     V ax = fabs_of(cx, x), ay = fabs_of(cx, y), zero = real(x, 0.0), inf = real(x, __builtin_inf());
-    V fine = LLVMBuildAnd(cx->b, fcmp(cx, LLVMRealOLT, ax, inf), fcmp(cx, LLVMRealOGE, ay, real(x, 0x1p-1022)), "");
+    V fine = LLVMBuildAnd(cx->b, fcmp(cx, LLVMRealOLT, ax, inf),
+                          fcmp(cx, LLVMRealOGE, ay, real(x, 0x1p-1022)), "");
     ax = sel(cx, fine, ax, zero); // other lanes finish at once
     V divisor = sel(cx, fine, ay, real(x, 1.0));
     divisor = sel(cx, fcmp(cx, LLVMRealOLT, divisor, inf), divisor, real(x, 0x1p1023));
     V infinite = fcmp(cx, LLVMRealOEQ, ay, inf);
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), head = new_block(cx), body = new_block(cx), after = new_block(cx);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(cx->b), head = new_block(cx),
+                      body = new_block(cx), after = new_block(cx);
     LLVMBuildBr(cx->b, head);
     LLVMPositionBuilderAtEnd(cx->b, head);
     V r = LLVMBuildPhi(cx->b, LLVMTypeOf(x), "");
-    V open = LLVMBuildAnd(cx->b, fcmp(cx, LLVMRealOGE, r, divisor), LLVMBuildNot(cx->b, infinite, ""), "");
+    V open = LLVMBuildAnd(cx->b, fcmp(cx, LLVMRealOGE, r, divisor),
+                          LLVMBuildNot(cx->b, infinite, ""), "");
     LLVMBuildCondBr(cx->b, any_of(cx, open), body, after);
     LLVMPositionBuilderAtEnd(cx->b, body);
     V u = bits(cx, r), d = bits(cx, divisor);
@@ -566,7 +628,8 @@ static V fmod64(Cx *cx, V x, V y)
     V too_much = fcmp(cx, LLVMRealOGT, step, r);
     step = sel(cx, too_much, mul(cx, step, real(x, 0.5)), step);
     V next = sel(cx, open, sub(cx, r, step), r);
-    LLVMAddIncoming(r, (V[]){ax, next}, (LLVMBasicBlockRef[]){before, LLVMGetInsertBlock(cx->b)}, 2);
+    LLVMAddIncoming(r, (V[]){ax, next}, (LLVMBasicBlockRef[]){before, LLVMGetInsertBlock(cx->b)},
+                    2);
     LLVMBuildBr(cx->b, head);
     LLVMPositionBuilderAtEnd(cx->b, after);
     V result = copysign_of(cx, sel(cx, infinite, fabs_of(cx, x), r), x);

@@ -24,7 +24,7 @@ typedef struct Elf {
     size_t size;
     Elf64_Ehdr head;
     const Elf64_Shdr *sections; ///< aligned copy, owned
-    uint64_t *at;               ///< offset of each section in the mapping, owned; UINT64_MAX: not mapped
+    uint64_t *at; ///< offset of each section in the mapping, owned; UINT64_MAX: not mapped
     int32_t n_sections;
 } Elf;
 
@@ -42,7 +42,8 @@ static KilnStatus read_sections(Elf *e, Diag *diag)
 {
     if (e->size < sizeof e->head) return malformed(diag, "too short for an ELF file");
     memcpy(&e->head, e->bytes, sizeof e->head);
-    if (memcmp(e->head.e_ident, ELFMAG, SELFMAG) != 0 || e->head.e_type != ET_REL || e->head.e_machine != EM_X86_64)
+    if (memcmp(e->head.e_ident, ELFMAG, SELFMAG) != 0 || e->head.e_type != ET_REL ||
+        e->head.e_machine != EM_X86_64)
         return malformed(diag, "not a relocatable x86-64 ELF file");
     e->n_sections = e->head.e_shnum;
     uint64_t bytes = (uint64_t)e->n_sections * sizeof(Elf64_Shdr);
@@ -83,13 +84,15 @@ static bool symbol_offset(const Elf *e, const Elf64_Shdr *table, uint64_t index,
     Elf64_Sym s;
     if (index >= table->sh_size / sizeof s) return false;
     memcpy(&s, e->bytes + table->sh_offset + index * sizeof s, sizeof s);
-    if (s.st_shndx == SHN_UNDEF || s.st_shndx >= e->n_sections || e->at[s.st_shndx] == UINT64_MAX) return false;
+    if (s.st_shndx == SHN_UNDEF || s.st_shndx >= e->n_sections || e->at[s.st_shndx] == UINT64_MAX)
+        return false;
     if (s.st_value > e->sections[s.st_shndx].sh_size) return false;
     *out = e->at[s.st_shndx] + s.st_value;
     return true;
 }
 
-static KilnStatus relocate(const Elf *e, const Elf64_Shdr *rela, uint8_t *base, uint64_t run_base, Diag *diag)
+static KilnStatus relocate(const Elf *e, const Elf64_Shdr *rela, uint8_t *base, uint64_t run_base,
+                           Diag *diag)
 {
     if (rela->sh_info >= (uint32_t)e->n_sections || rela->sh_link >= (uint32_t)e->n_sections)
         return malformed(diag, "relocations without a section");
@@ -100,7 +103,8 @@ static KilnStatus relocate(const Elf *e, const Elf64_Shdr *rela, uint8_t *base, 
         memcpy(&r, e->bytes + rela->sh_offset + i * sizeof r, sizeof r);
         uint32_t type = (uint32_t)ELF64_R_TYPE(r.r_info);
         uint64_t width = type == R_X86_64_64 ? 8 : 4, symbol;
-        if (r.r_offset > target->sh_size || width > target->sh_size - r.r_offset) return malformed(diag, "relocation out of bounds");
+        if (r.r_offset > target->sh_size || width > target->sh_size - r.r_offset)
+            return malformed(diag, "relocation out of bounds");
         if (!symbol_offset(e, symbols, ELF64_R_SYM(r.r_info), &symbol))
             return malformed(diag, "it refers to a symbol outside itself");
         uint64_t place = e->at[rela->sh_info] + r.r_offset, value = symbol + (uint64_t)r.r_addend;
@@ -137,7 +141,8 @@ static KilnStatus map_by_file(const Elf *e, size_t bytes, Mapped *out, Diag *dia
     KilnStatus st = KILN_OK;
     uint8_t *write_view = MAP_FAILED, *run_view = MAP_FAILED;
     int fd = memfd_create("kiln-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)bytes)) TRY(fail(diag, KILN_ERR_DEVICE, "K137", "this system allows no generated code to run"));
+    if (fd < 0 || ftruncate(fd, (off_t)bytes))
+        TRY(fail(diag, KILN_ERR_DEVICE, "K137", "this system allows no generated code to run"));
     write_view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     run_view = mmap(NULL, bytes, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     if (write_view == MAP_FAILED || run_view == MAP_FAILED)
@@ -155,7 +160,8 @@ done:
 static KilnStatus map_code(const Elf *e, size_t bytes, Mapped *out, Diag *diag)
 {
     uint8_t *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory to link object code");
+    if (base == MAP_FAILED)
+        return fail(diag, KILN_ERR_NOMEM, "K102", "no memory to link object code");
     KilnStatus st = fill(e, base, (uint64_t)(uintptr_t)base, diag);
     if (st == KILN_OK && !mprotect(base, bytes, PROT_READ | PROT_EXEC)) {
         *out = (Mapped){base, bytes};

@@ -32,10 +32,10 @@ typedef struct Write {
 
 typedef struct Plan {
     Cx *cx;
-    VEC(Op *) ops;       ///< in order, nested ones too
+    VEC(Op *) ops; ///< in order, nested ones too
     VEC(Write) writes;
-    Roots *roots;        ///< by Value.id
-    uint64_t *reduces;   ///< by Value.id: the reductions it is computed from, a bit each
+    Roots *roots;      ///< by Value.id
+    uint64_t *reduces; ///< by Value.id: the reductions it is computed from, a bit each
     int32_t n_reduces;
     int32_t *loop_depth; ///< by position
     int32_t *effective;  ///< by position: of a store, where its cluster begins
@@ -68,8 +68,10 @@ static bool is_lazy(const Op *op)
     case OP_FLIP:
     case OP_GATHER:
     case OP_LOAD:
-    case OP_CONVERT: return true;
-    default: return false;
+    case OP_CONVERT:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -80,19 +82,25 @@ static bool is_tile(const Value *v)
 
 static bool writes_memory(const Op *op)
 {
-    return op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW || op->kind == OP_ATOMIC_CAS || op->kind == OP_BARRIER;
+    return op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW || op->kind == OP_ATOMIC_CAS ||
+           op->kind == OP_BARRIER;
 }
 
 const Value *pointer_base(const Cx *cx, const Value *v)
 {
     for (;;) {
         const Info *info = info_of(cx, v);
-        if (info->mode == MODE_DELTA) v = info->base;
-        else if (!v->def) return v->type->kind == TYPE_PTR ? v : NULL;
-        else if (v->def->kind == OP_ADDPTR || v->def->kind == OP_SPLAT || v->def->kind == OP_BROADCAST || v->def->kind == OP_HINT ||
-                 v->def->kind == OP_EXPAND_DIMS || v->def->kind == OP_RESHAPE || v->def->kind == OP_TRANS || v->def->kind == OP_BITCAST)
+        if (info->mode == MODE_DELTA)
+            v = info->base;
+        else if (!v->def)
+            return v->type->kind == TYPE_PTR ? v : NULL;
+        else if (v->def->kind == OP_ADDPTR || v->def->kind == OP_SPLAT ||
+                 v->def->kind == OP_BROADCAST || v->def->kind == OP_HINT ||
+                 v->def->kind == OP_EXPAND_DIMS || v->def->kind == OP_RESHAPE ||
+                 v->def->kind == OP_TRANS || v->def->kind == OP_BITCAST)
             v = v->def->in[0];
-        else return NULL;
+        else
+            return NULL;
     }
 }
 
@@ -107,7 +115,8 @@ bool pointers_conflict(const Cx *cx, const Value *x, const Value *y, bool in_pla
 static uint64_t reduces_of(const Plan *p, const Op *op)
 {
     uint64_t mask = 0;
-    for (int32_t i = 0; i < op->n_in; i++) mask |= p->reduces[op->in[i]->id];
+    for (int32_t i = 0; i < op->n_in; i++)
+        mask |= p->reduces[op->in[i]->id];
     return mask;
 }
 
@@ -120,7 +129,8 @@ static void note_reduces(Plan *p, Op *op)
         mask = reduces_of(p, op) | (uint64_t)1 << MIN(p->n_reduces, 63);
         p->n_reduces++;
     }
-    for (int32_t i = 0; i < op->n_out; i++) p->reduces[op->out[i].id] = mask;
+    for (int32_t i = 0; i < op->n_out; i++)
+        p->reduces[op->out[i].id] = mask;
 }
 
 /// Is what `op` needs emitted whenever the stores of `cluster` may be? Else it would end their group.
@@ -132,10 +142,13 @@ static bool follows_cluster(const Plan *p, const Op *cluster, const Op *op)
 /// May `op` share the loop of the stores in `cluster`: same shape, and no element that another of them writes?
 static bool joins_cluster(Plan *p, const Op *cluster, const Op *op)
 {
-    if (!type_same_shape(cluster->in[0]->type, op->in[0]->type) || !follows_cluster(p, cluster, op)) return false;
+    if (!type_same_shape(cluster->in[0]->type, op->in[0]->type) || !follows_cluster(p, cluster, op))
+        return false;
     for (int32_t i = 0; i < p->writes.len; i++) {
         const Write *w = &p->writes.data[i];
-        if (w->effective == position(cluster) && pointers_conflict(p->cx, w->op->in[0], op->in[0], true)) return false;
+        if (w->effective == position(cluster) &&
+            pointers_conflict(p->cx, w->op->in[0], op->in[0], true))
+            return false;
     }
     return true;
 }
@@ -157,15 +170,18 @@ static void number_ops(Plan *p, Region *r, int32_t depth)
                 p->effective[position(op)] = position(cluster);
             else
                 cluster = op;
-        } else if (op->n_regions || writes_memory(op) || (!is_lazy(op) && op->n_out && is_tile(op->out)) || op->kind == OP_REDUCE ||
+        } else if (op->n_regions || writes_memory(op) ||
+                   (!is_lazy(op) && op->n_out && is_tile(op->out)) || op->kind == OP_REDUCE ||
                    op->kind == OP_LOAD || op->kind == OP_ASSERT || op->kind == OP_PRINT) {
             cluster = NULL;
         } else if (cluster && op->n_out && !is_tile(op->out) && !follows_cluster(p, cluster, op)) {
             cluster = NULL; // a scalar that waits for a reduction ends the group
         }
         if (writes_memory(op))
-            vec_push(p->cx->arena, &p->writes, (Write){op, position(op), p->effective[position(op)]});
-        for (int32_t i = 0; i < op->n_regions; i++) number_ops(p, op->regions[i], depth + is_loop);
+            vec_push(p->cx->arena, &p->writes,
+                     (Write){op, position(op), p->effective[position(op)]});
+        for (int32_t i = 0; i < op->n_regions; i++)
+            number_ops(p, op->regions[i], depth + is_loop);
     }
 }
 
@@ -181,7 +197,8 @@ static Value *uniform_step(Cx *cx, Value *arg, Value *next, bool *minus)
     Op *op = next->def;
     *minus = false;
     if (!op) return NULL;
-    bool is_add = op->kind == OP_ADDPTR || op_is_elem(op, ELEM_ADD), is_sub = op_is_elem(op, ELEM_SUB);
+    bool is_add = op->kind == OP_ADDPTR || op_is_elem(op, ELEM_ADD),
+         is_sub = op_is_elem(op, ELEM_SUB);
     if (!is_add && !is_sub) return NULL;
     if (!arg->type->is_ptr && !dtype_is_int(arg->type->dtype)) return NULL;
     *minus = is_sub;
@@ -226,13 +243,15 @@ static void describe(Plan *p, Value *v, Op *op, int32_t at)
     info->mode = MODE_HELD;
     info->cost = 1;
     if (!op || !is_lazy(op)) {
-        if (!op || op->kind != OP_CONST) info->dep = (uint32_t)(((uint64_t)1 << log_numel(v->type)) - 1);
+        if (!op || op->kind != OP_CONST)
+            info->dep = (uint32_t)(((uint64_t)1 << log_numel(v->type)) - 1);
         return;
     }
     info->mode = MODE_LAZY;
     info->cost = MIN(op_cost(op) + operand_cost(p->cx, op), COST_MAX);
     info->has_load = op->kind == OP_LOAD;
-    for (int32_t i = 0; i < op->n_in; i++) info->has_load |= info_of(p->cx, op->in[i])->has_load;
+    for (int32_t i = 0; i < op->n_in; i++)
+        info->has_load |= info_of(p->cx, op->in[i])->has_load;
 }
 
 static void describe_carried(Plan *p, Op *op)
@@ -244,7 +263,8 @@ static void describe_carried(Plan *p, Op *op)
             describe(p, v, NULL, position(op) + 1);
             info_of(p->cx, v)->depth = p->loop_depth[position(op)] + 1;
             bool minus;
-            if (op->kind != OP_FOR || !i || !is_tile(v) || !carried_step(p->cx, op, i - 1, &minus)) continue;
+            if (op->kind != OP_FOR || !i || !is_tile(v) || !carried_step(p->cx, op, i - 1, &minus))
+                continue;
             Info *info = info_of(p->cx, v), *out = info_of(p->cx, &op->out[i - 1]);
             info->mode = out->mode = MODE_DELTA;
             info->base = out->base = op->in[2 + i];
@@ -257,10 +277,12 @@ static void describe_carried(Plan *p, Op *op)
 static void describe_all(Plan *p)
 {
     Func *fn = p->cx->fn;
-    for (int32_t i = 0; i < fn->body->n_args; i++) describe(p, fn->body->args[i], NULL, -1);
+    for (int32_t i = 0; i < fn->body->n_args; i++)
+        describe(p, fn->body->args[i], NULL, -1);
     for (int32_t i = 0; i < p->ops.len; i++) {
         Op *op = p->ops.data[i];
-        for (int32_t k = 0; k < op->n_out; k++) describe(p, &op->out[k], op, i);
+        for (int32_t k = 0; k < op->n_out; k++)
+            describe(p, &op->out[k], op, i);
         describe_carried(p, op);
     }
 }
@@ -269,8 +291,10 @@ static void describe_all(Plan *p)
 
 static void add_root(Roots *r, int32_t at, int32_t depth)
 {
-    if (r->a < 0 || r->a == at) r->a = at;
-    else if (r->b < 0) r->b = at;
+    if (r->a < 0 || r->a == at)
+        r->a = at;
+    else if (r->b < 0)
+        r->b = at;
     r->last = MAX(r->last, at);
     r->depth = MAX(r->depth, depth);
 }
@@ -288,7 +312,8 @@ static void use_roots(Plan *p, const Use *use, Roots *r)
 {
     Op *op = use->op;
     int32_t at = position(op);
-    if (op->kind == OP_FOR && use->index >= 3) { // an initial value: a delta's is consumed wherever the argument is
+    if (op->kind == OP_FOR &&
+        use->index >= 3) { // an initial value: a delta's is consumed wherever the argument is
         Value *arg = op->regions[0]->args[use->index - 2];
         if (info_of(p->cx, arg)->mode == MODE_DELTA) {
             merge_roots(r, &p->roots[arg->id]);
@@ -301,8 +326,10 @@ static void use_roots(Plan *p, const Use *use, Roots *r)
         Value *out = &op->out[i];
         if (!is_tile(out)) continue;
         lazy = true;
-        if (info_of(p->cx, out)->is_keep) add_root(r, at, p->loop_depth[at]);
-        else merge_roots(r, &p->roots[out->id]);
+        if (info_of(p->cx, out)->is_keep)
+            add_root(r, at, p->loop_depth[at]);
+        else
+            merge_roots(r, &p->roots[out->id]);
     }
     if (!lazy) add_root(r, p->effective[at], p->loop_depth[at]);
 }
@@ -335,14 +362,16 @@ static void decide_backward(Plan *p)
         for (int32_t r = 0; r < op->n_regions; r++)
             for (int32_t k = 0; k < op->regions[r]->n_args; k++) {
                 Value *arg = op->regions[r]->args[k];
-                EACH_USE(u, arg) use_roots(p, u, &p->roots[arg->id]);
+                EACH_USE(u, arg)
+                    use_roots(p, u, &p->roots[arg->id]);
             }
         for (int32_t k = 0; k < op->n_out; k++) {
             Value *v = &op->out[k];
             Info *info = info_of(p->cx, v);
             Roots *r = &p->roots[v->id];
             if (!is_tile(v)) continue;
-            EACH_USE(u, v) use_roots(p, u, r);
+            EACH_USE(u, v)
+                use_roots(p, u, r);
             if (info->mode != MODE_LAZY) continue;
             bool several = r->b >= 0 && info->cost >= COST_KEEP;
             bool expanded = info->cost >= COST_KEEP && is_expanded(v);
@@ -372,10 +401,12 @@ static bool feeds_conflict(Plan *p, const Value *v)
     const Roots *r = &p->roots[v->id];
     for (int32_t i = 0; i < p->writes.len; i++) {
         const Write *w = &p->writes.data[i];
-        bool is_root = w->effective == r->a || w->effective == r->b || (r->b >= 0 && w->effective >= r->b && w->effective <= r->last);
+        bool is_root = w->effective == r->a || w->effective == r->b ||
+                       (r->b >= 0 && w->effective >= r->b && w->effective <= r->last);
         if (w->op->kind != OP_STORE || !is_root) continue;
         bool in_place = true;
-        for (int32_t k = 1; k < w->op->n_in; k++) in_place &= value_reads(p->cx, w->op->in[k], v) != READS_ANYWHERE;
+        for (int32_t k = 1; k < w->op->n_in; k++)
+            in_place &= value_reads(p->cx, w->op->in[k], v) != READS_ANYWHERE;
         if (pointers_conflict(p->cx, v->def->in[0], w->op->in[0], in_place)) return true;
     }
     return false;
@@ -399,7 +430,8 @@ static bool decide_forward(Plan *p)
             }
             if (info->is_keep || !info->has_load) continue;
             bool crosses = feeds_conflict(p, v);
-            EACH_USE(u, v) crosses |= crosses_write(p, v, u);
+            EACH_USE(u, v)
+                crosses |= crosses_write(p, v, u);
             if (crosses) keep(p, v);
             changed |= crosses;
         }
@@ -419,13 +451,15 @@ static bool split_clusters(Plan *p)
         for (int32_t at = begin; at < w->at; at++) {
             const Op *op = p->ops.data[at];
             for (int32_t k = 0; k < op->n_out; k++)
-                if (is_tile(&op->out[k]) && info_of(p->cx, &op->out[k])->is_keep && !type_same_shape(op->out[k].type, w->op->in[0]->type))
+                if (is_tile(&op->out[k]) && info_of(p->cx, &op->out[k])->is_keep &&
+                    !type_same_shape(op->out[k].type, w->op->in[0]->type))
                     from = at;
         }
         if (from == begin) continue;
         int32_t first = w->at; // of the cluster's stores after `from`, the first leads
         for (int32_t k = 0; k < p->writes.len; k++)
-            if (p->writes.data[k].effective == begin && p->writes.data[k].at > from) first = MIN(first, p->writes.data[k].at);
+            if (p->writes.data[k].effective == begin && p->writes.data[k].at > from)
+                first = MIN(first, p->writes.data[k].at);
         w->effective = p->effective[w->at] = first;
         changed = true;
     }
@@ -434,7 +468,8 @@ static bool split_clusters(Plan *p)
 
 static void find_roots(Plan *p)
 {
-    for (int32_t i = 0; i < p->cx->fn->module->n_values; i++) p->roots[i] = (Roots){-1, -1, -1, 0};
+    for (int32_t i = 0; i < p->cx->fn->module->n_values; i++)
+        p->roots[i] = (Roots){-1, -1, -1, 0};
     decide_backward(p);
 }
 
@@ -459,6 +494,8 @@ void plan_function(Cx *cx)
     }
     cx->cluster = p.effective;
     for (int32_t i = 0; i < p.writes.len; i++)
-        if (p.writes.data[i].op->kind == OP_STORE) vec_push(cx->arena, &cx->stores, p.writes.data[i].op);
-    for (int32_t i = 0; i < n_values; i++) cx->info[i].last_root = p.roots[i].last;
+        if (p.writes.data[i].op->kind == OP_STORE)
+            vec_push(cx->arena, &cx->stores, p.writes.data[i].op);
+    for (int32_t i = 0; i < n_values; i++)
+        cx->info[i].last_root = p.roots[i].last;
 }

@@ -14,11 +14,11 @@ enum { MAX_PARTS = 4, MAX_SLOTS = 16 };
 struct Reduction {
     Op *op;
     CombineKind kind;
-    int32_t n_parts;          ///< values carried: inputs, or value and index
+    int32_t n_parts; ///< values carried: inputs, or value and index
     uint32_t axis_bits;
     int32_t axis_low, axis_width, log_w;
     int8_t lane[MAX_LANE_BITS];
-    uint32_t slot_bits;       ///< unrolled bits outside the axis: an accumulator for each of their values
+    uint32_t slot_bits; ///< unrolled bits outside the axis: an accumulator for each of their values
     int32_t n_slots;
     DType dtype[MAX_PARTS];
     LLVMTypeRef type[MAX_PARTS];
@@ -37,22 +37,26 @@ Reduction *reduction_new(Cx *cx, Op *op, const Nest *n, uint32_t unrolled)
     r->kind = (CombineKind)op_attr_i(op, ATTR_COMBINE);
     r->n_parts = is_arg(r->kind) ? 2 : op->n_in;
     if (r->n_parts > MAX_PARTS) {
-        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span, "not supported yet: a reduction of more than %d tiles", MAX_PARTS);
+        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span,
+                  "not supported yet: a reduction of more than %d tiles", MAX_PARTS);
         r->n_parts = MAX_PARTS;
     }
-    affine_axis_bits(op->in[0]->type, (int32_t)op_attr_i(op, ATTR_AXIS), &r->axis_low, &r->axis_width);
+    affine_axis_bits(op->in[0]->type, (int32_t)op_attr_i(op, ATTR_AXIS), &r->axis_low,
+                     &r->axis_width);
     r->axis_bits = ((1u << r->axis_width) - 1) << r->axis_low;
     r->log_w = n->log_w;
     memcpy(r->lane, n->lane, sizeof r->lane);
     r->slot_bits = unrolled & ~r->axis_bits;
-    for (int32_t j = 0; j < n->log_w; j++) r->slot_bits &= ~(1u << n->lane[j]);
+    for (int32_t j = 0; j < n->log_w; j++)
+        r->slot_bits &= ~(1u << n->lane[j]);
     r->n_slots = 1 << __builtin_popcount(r->slot_bits);
     for (int32_t i = 0; i < r->n_parts; i++) {
         r->dtype[i] = is_arg(r->kind) && i ? DTYPE_I32 : op->in[i]->type->dtype;
         r->type[i] = vector_of(dtype_type(cx, r->dtype[i]), r->log_w);
     }
     for (int32_t s = 0; s < r->n_slots; s++) {
-        for (int32_t i = 0; i < r->n_parts; i++) r->slot[s][i] = stack_slot(cx, r->type[i], 64);
+        for (int32_t i = 0; i < r->n_parts; i++)
+            r->slot[s][i] = stack_slot(cx, r->type[i], 64);
         if (r->kind == COMBINE_REGION) r->started[s] = stack_slot(cx, cx->i1, 1);
     }
     for (int32_t i = 0; i < op->n_out; i++) {
@@ -68,14 +72,16 @@ static LLVMValueRef start_value(const Reduction *r, int32_t part)
     if (!is_arg(r->kind)) return combine_identity(r->kind, r->dtype[part], r->type[part]);
     bool is_float = dtype_is_float(r->dtype[0]);
     if (part) return const_int(r->type[1], is_float ? 0 : INT32_MAX);
-    return combine_identity(r->kind == COMBINE_ARGMIN ? COMBINE_MIN : COMBINE_MAX, r->dtype[0], r->type[0]);
+    return combine_identity(r->kind == COMBINE_ARGMIN ? COMBINE_MIN : COMBINE_MAX, r->dtype[0],
+                            r->type[0]);
 }
 
 void reduction_begin(Cx *cx, Reduction *r)
 {
     at_depth(cx, cx->depth);
     for (int32_t s = 0; s < r->n_slots; s++) {
-        for (int32_t i = 0; i < r->n_parts; i++) LLVMBuildStore(cx->b, start_value(r, i), r->slot[s][i]);
+        for (int32_t i = 0; i < r->n_parts; i++)
+            LLVMBuildStore(cx->b, start_value(r, i), r->slot[s][i]);
         if (r->started[s]) LLVMBuildStore(cx->b, LLVMConstInt(cx->i1, 0, false), r->started[s]);
     }
 }
@@ -98,10 +104,12 @@ static uint32_t slot_fixed(const Reduction *r, int32_t s)
 }
 
 /// out = the better of (x0, x1) and (y0, y1), lower index first among equals; NaN loses.
-static void combine_arg(Cx *cx, const Reduction *r, LLVMValueRef *x, LLVMValueRef *y, LLVMValueRef *out)
+static void combine_arg(Cx *cx, const Reduction *r, LLVMValueRef *x, LLVMValueRef *y,
+                        LLVMValueRef *out)
 {
     LLVMValueRef pair[] = {y[0], x[0]};
-    LLVMValueRef better = elem_emit(cx, r->kind == COMBINE_ARGMIN ? ELEM_LT : ELEM_GT, r->dtype[0], pair);
+    LLVMValueRef better =
+        elem_emit(cx, r->kind == COMBINE_ARGMIN ? ELEM_LT : ELEM_GT, r->dtype[0], pair);
     LLVMValueRef same = elem_emit(cx, ELEM_EQ, r->dtype[0], pair);
     LLVMValueRef lower = LLVMBuildICmp(cx->b, LLVMIntSLT, y[1], x[1], "");
     LLVMValueRef take = LLVMBuildOr(cx->b, better, LLVMBuildAnd(cx->b, same, lower, ""), "");
@@ -110,7 +118,8 @@ static void combine_arg(Cx *cx, const Reduction *r, LLVMValueRef *x, LLVMValueRe
         LLVMValueRef y_number = LLVMBuildFCmp(cx->b, LLVMRealORD, y[0], y[0], "");
         take = LLVMBuildOr(cx->b, take, LLVMBuildAnd(cx->b, x_nan, y_number, ""), "");
     }
-    for (int32_t i = 0; i < 2; i++) out[i] = LLVMBuildSelect(cx->b, take, y[i], x[i], "");
+    for (int32_t i = 0; i < 2; i++)
+        out[i] = LLVMBuildSelect(cx->b, take, y[i], x[i], "");
 }
 
 /// out = x combined with y, x earlier.
@@ -135,13 +144,15 @@ static LLVMValueRef axis_index(Cx *cx, const Reduction *r, const Chunk *c)
 {
     Ev index = chunk_index(cx, c, r->axis_bits);
     at_depth(cx, cx->depth);
-    LLVMValueRef v = LLVMBuildTrunc(cx->b, LLVMBuildLShr(cx->b, index.v, const_i64(cx, r->axis_low), ""), cx->i32, "");
+    LLVMValueRef v = LLVMBuildTrunc(
+        cx->b, LLVMBuildLShr(cx->b, index.v, const_i64(cx, r->axis_low), ""), cx->i32, "");
     if (!c->log_w) return v;
     LLVMValueRef lanes[PLACE_MAX_LANES];
     for (int32_t l = 0; l < 1 << c->log_w; l++) {
         uint64_t x = 0;
         for (int32_t j = 0; j < c->log_w; j++)
-            if (l >> j & 1 && r->axis_bits >> c->lane[j] & 1) x += (uint64_t)1 << (c->lane[j] - r->axis_low);
+            if (l >> j & 1 && r->axis_bits >> c->lane[j] & 1)
+                x += (uint64_t)1 << (c->lane[j] - r->axis_low);
         lanes[l] = LLVMConstInt(cx->i32, x, false);
     }
     return LLVMBuildAdd(cx->b, splat(cx, v, c->log_w), LLVMConstVector(lanes, 1u << c->log_w), "");
@@ -151,15 +162,19 @@ void reduction_step(Cx *cx, Reduction *r, LLVMValueRef *values, const Chunk *c)
 {
     int32_t s = slot_of(r, c->fixed);
     LLVMValueRef acc[MAX_PARTS], in[MAX_PARTS], out[MAX_PARTS];
-    for (int32_t i = 0; i < r->n_parts; i++) in[i] = is_arg(r->kind) && i ? axis_index(cx, r, c) : values[i];
-    for (int32_t i = 0; i < r->n_parts; i++) acc[i] = LLVMBuildLoad2(cx->b, r->type[i], r->slot[s][i], "");
+    for (int32_t i = 0; i < r->n_parts; i++)
+        in[i] = is_arg(r->kind) && i ? axis_index(cx, r, c) : values[i];
+    for (int32_t i = 0; i < r->n_parts; i++)
+        acc[i] = LLVMBuildLoad2(cx->b, r->type[i], r->slot[s][i], "");
     combine(cx, r, acc, in, out);
     if (r->kind == COMBINE_REGION) {
         LLVMValueRef started = LLVMBuildLoad2(cx->b, cx->i1, r->started[s], "");
-        for (int32_t i = 0; i < r->n_parts; i++) out[i] = LLVMBuildSelect(cx->b, started, out[i], in[i], "");
+        for (int32_t i = 0; i < r->n_parts; i++)
+            out[i] = LLVMBuildSelect(cx->b, started, out[i], in[i], "");
         LLVMBuildStore(cx->b, LLVMConstInt(cx->i1, 1, false), r->started[s]);
     }
-    for (int32_t i = 0; i < r->n_parts; i++) LLVMBuildStore(cx->b, out[i], r->slot[s][i]);
+    for (int32_t i = 0; i < r->n_parts; i++)
+        LLVMBuildStore(cx->b, out[i], r->slot[s][i]);
 }
 
 /// Folds lane bit `j` of vectors of 2^log_w lanes.
@@ -167,7 +182,8 @@ static void fold_lane(Cx *cx, const Reduction *r, LLVMValueRef *v, int32_t log_w
 {
     LLVMValueRef low[MAX_PARTS], high[MAX_PARTS];
     int32_t order[2][PLACE_MAX_LANES], n[2] = {0, 0};
-    for (int32_t l = 0; l < 1 << log_w; l++) order[l >> j & 1][n[l >> j & 1]++] = l;
+    for (int32_t l = 0; l < 1 << log_w; l++)
+        order[l >> j & 1][n[l >> j & 1]++] = l;
     for (int32_t i = 0; i < r->n_parts; i++) {
         if (log_w == 1) {
             low[i] = LLVMBuildExtractElement(cx->b, v[i], LLVMConstInt(cx->i32, 0, false), "");
@@ -184,7 +200,8 @@ static void fold_lane(Cx *cx, const Reduction *r, LLVMValueRef *v, int32_t log_w
 static void finish_slot(Cx *cx, Reduction *r, int32_t s, const Chunk *c)
 {
     LLVMValueRef v[MAX_PARTS];
-    for (int32_t i = 0; i < r->n_parts; i++) v[i] = LLVMBuildLoad2(cx->b, r->type[i], r->slot[s][i], "");
+    for (int32_t i = 0; i < r->n_parts; i++)
+        v[i] = LLVMBuildLoad2(cx->b, r->type[i], r->slot[s][i], "");
     Chunk out = *c;
     out.fixed |= slot_fixed(r, s);
     out.log_w = 0;
@@ -197,7 +214,9 @@ static void finish_slot(Cx *cx, Reduction *r, int32_t s, const Chunk *c)
         if (!(r->axis_bits >> r->lane[j] & 1)) out.lane[out.log_w++] = r->lane[j];
     int8_t map[MAX_BITS];
     for (int32_t b = 0; b < MAX_BITS; b++)
-        map[b] = b < r->axis_low ? (int8_t)b : b < r->axis_low + r->axis_width ? (int8_t)-1 : (int8_t)(b - r->axis_width);
+        map[b] = b < r->axis_low                   ? (int8_t)b
+                 : b < r->axis_low + r->axis_width ? (int8_t)-1
+                                                   : (int8_t)(b - r->axis_width);
     Chunk place_chunk;
     chunk_map(&out, map, &place_chunk);
     for (int32_t i = 0; i < r->op->n_out; i++) {
@@ -253,42 +272,57 @@ static void region_ops(Cx *cx, RegionCx *rc, Region *r);
 static void region_op(Cx *cx, RegionCx *rc, Op *op)
 {
     LLVMValueRef in[3];
-    for (int32_t i = 0; i < MIN(op->n_in, 3); i++) in[i] = region_value(cx, rc, op->in[i]);
+    for (int32_t i = 0; i < MIN(op->n_in, 3); i++)
+        in[i] = region_value(cx, rc, op->in[i]);
     const Type *t = op->n_out ? op->out[0].type : NULL;
     switch (op->kind) {
     case OP_CONST: {
         ASSERT(t);
         LLVMTypeRef e = type_like(rc->like, elem_type(cx, t));
-        region_bind(cx, rc, op->out, dtype_is_float(t->dtype) ? const_real(e, op->attrs[0].f) : const_int(e, op->attrs[0].i));
+        region_bind(cx, rc, op->out,
+                    dtype_is_float(t->dtype) ? const_real(e, op->attrs[0].f)
+                                             : const_int(e, op->attrs[0].i));
         return;
     }
     case OP_ELEM: {
         const Type *operand = op->in[op->elem == ELEM_SELECT ? 1 : 0]->type;
-        region_bind(cx, rc, op->out, elem_emit(cx, op->elem, operand->is_ptr ? DTYPE_U64 : operand->dtype, in));
+        region_bind(cx, rc, op->out,
+                    elem_emit(cx, op->elem, operand->is_ptr ? DTYPE_U64 : operand->dtype, in));
         return;
     }
     case OP_CAST:
         ASSERT(t);
-        region_bind(cx, rc, op->out, cast_emit(cx, op->in[0]->type->dtype, t->dtype, (RoundMode)op_attr_i(op, ATTR_ROUND), in[0]));
+        region_bind(cx, rc, op->out,
+                    cast_emit(cx, op->in[0]->type->dtype, t->dtype,
+                              (RoundMode)op_attr_i(op, ATTR_ROUND), in[0]));
         return;
-    case OP_BITCAST: region_bind(cx, rc, op->out, bitcast_emit(cx, op->in[0]->type, t, in[0])); return;
-    case OP_HINT: region_bind(cx, rc, op->out, in[0]); return;
-    case OP_ASSUME: return;
+    case OP_BITCAST:
+        region_bind(cx, rc, op->out, bitcast_emit(cx, op->in[0]->type, t, in[0]));
+        return;
+    case OP_HINT:
+        region_bind(cx, rc, op->out, in[0]);
+        return;
+    case OP_ASSUME:
+        return;
     case OP_IF: { // both sides are pure: compute both, select
         LLVMValueRef arm[2][8];
         for (int32_t k = 0; k < 2; k++) {
             region_ops(cx, rc, op->regions[k]);
-            for (int32_t i = 0; i < MIN(op->n_out, 8); i++) arm[k][i] = region_value(cx, rc, op->regions[k]->last->in[i]);
+            for (int32_t i = 0; i < MIN(op->n_out, 8); i++)
+                arm[k][i] = region_value(cx, rc, op->regions[k]->last->in[i]);
         }
         for (int32_t i = 0; i < MIN(op->n_out, 8); i++)
-            region_bind(cx, rc, &op->out[i], LLVMBuildSelect(cx->b, in[0], arm[0][i], arm[1][i], ""));
+            region_bind(cx, rc, &op->out[i],
+                        LLVMBuildSelect(cx->b, in[0], arm[0][i], arm[1][i], ""));
         return;
     }
     default:
-        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span, "not supported yet: `%s` in a combine function on the CPU target",
+        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span,
+                  "not supported yet: `%s` in a combine function on the CPU target",
                   op_facts[op->kind].name);
         for (int32_t i = 0; i < op->n_out; i++)
-            region_bind(cx, rc, &op->out[i], LLVMGetPoison(type_like(rc->like, elem_type(cx, op->out[i].type))));
+            region_bind(cx, rc, &op->out[i],
+                        LLVMGetPoison(type_like(rc->like, elem_type(cx, op->out[i].type))));
     }
 }
 
@@ -301,7 +335,9 @@ static void region_ops(Cx *cx, RegionCx *rc, Region *r)
 void combine_region_emit(Cx *cx, Region *r, LLVMValueRef *in, LLVMValueRef *out)
 {
     RegionCx rc = {.like = LLVMTypeOf(in[0])};
-    for (int32_t i = 0; i < r->n_args; i++) region_bind(cx, &rc, r->args[i], in[i]);
+    for (int32_t i = 0; i < r->n_args; i++)
+        region_bind(cx, &rc, r->args[i], in[i]);
     region_ops(cx, &rc, r);
-    for (int32_t i = 0; i < r->last->n_in; i++) out[i] = region_value(cx, &rc, r->last->in[i]);
+    for (int32_t i = 0; i < r->last->n_in; i++)
+        out[i] = region_value(cx, &rc, r->last->in[i]);
 }

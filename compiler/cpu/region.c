@@ -56,7 +56,8 @@ static void scalar_store(Cx *cx, Op *op)
     group_flush(cx);
     Chunk one = chunk_zero();
     Place p = place_of_pointer(cx, op->in[0], &one);
-    LLVMValueRef v = eval_here(cx, op->in[1], &one), mask = op->n_in > 2 ? eval_here(cx, op->in[2], &one) : NULL;
+    LLVMValueRef v = eval_here(cx, op->in[1], &one),
+                 mask = op->n_in > 2 ? eval_here(cx, op->in[2], &one) : NULL;
     if (mask && is_all_ones(mask)) mask = NULL;
     place_store(cx, &p, v, mask);
     cx->last_write = MAX(cx->last_write, position(op));
@@ -69,11 +70,13 @@ static void assert_op(Cx *cx, Op *op)
     group_flush(cx);
     const Type *t = op->in[0]->type;
     int32_t line = 1, column = 0;
-    if (op->span.file >= 0) diag_line_column(cx->diag, op->span.file, op->span.begin, &line, &column);
+    if (op->span.file >= 0)
+        diag_line_column(cx->diag, op->span.file, op->span.begin, &line, &column);
     LLVMValueRef flag = stack_slot(cx, cx->i1, 1);
     LLVMBuildStore(cx->b, LLVMConstInt(cx->i1, 1, false), flag);
     Cone cone = {0};
-    for (int32_t i = 0; i < op->n_in; i++) cone_add(cx, &cone, op->in[i], NULL, 0);
+    for (int32_t i = 0; i < op->n_in; i++)
+        cone_add(cx, &cone, op->in[i], NULL, 0);
     Loop l = {0};
     bool tile = t->kind == TYPE_TILE;
     Chunk c = chunk_zero();
@@ -82,17 +85,21 @@ static void assert_op(Cx *cx, Op *op)
         chunk_add_field(&c, (Field){l.var, 0, (int8_t)log_numel(t), 0, (int8_t)cx->depth, true});
     }
     LLVMValueRef ok = eval_here(cx, op->in[0], &c);
-    if (op->n_in > 1) ok = LLVMBuildOr(cx->b, ok, LLVMBuildNot(cx->b, eval_here(cx, op->in[1], &c), ""), "");
+    if (op->n_in > 1)
+        ok = LLVMBuildOr(cx->b, ok, LLVMBuildNot(cx->b, eval_here(cx, op->in[1], &c), ""), "");
     at_depth(cx, cx->depth);
-    LLVMBuildStore(cx->b, LLVMBuildAnd(cx->b, ok, LLVMBuildLoad2(cx->b, cx->i1, flag, ""), ""), flag);
+    LLVMBuildStore(cx->b, LLVMBuildAnd(cx->b, ok, LLVMBuildLoad2(cx->b, cx->i1, flag, ""), ""),
+                   flag);
     if (tile) loop_close(cx, &l);
     LLVMBasicBlockRef fails = new_block(cx), on = new_block(cx);
     LLVMBuildCondBr(cx->b, LLVMBuildLoad2(cx->b, cx->i1, flag, ""), on, fails);
     continue_in(cx, fails);
-    LLVMValueRef at = const_i64(cx, offsetof(Tls, fault)), who = const_i64(cx, offsetof(Tls, fault_program));
+    LLVMValueRef at = const_i64(cx, offsetof(Tls, fault)),
+                 who = const_i64(cx, offsetof(Tls, fault_program));
     LLVMValueRef fault = LLVMBuildGEP2(cx->b, cx->i8, cx->tls, &at, 1, "");
     LLVMBuildStore(cx->b, LLVMConstInt(cx->i32, (uint64_t)line, false), fault);
-    LLVMBuildStore(cx->b, LLVMBuildTrunc(cx->b, cx->pid, cx->i32, ""), LLVMBuildGEP2(cx->b, cx->i8, cx->tls, &who, 1, ""));
+    LLVMBuildStore(cx->b, LLVMBuildTrunc(cx->b, cx->pid, cx->i32, ""),
+                   LLVMBuildGEP2(cx->b, cx->i8, cx->tls, &who, 1, ""));
     LLVMBuildBr(cx->b, cx->next_program);
     continue_in(cx, on);
     memo_drop(cx, 0);
@@ -101,7 +108,8 @@ static void assert_op(Cx *cx, Op *op)
 static void grid_op(Cx *cx, Op *op)
 {
     int32_t axis = (int32_t)op_attr_i(op, ATTR_AXIS);
-    info_of(cx, op->out)->scalar = op->kind == OP_PROGRAM_ID ? cx->program[axis] : cx->n_programs[axis];
+    info_of(cx, op->out)->scalar =
+        op->kind == OP_PROGRAM_ID ? cx->program[axis] : cx->n_programs[axis];
 }
 
 // ---- if -------------------------------------------------------------------------------------------------
@@ -125,7 +133,8 @@ static void if_op(Cx *cx, Op *op)
     group_flush(cx);
     hold_results(cx, op);
     LLVMValueRef cond = eval_scalar(cx, op->in[0]);
-    LLVMBasicBlockRef arms[2] = {new_block(cx), new_block(cx)}, ends[2] = {NULL, NULL}, after = new_block(cx);
+    LLVMBasicBlockRef arms[2] = {new_block(cx), new_block(cx)}, ends[2] = {NULL, NULL},
+                      after = new_block(cx);
     LLVMValueRef *values[2];
     LLVMBuildCondBr(cx->b, cond, arms[0], arms[1]);
     for (int32_t k = 0; k < 2; k++) {
@@ -166,16 +175,19 @@ static bool may_forward(Cx *cx, Region *body, int32_t i, Value *arg)
 {
     Value *y = body->last->in[i];
     const Info *info = info_of(cx, y);
-    if (!y->def || y->def->parent != body || y->def->n_regions > 1 || y->def->kind == OP_FOR) return false;
+    if (!y->def || y->def->parent != body || y->def->n_regions > 1 || y->def->kind == OP_FOR)
+        return false;
     if (!(info->mode == MODE_HELD || info->is_keep) || info->held.base) return false;
-    if (y->def->kind == OP_ATOMIC_RMW || y->def->kind == OP_ATOMIC_CAS || y->def->kind == OP_GATHER) return false;
+    if (y->def->kind == OP_ATOMIC_RMW || y->def->kind == OP_ATOMIC_CAS || y->def->kind == OP_GATHER)
+        return false;
     for (int32_t k = 0; k < body->last->n_in; k++)
         if (k != i && body->last->in[k] == y) return false;
     int32_t at = position(y->def), last = info_of(cx, arg)->last_root;
     if (last < at) return true;
     if (last > at) return false;
     if (y->def->kind == OP_DOT)
-        return value_reads(cx, y->def->in[2], arg) != READS_ANYWHERE && value_reads(cx, y->def->in[0], arg) == READS_NOT &&
+        return value_reads(cx, y->def->in[2], arg) != READS_ANYWHERE &&
+               value_reads(cx, y->def->in[0], arg) == READS_NOT &&
                value_reads(cx, y->def->in[1], arg) == READS_NOT;
     return info->is_keep && value_reads(cx, y, arg) != READS_ANYWHERE;
 }
@@ -194,7 +206,8 @@ static void write_yields(Cx *cx, Op *yield, Region *region, int32_t first_arg, i
         if (from->mode == MODE_HELD && from->held.base == to->held.base) continue; // forwarded
         bool safe = value_reads(cx, y, arg) != READS_ANYWHERE;
         for (int32_t k = 0; k < n; k++)
-            if (k != i && is_tile(yield->in[first_yield + k])) safe &= value_reads(cx, yield->in[first_yield + k], arg) == READS_NOT;
+            if (k != i && is_tile(yield->in[first_yield + k]))
+                safe &= value_reads(cx, yield->in[first_yield + k], arg) == READS_NOT;
         if (!safe) aside[i] = held_new(cx, arg->type);
         write_to(cx, y, safe ? to->held : aside[i]);
     }
@@ -226,7 +239,8 @@ static LLVMValueRef delta_type_zero(Cx *cx, const Value *v)
     return LLVMConstNull(v->type->is_ptr ? cx->i64 : elem_type(cx, v->type));
 }
 
-static LLVMValueRef for_condition(Cx *cx, Op *op, LLVMValueRef i, LLVMValueRef end, LLVMValueRef step)
+static LLVMValueRef for_condition(Cx *cx, Op *op, LLVMValueRef i, LLVMValueRef end,
+                                  LLVMValueRef step)
 {
     bool is_signed = dtype_is_signed(op->in[0]->type->dtype);
     LLVMValueRef up = LLVMBuildICmp(cx->b, is_signed ? LLVMIntSLT : LLVMIntULT, i, end, "");
@@ -234,7 +248,8 @@ static LLVMValueRef for_condition(Cx *cx, Op *op, LLVMValueRef i, LLVMValueRef e
     if (!is_signed) return up;
     if (value_const_int(op->in[2], &constant) && constant > 0) return up;
     LLVMValueRef down = LLVMBuildICmp(cx->b, LLVMIntSGT, i, end, "");
-    LLVMValueRef rises = LLVMBuildICmp(cx->b, LLVMIntSGT, step, LLVMConstNull(LLVMTypeOf(step)), "");
+    LLVMValueRef rises =
+        LLVMBuildICmp(cx->b, LLVMIntSGT, step, LLVMConstNull(LLVMTypeOf(step)), "");
     return LLVMBuildSelect(cx->b, rises, up, down, "");
 }
 
@@ -262,11 +277,14 @@ static void for_begin(Cx *cx, ForLoop *l)
         Value *arg = l->body->args[1 + i];
         Info *info = info_of(cx, arg);
         if (info->mode == MODE_HELD) continue;
-        LLVMValueRef initial = info->mode == MODE_DELTA ? delta_type_zero(cx, arg) : eval_scalar(cx, op->in[3 + i]);
+        LLVMValueRef initial =
+            info->mode == MODE_DELTA ? delta_type_zero(cx, arg) : eval_scalar(cx, op->in[3 + i]);
         l->phi[i] = LLVMBuildPhi(cx->b, LLVMTypeOf(initial), "");
         LLVMAddIncoming(l->phi[i], &initial, &l->before, 1);
-        if (info->mode == MODE_DELTA) info->delta = info_of(cx, &op->out[i])->delta = l->phi[i];
-        else info->scalar = info_of(cx, &op->out[i])->scalar = l->phi[i];
+        if (info->mode == MODE_DELTA)
+            info->delta = info_of(cx, &op->out[i])->delta = l->phi[i];
+        else
+            info->scalar = info_of(cx, &op->out[i])->scalar = l->phi[i];
     }
     for (int32_t i = 0; i < l->n; i++) {
         Value *arg = l->body->args[1 + i];
@@ -284,7 +302,8 @@ static LLVMValueRef next_delta(Cx *cx, ForLoop *l, int32_t i)
     LLVMValueRef d = eval_here(cx, step, &zero);
     if (arg->type->is_ptr) {
         if (LLVMGetIntTypeWidth(LLVMTypeOf(d)) < 64)
-            d = dtype_is_signed(step->type->dtype) ? LLVMBuildSExt(cx->b, d, cx->i64, "") : LLVMBuildZExt(cx->b, d, cx->i64, "");
+            d = dtype_is_signed(step->type->dtype) ? LLVMBuildSExt(cx->b, d, cx->i64, "")
+                                                   : LLVMBuildZExt(cx->b, d, cx->i64, "");
         d = LLVMBuildMul(cx->b, d, const_i64(cx, dtype_bytes(arg->type->dtype)), "");
     }
     return minus ? LLVMBuildSub(cx->b, l->phi[i], d, "") : LLVMBuildAdd(cx->b, l->phi[i], d, "");
@@ -296,7 +315,8 @@ static void for_op(Cx *cx, Op *op)
     ForLoop l = {.op = op, .body = op->regions[0], .n = op->n_out};
     l.phi = arena_array(cx->arena, LLVMValueRef, l.n + 1);
     l.next = arena_array(cx->arena, LLVMValueRef, l.n + 1);
-    LLVMValueRef begin = eval_scalar(cx, op->in[0]), end = eval_scalar(cx, op->in[1]), step = eval_scalar(cx, op->in[2]);
+    LLVMValueRef begin = eval_scalar(cx, op->in[0]), end = eval_scalar(cx, op->in[1]),
+                 step = eval_scalar(cx, op->in[2]);
     for_begin(cx, &l);
     int64_t mark = scratch_mark(cx);
     LLVMBasicBlockRef body = new_block(cx);
@@ -314,7 +334,8 @@ static void for_op(Cx *cx, Op *op)
     LLVMValueRef next = LLVMBuildAdd(cx->b, l.index, step, "");
     LLVMBasicBlockRef latch = cx->at[0];
     LLVMBuildBr(cx->b, l.head);
-    LLVMAddIncoming(l.index, (LLVMValueRef[]){begin, next}, (LLVMBasicBlockRef[]){l.before, latch}, 2);
+    LLVMAddIncoming(l.index, (LLVMValueRef[]){begin, next}, (LLVMBasicBlockRef[]){l.before, latch},
+                    2);
     for (int32_t i = 0; i < l.n; i++)
         if (l.phi[i]) LLVMAddIncoming(l.phi[i], &l.next[i], &latch, 1);
     continue_in(cx, l.exit);
@@ -334,13 +355,16 @@ static void while_op(Cx *cx, Op *op)
     group_flush(cx);
     hold_results(cx, op);
     for (int32_t i = 0; i < body->n_args; i++)
-        if (is_tile(body->args[i])) info_of(cx, body->args[i])->held = info_of(cx, &op->out[i])->held;
-    LLVMBasicBlockRef before = cx->at[0], head = new_block(cx), inside = new_block(cx), exit = new_block(cx);
+        if (is_tile(body->args[i]))
+            info_of(cx, body->args[i])->held = info_of(cx, &op->out[i])->held;
+    LLVMBasicBlockRef before = cx->at[0], head = new_block(cx), inside = new_block(cx),
+                      exit = new_block(cx);
     LLVMBuildBr(cx->b, head);
     continue_in(cx, head);
     for (int32_t i = 0; i < n; i++) {
         if (is_tile(test->args[i])) continue;
-        LLVMValueRef initial = eval_scalar(cx, op->in[i]), phi = LLVMBuildPhi(cx->b, LLVMTypeOf(initial), "");
+        LLVMValueRef initial = eval_scalar(cx, op->in[i]),
+                     phi = LLVMBuildPhi(cx->b, LLVMTypeOf(initial), "");
         LLVMAddIncoming(phi, &initial, &before, 1);
         info_of(cx, test->args[i])->scalar = phi;
     }
@@ -354,7 +378,8 @@ static void while_op(Cx *cx, Op *op)
     group_flush(cx);
     for (int32_t i = 0; i < op->n_out; i++)
         if (!is_tile(&op->out[i]))
-            info_of(cx, &op->out[i])->scalar = info_of(cx, body->args[i])->scalar = eval_scalar(cx, condition->in[1 + i]);
+            info_of(cx, &op->out[i])->scalar = info_of(cx, body->args[i])->scalar =
+                eval_scalar(cx, condition->in[1 + i]);
     LLVMBuildCondBr(cx->b, eval_scalar(cx, condition->in[0]), inside, exit);
     continue_in(cx, inside);
     region_emit(cx, body);
@@ -384,8 +409,10 @@ static void memory_op(Cx *cx, Op *op)
         scalar_store(cx, op);
     } else {
         group_flush(cx);
-        if (tile) atomic_emit(cx, op);
-        else atomic_emit_scalar(cx, op);
+        if (tile)
+            atomic_emit(cx, op);
+        else
+            atomic_emit_scalar(cx, op);
         cx->last_write = MAX(cx->last_write, position(op));
     }
 }
@@ -395,26 +422,56 @@ static void op_emit(Cx *cx, Op *op)
     at_depth(cx, 0);
     switch (op->kind) {
     case OP_PROGRAM_ID:
-    case OP_NUM_PROGRAMS: grid_op(cx, op); return;
+    case OP_NUM_PROGRAMS:
+        grid_op(cx, op);
+        return;
     case OP_STORE:
     case OP_ATOMIC_RMW:
-    case OP_ATOMIC_CAS: memory_op(cx, op); return;
-    case OP_REDUCE: group_add(cx, (Root){.kind = ROOT_REDUCE, .op = op}); return;
-    case OP_SCAN: group_flush(cx); scan_emit(cx, op); return;
-    case OP_SORT: group_flush(cx); sort_emit(cx, op); return;
-    case OP_HISTOGRAM: group_flush(cx); histogram_emit(cx, op); return;
-    case OP_DOT: group_flush(cx); dot_emit(cx, op); return;
+    case OP_ATOMIC_CAS:
+        memory_op(cx, op);
+        return;
+    case OP_REDUCE:
+        group_add(cx, (Root){.kind = ROOT_REDUCE, .op = op});
+        return;
+    case OP_SCAN:
+        group_flush(cx);
+        scan_emit(cx, op);
+        return;
+    case OP_SORT:
+        group_flush(cx);
+        sort_emit(cx, op);
+        return;
+    case OP_HISTOGRAM:
+        group_flush(cx);
+        histogram_emit(cx, op);
+        return;
+    case OP_DOT:
+        group_flush(cx);
+        dot_emit(cx, op);
+        return;
     case OP_BARRIER:
         group_flush(cx);
         cx->last_write = MAX(cx->last_write, position(op));
         return;
-    case OP_ASSERT: assert_op(cx, op); return;
-    case OP_ASSUME: return;
-    case OP_FOR: for_op(cx, op); return;
-    case OP_WHILE: while_op(cx, op); return;
-    case OP_IF: settle(cx, op); if_op(cx, op); return;
+    case OP_ASSERT:
+        assert_op(cx, op);
+        return;
+    case OP_ASSUME:
+        return;
+    case OP_FOR:
+        for_op(cx, op);
+        return;
+    case OP_WHILE:
+        while_op(cx, op);
+        return;
+    case OP_IF:
+        settle(cx, op);
+        if_op(cx, op);
+        return;
     case OP_YIELD:
-    case OP_CONDITION: group_flush(cx); return;
+    case OP_CONDITION:
+        group_flush(cx);
+        return;
     case OP_RETURN:
         group_flush(cx);
         LLVMBuildBr(cx->b, cx->next_program);
@@ -427,9 +484,11 @@ static void op_emit(Cx *cx, Op *op)
     case OP_BUF_STORE:
     case OP_MMA_ASYNC:
     case OP_MMA_WAIT:
-        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span, "not supported yet: `%s` on the CPU target", op_facts[op->kind].name);
+        cpu_error(cx, KILN_ERR_UNSUPPORTED, "E0901", op->span,
+                  "not supported yet: `%s` on the CPU target", op_facts[op->kind].name);
         return;
-    default: break;
+    default:
+        break;
     }
     for (int32_t i = 0; i < op->n_out; i++) {
         Value *v = &op->out[i];

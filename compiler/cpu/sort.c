@@ -36,7 +36,8 @@ static void set(Cx *cx, const Sort *s, LLVMValueRef at, LLVMValueRef v)
 }
 
 /// Must x and y change places so that x comes first? `up` is i1: this block ascends.
-static LLVMValueRef out_of_order(Cx *cx, const Sort *s, LLVMValueRef x, LLVMValueRef y, LLVMValueRef up)
+static LLVMValueRef out_of_order(Cx *cx, const Sort *s, LLVMValueRef x, LLVMValueRef y,
+                                 LLVMValueRef up)
 {
     LLVMValueRef pair[] = {x, y};
     DType t = s->elem->is_ptr ? DTYPE_U64 : s->elem->dtype;
@@ -48,7 +49,8 @@ static LLVMValueRef out_of_order(Cx *cx, const Sort *s, LLVMValueRef x, LLVMValu
 static LLVMValueRef ascends(Cx *cx, const Sort *s, LLVMValueRef i, LLVMValueRef k)
 {
     LLVMValueRef bit = LLVMBuildAnd(cx->b, i, k, "");
-    return LLVMBuildICmp(cx->b, s->descending ? LLVMIntNE : LLVMIntEQ, bit, LLVMConstNull(LLVMTypeOf(bit)), "");
+    return LLVMBuildICmp(cx->b, s->descending ? LLVMIntNE : LLVMIntEQ, bit,
+                         LLVMConstNull(LLVMTypeOf(bit)), "");
 }
 
 /// Exchanges at distance j >= lanes: for each pair of vectors.
@@ -62,7 +64,8 @@ static void far_stage(Cx *cx, const Sort *s, LLVMValueRef k, LLVMValueRef j)
     LLVMValueRef i = LLVMBuildOr(cx->b, high, low, "");
     LLVMValueRef ax = address(cx, s, i), ay = address(cx, s, LLVMBuildOr(cx->b, i, j, ""));
     LLVMValueRef x = get(cx, s, ax), y = get(cx, s, ay);
-    LLVMValueRef within = LLVMBuildAnd(cx->b, i, const_i64(cx, ((int64_t)1 << s->axis_bits) - 1), "");
+    LLVMValueRef within =
+        LLVMBuildAnd(cx->b, i, const_i64(cx, ((int64_t)1 << s->axis_bits) - 1), "");
     LLVMValueRef swap = out_of_order(cx, s, x, y, splat(cx, ascends(cx, s, within, k), s->log_w));
     set(cx, s, ax, LLVMBuildSelect(cx->b, swap, y, x, ""));
     set(cx, s, ay, LLVMBuildSelect(cx->b, swap, x, y, ""));
@@ -77,9 +80,12 @@ static void near_stages(Cx *cx, const Sort *s, LLVMValueRef k, int32_t first_log
     int32_t w = 1 << s->log_w;
     Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, s->tile->numel), w);
     LLVMValueRef at = address(cx, s, l.var), x = get(cx, s, at), lane[PLACE_MAX_LANES];
-    for (int32_t i = 0; i < w; i++) lane[i] = const_i64(cx, i);
-    LLVMValueRef within = LLVMBuildAnd(cx->b, l.var, const_i64(cx, ((int64_t)1 << s->axis_bits) - 1), "");
-    LLVMValueRef index = LLVMBuildAdd(cx->b, splat(cx, within, s->log_w), LLVMConstVector(lane, (unsigned)w), "");
+    for (int32_t i = 0; i < w; i++)
+        lane[i] = const_i64(cx, i);
+    LLVMValueRef within =
+        LLVMBuildAnd(cx->b, l.var, const_i64(cx, ((int64_t)1 << s->axis_bits) - 1), "");
+    LLVMValueRef index =
+        LLVMBuildAdd(cx->b, splat(cx, within, s->log_w), LLVMConstVector(lane, (unsigned)w), "");
     LLVMValueRef up = ascends(cx, s, index, splat(cx, k, s->log_w));
     for (int32_t j = first_log_j; j >= 0; j--) {
         int32_t low[PLACE_MAX_LANES], high[PLACE_MAX_LANES], back[PLACE_MAX_LANES];
@@ -91,7 +97,8 @@ static void near_stages(Cx *cx, const Sort *s, LLVMValueRef k, int32_t first_log
         // every lane sees its pair in order and decides alike; lower lanes keep the first, upper the second
         LLVMValueRef a = shuffle(cx, x, NULL, w, low), b = shuffle(cx, x, NULL, w, high);
         LLVMValueRef swap = out_of_order(cx, s, a, b, up);
-        LLVMValueRef first = LLVMBuildSelect(cx->b, swap, b, a, ""), second = LLVMBuildSelect(cx->b, swap, a, b, "");
+        LLVMValueRef first = LLVMBuildSelect(cx->b, swap, b, a, ""),
+                     second = LLVMBuildSelect(cx->b, swap, a, b, "");
         x = shuffle(cx, first, second, w, back);
     }
     set(cx, s, at, x);
@@ -103,8 +110,10 @@ static void near_stages(Cx *cx, const Sort *s, LLVMValueRef k, int32_t first_log
 static void sort_stage(Cx *cx, const Sort *s, int32_t log_k)
 {
     LLVMValueRef k = const_i64(cx, (int64_t)1 << log_k);
-    if (log_k == s->axis_bits) k = const_i64(cx, (int64_t)1 << 40); // the last stage merges one way throughout
-    for (int32_t j = log_k - 1; j >= s->log_w; j--) far_stage(cx, s, k, const_i64(cx, (int64_t)1 << j));
+    if (log_k == s->axis_bits)
+        k = const_i64(cx, (int64_t)1 << 40); // the last stage merges one way throughout
+    for (int32_t j = log_k - 1; j >= s->log_w; j--)
+        far_stage(cx, s, k, const_i64(cx, (int64_t)1 << j));
     near_stages(cx, s, k, MIN(log_k, s->log_w) - 1);
 }
 
@@ -121,13 +130,16 @@ void sort_emit(Cx *cx, Op *op)
     s.work = out_bits == s.axis_bits ? info->held : held_new(cx, t);
     group_add(cx, (Root){.kind = ROOT_WRITE, .value = op->in[0], .to = s.work, .elem = t->element});
     group_flush(cx);
-    for (int32_t log_k = 1; log_k <= s.axis_bits; log_k++) sort_stage(cx, &s, log_k);
+    for (int32_t log_k = 1; log_k <= s.axis_bits; log_k++)
+        sort_stage(cx, &s, log_k);
     if (out_bits == s.axis_bits) return;
     int64_t rows = out->numel >> out_bits; // the first 2^out_bits of every row
     Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, rows << out_bits), 1);
     LLVMValueRef row = LLVMBuildLShr(cx->b, l.var, const_i64(cx, out_bits), "");
-    LLVMValueRef column = LLVMBuildAnd(cx->b, l.var, const_i64(cx, ((int64_t)1 << out_bits) - 1), "");
-    LLVMValueRef from = LLVMBuildAdd(cx->b, LLVMBuildShl(cx->b, row, const_i64(cx, s.axis_bits), ""), column, "");
+    LLVMValueRef column =
+        LLVMBuildAnd(cx->b, l.var, const_i64(cx, ((int64_t)1 << out_bits) - 1), "");
+    LLVMValueRef from =
+        LLVMBuildAdd(cx->b, LLVMBuildShl(cx->b, row, const_i64(cx, s.axis_bits), ""), column, "");
     Sort to = s;
     s.log_w = to.log_w = 0;
     to.work = info->held;
@@ -140,7 +152,8 @@ Ev gather_eval(Cx *cx, Op *op, const Chunk *c)
 {
     Value *src = op->in[0];
     const Type *t = src->type, *out = op->out[0].type;
-    int32_t axis = (int32_t)op_attr_i(op, ATTR_AXIS), low, width, out_low, out_width, w = 1 << c->log_w;
+    int32_t axis = (int32_t)op_attr_i(op, ATTR_AXIS), low, width, out_low, out_width,
+            w = 1 << c->log_w;
     affine_axis_bits(t, axis, &low, &width);
     affine_axis_bits(out, axis, &out_low, &out_width);
     Ev index = eval(cx, op->in[1], c);
@@ -150,9 +163,11 @@ Ev gather_eval(Cx *cx, Op *op, const Chunk *c)
     at_depth(cx, depth);
     LLVMTypeRef wide = vector_of(cx->i64, c->log_w);
     LLVMValueRef i = LLVMBuildSExtOrBitCast(cx->b, index.v, wide, "");
-    i = LLVMBuildAnd(cx->b, i, const_int(wide, ((int64_t)1 << width) - 1), ""); // out of range reads some element
+    i = LLVMBuildAnd(cx->b, i, const_int(wide, ((int64_t)1 << width) - 1),
+                     ""); // out of range reads some element
     i = LLVMBuildShl(cx->b, i, const_int(wide, low), "");
-    LLVMValueRef high = high_part.v; // bits above the axis sit `out_width - width` places higher in the result
+    LLVMValueRef high =
+        high_part.v; // bits above the axis sit `out_width - width` places higher in the result
     int32_t shift = (low + width) - (out_low + out_width);
     if (shift > 0) high = LLVMBuildShl(cx->b, high, const_i64(cx, shift), "");
     if (shift < 0) high = LLVMBuildLShr(cx->b, high, const_i64(cx, -shift), "");
@@ -167,10 +182,13 @@ Ev gather_eval(Cx *cx, Op *op, const Chunk *c)
         lane[l] = const_i64(cx, x);
     }
     LLVMValueRef offsets = c->log_w ? LLVMConstVector(lane, (unsigned)w) : lane[0];
-    LLVMValueRef at = LLVMBuildAdd(cx->b, LLVMBuildAdd(cx->b, i, splat(cx, rest, c->log_w), ""), offsets, "");
+    LLVMValueRef at =
+        LLVMBuildAdd(cx->b, LLVMBuildAdd(cx->b, i, splat(cx, rest, c->log_w), ""), offsets, "");
     at = LLVMBuildMul(cx->b, at, const_int(wide, type_element_bytes(t)), "");
     LLVMValueRef base = splat(cx, info_of(cx, src)->held.base, c->log_w);
-    Place p = {.each = LLVMBuildGEP2(cx->b, cx->i8, base, &at, 1, ""), .log_w = c->log_w, .elem = t->element};
+    Place p = {.each = LLVMBuildGEP2(cx->b, cx->i8, base, &at, 1, ""),
+               .log_w = c->log_w,
+               .elem = t->element};
     return (Ev){place_load(cx, &p, NULL), depth};
 }
 
@@ -181,12 +199,14 @@ void histogram_emit(Cx *cx, Op *op)
     if (!info->held.base) info->held = held_new(cx, out);
     Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, out->numel), 1);
     LLVMValueRef at = LLVMBuildMul(cx->b, l.var, const_i64(cx, 4), "");
-    LLVMBuildStore(cx->b, LLVMConstInt(cx->i32, 0, false), LLVMBuildGEP2(cx->b, cx->i8, info->held.base, &at, 1, ""));
+    LLVMBuildStore(cx->b, LLVMConstInt(cx->i32, 0, false),
+                   LLVMBuildGEP2(cx->b, cx->i8, info->held.base, &at, 1, ""));
     loop_close(cx, &l);
     l = loop_open(cx, const_i64(cx, 0), const_i64(cx, t->numel), 1);
     Chunk c = chunk_zero();
     chunk_add_field(&c, (Field){l.var, 0, (int8_t)log_numel(t), 0, (int8_t)cx->depth, true});
-    LLVMValueRef x = eval_here(cx, op->in[0], &c), mask = op->n_in > 1 ? eval_here(cx, op->in[1], &c) : NULL;
+    LLVMValueRef x = eval_here(cx, op->in[0], &c),
+                 mask = op->n_in > 1 ? eval_here(cx, op->in[1], &c) : NULL;
     at_depth(cx, cx->depth);
     x = cast_emit(cx, t->dtype, DTYPE_I64, ROUND_RNE, x);
     LLVMValueRef counts = LLVMBuildICmp(cx->b, LLVMIntULT, x, const_i64(cx, out->numel), "");
@@ -195,7 +215,8 @@ void histogram_emit(Cx *cx, Op *op)
     LLVMValueRef offset = LLVMBuildShl(cx->b, x, const_i64(cx, 2), "");
     LLVMValueRef bin = LLVMBuildGEP2(cx->b, cx->i8, info->held.base, &offset, 1, "");
     LLVMValueRef n = LLVMBuildLoad2(cx->b, cx->i32, bin, "");
-    LLVMBuildStore(cx->b, LLVMBuildAdd(cx->b, n, LLVMBuildZExt(cx->b, counts, cx->i32, ""), ""), bin);
+    LLVMBuildStore(cx->b, LLVMBuildAdd(cx->b, n, LLVMBuildZExt(cx->b, counts, cx->i32, ""), ""),
+                   bin);
     loop_close(cx, &l);
     memo_drop(cx, 0);
 }

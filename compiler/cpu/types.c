@@ -33,17 +33,24 @@ void cpu_error(Cx *cx, KilnStatus st, const char *code, Span span, const char *f
 LLVMTypeRef dtype_type(Cx *cx, DType t)
 {
     switch (t) {
-    case DTYPE_I1: return cx->i1;
+    case DTYPE_I1:
+        return cx->i1;
     case DTYPE_I8:
-    case DTYPE_U8: return cx->i8;
+    case DTYPE_U8:
+        return cx->i8;
     case DTYPE_I16:
-    case DTYPE_U16: return cx->i16;
+    case DTYPE_U16:
+        return cx->i16;
     case DTYPE_I32:
-    case DTYPE_U32: return cx->i32;
+    case DTYPE_U32:
+        return cx->i32;
     case DTYPE_I64:
-    case DTYPE_U64: return cx->i64;
-    case DTYPE_F64: return cx->f64;
-    default: return cx->f32;
+    case DTYPE_U64:
+        return cx->i64;
+    case DTYPE_F64:
+        return cx->f64;
+    default:
+        return cx->f32;
     }
 }
 
@@ -58,10 +65,13 @@ LLVMTypeRef memory_type(Cx *cx, const Type *t)
     switch (t->dtype) {
     case DTYPE_I1:
     case DTYPE_F8E4M3:
-    case DTYPE_F8E5M2: return cx->i8;
+    case DTYPE_F8E5M2:
+        return cx->i8;
     case DTYPE_F16:
-    case DTYPE_BF16: return cx->i16;
-    default: return dtype_type(cx, t->dtype);
+    case DTYPE_BF16:
+        return cx->i16;
+    default:
+        return dtype_type(cx, t->dtype);
     }
 }
 
@@ -82,7 +92,9 @@ LLVMTypeRef scalar_of(LLVMTypeRef t)
 
 LLVMTypeRef type_like(LLVMTypeRef like, LLVMTypeRef elem)
 {
-    return LLVMGetTypeKind(like) == LLVMVectorTypeKind ? LLVMVectorType(elem, LLVMGetVectorSize(like)) : elem;
+    return LLVMGetTypeKind(like) == LLVMVectorTypeKind
+               ? LLVMVectorType(elem, LLVMGetVectorSize(like))
+               : elem;
 }
 
 /// `x` in every lane of `t`.
@@ -91,7 +103,8 @@ static LLVMValueRef const_splat(LLVMTypeRef t, LLVMValueRef x)
     if (LLVMGetTypeKind(t) != LLVMVectorTypeKind) return x;
     LLVMValueRef lanes[PLACE_MAX_LANES];
     unsigned n = LLVMGetVectorSize(t);
-    for (unsigned i = 0; i < n; i++) lanes[i] = x;
+    for (unsigned i = 0; i < n; i++)
+        lanes[i] = x;
     return LLVMConstVector(lanes, n);
 }
 
@@ -123,8 +136,10 @@ bool is_zero(LLVMValueRef v)
 LLVMValueRef shuffle(Cx *cx, LLVMValueRef x, LLVMValueRef y, int32_t n, const int32_t *lanes)
 {
     LLVMValueRef mask[PLACE_MAX_LANES * 2];
-    for (int32_t i = 0; i < n; i++) mask[i] = LLVMConstInt(cx->i32, (uint64_t)(uint32_t)lanes[i], false);
-    return LLVMBuildShuffleVector(cx->b, x, y ? y : LLVMGetPoison(LLVMTypeOf(x)), LLVMConstVector(mask, (unsigned)n), "");
+    for (int32_t i = 0; i < n; i++)
+        mask[i] = LLVMConstInt(cx->i32, (uint64_t)(uint32_t)lanes[i], false);
+    return LLVMBuildShuffleVector(cx->b, x, y ? y : LLVMGetPoison(LLVMTypeOf(x)),
+                                  LLVMConstVector(mask, (unsigned)n), "");
 }
 
 LLVMValueRef splat(Cx *cx, LLVMValueRef scalar, int32_t log_w)
@@ -132,12 +147,14 @@ LLVMValueRef splat(Cx *cx, LLVMValueRef scalar, int32_t log_w)
     if (!log_w) return scalar;
     LLVMTypeRef t = vector_of(LLVMTypeOf(scalar), log_w);
     if (LLVMIsConstant(scalar) && !LLVMIsAConstantExpr(scalar)) return const_splat(t, scalar);
-    LLVMValueRef one = LLVMBuildInsertElement(cx->b, LLVMGetPoison(t), scalar, LLVMConstInt(cx->i32, 0, false), "");
+    LLVMValueRef one = LLVMBuildInsertElement(cx->b, LLVMGetPoison(t), scalar,
+                                              LLVMConstInt(cx->i32, 0, false), "");
     int32_t zeros[PLACE_MAX_LANES] = {0};
     return shuffle(cx, one, NULL, 1 << log_w, zeros);
 }
 
-LLVMValueRef call_intrinsic(Cx *cx, const char *name, LLVMTypeRef overload, int32_t n, LLVMValueRef *args)
+LLVMValueRef call_intrinsic(Cx *cx, const char *name, LLVMTypeRef overload, int32_t n,
+                            LLVMValueRef *args)
 {
     LLVMTypeRef type;
     LLVMValueRef f = llvm_intrinsic(&cx->ll, name, overload ? 1 : 0, &overload, &type);

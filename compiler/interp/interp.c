@@ -19,7 +19,8 @@ Slot *interp_room(Interp *s, const Value *v)
 static const char *user_type(Arena *a, const Type *t)
 {
     const char *text = arena_printf(a, "%s%s", t->is_ptr ? "*" : "", dtype_facts[t->dtype].user);
-    for (int32_t i = 0; i < t->rank; i++) text = arena_printf(a, "%s%s%d", text, i ? ", " : "[", t->shape[i]);
+    for (int32_t i = 0; i < t->rank; i++)
+        text = arena_printf(a, "%s%s%d", text, i ? ", " : "[", t->shape[i]);
     return t->rank ? arena_printf(a, "%s]", text) : text;
 }
 
@@ -28,21 +29,25 @@ static const char *element_text(Arena *a, const Type *t, int64_t element)
 {
     const char *index = "";
     for (int32_t i = t->rank - 1; i >= 0; i--) {
-        index = arena_printf(a, "%lld%s%s", (long long)(element % t->shape[i]), *index ? ", " : "", index);
+        index = arena_printf(a, "%lld%s%s", (long long)(element % t->shape[i]), *index ? ", " : "",
+                             index);
         element /= t->shape[i];
     }
     return arena_printf(a, "element (%s) of %s", index, user_type(a, t));
 }
 
-bool interp_fail(Interp *s, const Op *op, const char *code, const Type *t, int64_t element, const char *fmt, ...)
+bool interp_fail(Interp *s, const Op *op, const char *code, const Type *t, int64_t element,
+                 const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
     const char *what = arena_vprintf(s->arena, fmt, args);
     va_end(args);
-    const char *where = t && t->rank && element >= 0 ? arena_printf(s->arena, ", %s", element_text(s->arena, t, element)) : "";
-    diag_add(s->call->diag, DIAG_ERROR, code, op->span, "%s (program (%d, %d, %d)%s)", what, s->program[0],
-             s->program[1], s->program[2], where);
+    const char *where = t && t->rank && element >= 0
+                            ? arena_printf(s->arena, ", %s", element_text(s->arena, t, element))
+                            : "";
+    diag_add(s->call->diag, DIAG_ERROR, code, op->span, "%s (program (%d, %d, %d)%s)", what,
+             s->program[0], s->program[1], s->program[2], where);
     s->failed = true;
     return false;
 }
@@ -55,7 +60,8 @@ static bool exec_const(Interp *s, const Op *op)
     Slot *out = result(s, op, 0);
     if (!is_new) return true; // never changes
     Slot x = slot_from_attr(op->out->type, &op->attrs[0]);
-    for (int64_t i = 0; i < op->out->type->numel; i++) out[i] = x;
+    for (int64_t i = 0; i < op->out->type->numel; i++)
+        out[i] = x;
     return true;
 }
 
@@ -76,14 +82,16 @@ static bool exec_arange(Interp *s, const Op *op)
 {
     int64_t start = op_attr_i(op, ATTR_START);
     Slot *out = result(s, op, 0);
-    for (int64_t i = 0; i < op->out->type->numel; i++) out[i].i = start + i;
+    for (int64_t i = 0; i < op->out->type->numel; i++)
+        out[i].i = start + i;
     return true;
 }
 
 static bool exec_elem(Interp *s, const Op *op)
 {
     const Slot *in[3] = {0};
-    for (int32_t i = 0; i < op->n_in; i++) in[i] = operand(s, op, i);
+    for (int32_t i = 0; i < op->n_in; i++)
+        in[i] = operand(s, op, i);
     const Type *t = op->in[op->elem == ELEM_SELECT ? 1 : 0]->type;
     elem_eval(op->elem, slot_dtype(t), t->numel, in, result(s, op, 0));
     return true;
@@ -92,7 +100,8 @@ static bool exec_elem(Interp *s, const Op *op)
 static bool exec_cast(Interp *s, const Op *op)
 {
     const Type *from = op->in[0]->type, *to = op->out->type;
-    cast_eval(from->dtype, to->dtype, (RoundMode)op_attr_i(op, ATTR_ROUND), to->numel, operand(s, op, 0), result(s, op, 0));
+    cast_eval(from->dtype, to->dtype, (RoundMode)op_attr_i(op, ATTR_ROUND), to->numel,
+              operand(s, op, 0), result(s, op, 0));
     return true;
 }
 
@@ -128,14 +137,16 @@ static bool exec_hint(Interp *s, const Op *op)
     int64_t x = s->slots[op->out->id]->i;
     int32_t divisor = op->attrs[1].list[0];
     if (x % divisor == 0) return true;
-    return interp_fail(s, op, "E1103", NULL, -1, "this value was promised to be a multiple of %d but is %lld", divisor,
+    return interp_fail(s, op, "E1103", NULL, -1,
+                       "this value was promised to be a multiple of %d but is %lld", divisor,
                        (long long)x);
 }
 
 static bool exec_splat(Interp *s, const Op *op)
 {
     Slot x = *operand(s, op, 0), *out = result(s, op, 0);
-    for (int64_t i = 0; i < op->out->type->numel; i++) out[i] = x;
+    for (int64_t i = 0; i < op->out->type->numel; i++)
+        out[i] = x;
     return true;
 }
 
@@ -196,7 +207,8 @@ static bool exec_for(Interp *s, const Op *op)
         if (!interp_region(s, body)) return false;
         assign(s, body->last->in, n, body->args + 1);
     }
-    for (int32_t i = 0; i < op->n_out; i++) s->slots[op->out[i].id] = s->slots[body->args[i + 1]->id];
+    for (int32_t i = 0; i < op->n_out; i++)
+        s->slots[op->out[i].id] = s->slots[body->args[i + 1]->id];
     return true;
 }
 
@@ -223,7 +235,8 @@ static bool exec_if(Interp *s, const Op *op)
 {
     const Region *r = op->regions[operand(s, op, 0)->i ? 0 : 1];
     if (!interp_region(s, r)) return false;
-    for (int32_t i = 0; i < op->n_out; i++) s->slots[op->out[i].id] = s->slots[r->last->in[i]->id];
+    for (int32_t i = 0; i < op->n_out; i++)
+        s->slots[op->out[i].id] = s->slots[r->last->in[i]->id];
     return true;
 }
 
@@ -290,7 +303,8 @@ static void take_results(Interp *s)
 {
     const Op *end = s->call->fn->body->last;
     for (int32_t i = 0; i < end->n_in; i++)
-        memcpy(s->call->results[i], operand(s, end, i), sizeof(Slot) * (size_t)end->in[i]->type->numel);
+        memcpy(s->call->results[i], operand(s, end, i),
+               sizeof(Slot) * (size_t)end->in[i]->type->numel);
 }
 
 KilnStatus interp_call(const InterpCall *call)
@@ -313,9 +327,16 @@ KilnStatus interp_call(const InterpCall *call)
     return s.failed ? KILN_ERR_DEVICE : KILN_OK;
 }
 
-KilnStatus interp_run(const Func *fn, const void *args, const Grid *grid, int64_t first, int64_t n, int32_t n_ranges,
-                      const MemRange *ranges, Arena *scratch, Diag *diag)
+KilnStatus interp_run(const Func *fn, const void *args, const Grid *grid, int64_t first, int64_t n,
+                      int32_t n_ranges, const MemRange *ranges, Arena *scratch, Diag *diag)
 {
-    return interp_call(&(InterpCall){.fn = fn, .args = args, .grid = *grid, .first = first, .n = n,
-                                     .n_ranges = n_ranges, .ranges = ranges, .scratch = scratch, .diag = diag});
+    return interp_call(&(InterpCall){.fn = fn,
+                                     .args = args,
+                                     .grid = *grid,
+                                     .first = first,
+                                     .n = n,
+                                     .n_ranges = n_ranges,
+                                     .ranges = ranges,
+                                     .scratch = scratch,
+                                     .diag = diag});
 }

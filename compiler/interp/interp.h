@@ -21,20 +21,22 @@
 /// @param scratch  values live here; released before returning
 /// @return KILN_OK; KILN_ERR_DEVICE with a place in diag:
 ///   E1101 access outside of every range   E1102 device_assert   E1103 a promise (assume, multiple_of) is false
-MUST_USE KilnStatus interp_run(const Func *fn, const void *args, const Grid *grid, int64_t first, int64_t n,
-                               int32_t n_ranges, const MemRange *ranges, Arena *scratch, Diag *diag);
+MUST_USE KilnStatus interp_run(const Func *fn, const void *args, const Grid *grid, int64_t first,
+                               int64_t n, int32_t n_ranges, const MemRange *ranges, Arena *scratch,
+                               Diag *diag);
 
 /// The same with all it can do.
 typedef struct InterpCall {
     const Func *fn;
     const void *args;          ///< block of arguments, or NULL with `params`
     const Slot *const *params; ///< [n_params][numel]: scalars and tiles by value (tests of passes)
-    Slot *const *results;      ///< [fn->n_results][numel] receives what the last program returned; may be NULL
+    Slot *const
+        *results; ///< [fn->n_results][numel] receives what the last program returned; may be NULL
     Grid grid;
     int64_t first, n;
     int32_t n_ranges;
     const MemRange *ranges;
-    StrBuf *print;             ///< lines of device_print are appended; NULL: dropped
+    StrBuf *print; ///< lines of device_print are appended; NULL: dropped
     Arena *scratch;
     Diag *diag;
 } InterpCall;

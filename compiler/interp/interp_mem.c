@@ -7,7 +7,8 @@
 // ---- checks -----------------------------------------------------------------------------------------
 
 /// Says what the access missed and by how much: distances, not addresses, so that runs compare equal.
-static bool outside(Interp *s, const Op *op, const char *what, int64_t element, uintptr_t at, size_t bytes)
+static bool outside(Interp *s, const Op *op, const char *what, int64_t element, uintptr_t at,
+                    size_t bytes)
 {
     const InterpCall *call = s->call;
     const char *place = "far from every buffer";
@@ -18,10 +19,12 @@ static bool outside(Interp *s, const Op *op, const char *what, int64_t element, 
         const char *name = r->name ? r->name : "a buffer";
         if (at < begin && begin - at < nearest) {
             nearest = begin - at;
-            place = arena_printf(s->arena, "%llu bytes before `%s`", (unsigned long long)nearest, name);
+            place =
+                arena_printf(s->arena, "%llu bytes before `%s`", (unsigned long long)nearest, name);
         } else if (at >= begin && at + bytes > end && (at < end ? 0 : at - end) < nearest) {
             nearest = at < end ? 0 : at - end;
-            place = at < end ? arena_printf(s->arena, "across the end of `%s` (%zu bytes)", name, r->bytes)
+            place = at < end ? arena_printf(s->arena, "across the end of `%s` (%zu bytes)", name,
+                                            r->bytes)
                              : arena_printf(s->arena, "%llu bytes past the end of `%s` (%zu bytes)",
                                             (unsigned long long)nearest, name, r->bytes);
         }
@@ -37,11 +40,13 @@ static bool is_inside(const MemRange *r, uintptr_t at, size_t bytes)
 }
 
 /// May `bytes` at `at` be touched?
-static bool check(Interp *s, const Op *op, const char *what, int64_t element, uintptr_t at, size_t bytes)
+static bool check(Interp *s, const Op *op, const char *what, int64_t element, uintptr_t at,
+                  size_t bytes)
 {
     const InterpCall *call = s->call;
     if (!call->ranges) return true;
-    if (s->last_range < call->n_ranges && is_inside(&call->ranges[s->last_range], at, bytes)) return true;
+    if (s->last_range < call->n_ranges && is_inside(&call->ranges[s->last_range], at, bytes))
+        return true;
     for (int32_t i = 0; i < call->n_ranges; i++)
         if (is_inside(&call->ranges[i], at, bytes)) {
             s->last_range = i;
@@ -80,7 +85,8 @@ bool exec_load(Interp *s, const Op *op)
 bool exec_store(Interp *s, const Op *op)
 {
     const Type *t = op->in[0]->type;
-    const Slot *ptr = operand(s, op, 0), *value = operand(s, op, 1), *mask = op->n_in > 2 ? operand(s, op, 2) : NULL;
+    const Slot *ptr = operand(s, op, 0), *value = operand(s, op, 1),
+               *mask = op->n_in > 2 ? operand(s, op, 2) : NULL;
     size_t bytes = (size_t)dtype_bytes(t->dtype);
     for (int64_t i = 0; i < t->numel; i++) {
         if (mask && !mask[i].i) continue;
@@ -114,7 +120,8 @@ static Slot modified(int64_t kind, DType t, Slot old, Slot x)
 bool exec_atomic_rmw(Interp *s, const Op *op)
 {
     const Type *t = op->in[0]->type;
-    const Slot *ptr = operand(s, op, 0), *value = operand(s, op, 1), *mask = op->n_in > 2 ? operand(s, op, 2) : NULL;
+    const Slot *ptr = operand(s, op, 0), *value = operand(s, op, 1),
+               *mask = op->n_in > 2 ? operand(s, op, 2) : NULL;
     int64_t kind = op_attr_i(op, ATTR_RMW);
     Slot *out = result(s, op, 0);
     size_t bytes = (size_t)dtype_bytes(t->dtype);
@@ -143,7 +150,8 @@ bool exec_atomic_cas(Interp *s, const Op *op)
         if (!check(s, op, "atomic access", i, at, bytes)) return false;
         out[i] = slot_load(t->dtype, (const void *)at);
         slot_store(t->dtype, &wanted, expected[i]);
-        if (memcmp(&wanted, (const void *)at, bytes) == 0) slot_store(t->dtype, (void *)at, value[i]);
+        if (memcmp(&wanted, (const void *)at, bytes) == 0)
+            slot_store(t->dtype, (void *)at, value[i]);
     }
     return true;
 }
@@ -152,7 +160,8 @@ bool exec_atomic_cas(Interp *s, const Op *op)
 
 bool exec_alloc(Interp *s, const Op *op)
 {
-    memset(result(s, op, 0), 0, sizeof(Slot) * (size_t)(op->out->type->numel * op->out->type->stages));
+    memset(result(s, op, 0), 0,
+           sizeof(Slot) * (size_t)(op->out->type->numel * op->out->type->stages));
     return true;
 }
 
@@ -162,7 +171,8 @@ static Slot *stage_of(Interp *s, const Op *op, int32_t buf, int32_t stage)
     const Type *t = op->in[buf]->type;
     int64_t n = operand(s, op, stage)->i;
     if (n >= 0 && n < t->stages) return s->slots[op->in[buf]->id] + n * t->numel;
-    interp_fail(s, op, "E9999", NULL, -1, "internal error: stage %lld of a buffer with %d", (long long)n, t->stages);
+    interp_fail(s, op, "E9999", NULL, -1, "internal error: stage %lld of a buffer with %d",
+                (long long)n, t->stages);
     return NULL;
 }
 
@@ -254,10 +264,12 @@ bool exec_assert(Interp *s, const Op *op)
     const Slot *cond = operand(s, op, 0), *mask = op->n_in > 1 ? operand(s, op, 1) : NULL;
     for (int64_t i = 0; i < t->numel; i++) {
         if (cond[i].i || (mask && !mask[i].i)) continue;
-        if (op->kind == OP_ASSUME) return interp_fail(s, op, "E1103", t, i, "this assumption is false");
+        if (op->kind == OP_ASSUME)
+            return interp_fail(s, op, "E1103", t, i, "this assumption is false");
         const char *text = op->attrs[0].text;
         bool has_text = text && *text;
-        return interp_fail(s, op, "E1102", t, i, "device assertion failed%s%s", has_text ? ": " : "", has_text ? text : "");
+        return interp_fail(s, op, "E1102", t, i, "device assertion failed%s%s",
+                           has_text ? ": " : "", has_text ? text : "");
     }
     return true;
 }

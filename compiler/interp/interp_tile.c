@@ -106,7 +106,8 @@ bool exec_mapped(Interp *s, const Op *op)
     if (!*map) *map = source_map(s, op);
     const Slot *x = operand(s, op, 0);
     Slot *out = result(s, op, 0);
-    for (int64_t i = 0; i < op->out->type->numel; i++) out[i] = x[(*map)[i]];
+    for (int64_t i = 0; i < op->out->type->numel; i++)
+        out[i] = x[(*map)[i]];
     return true;
 }
 
@@ -116,11 +117,15 @@ bool exec_mapped(Interp *s, const Op *op)
 static Slot combined(int64_t kind, const Type *t, Slot a, Slot b)
 {
     static const ElemKind elems[] = {
-        [COMBINE_MIN] = ELEM_MIN, [COMBINE_MAX] = ELEM_MAX, [COMBINE_AND] = ELEM_AND, [COMBINE_OR] = ELEM_OR,
-        [COMBINE_XOR] = ELEM_XOR,
+        [COMBINE_MIN] = ELEM_MIN, [COMBINE_MAX] = ELEM_MAX, [COMBINE_AND] = ELEM_AND,
+        [COMBINE_OR] = ELEM_OR,   [COMBINE_XOR] = ELEM_XOR,
     };
-    if (kind == COMBINE_ADD) return slot_is_float(t) ? (Slot){.f = a.f + b.f} : (Slot){.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i)};
-    if (kind == COMBINE_MUL) return slot_is_float(t) ? (Slot){.f = a.f * b.f} : (Slot){.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i)};
+    if (kind == COMBINE_ADD)
+        return slot_is_float(t) ? (Slot){.f = a.f + b.f}
+                                : (Slot){.i = (int64_t)((uint64_t)a.i + (uint64_t)b.i)};
+    if (kind == COMBINE_MUL)
+        return slot_is_float(t) ? (Slot){.f = a.f * b.f}
+                                : (Slot){.i = (int64_t)((uint64_t)a.i * (uint64_t)b.i)};
     Slot out;
     elem_eval(elems[kind], t->dtype, 1, (const Slot *const[]){&a, &b}, &out);
     return out;
@@ -128,7 +133,8 @@ static Slot combined(int64_t kind, const Type *t, Slot a, Slot b)
 
 static Slot rounded(const Type *t, Slot x)
 {
-    return slot_is_float(t) ? (Slot){.f = float_round(t->dtype, x.f)} : (Slot){.i = int_wrap(t->dtype, x.i)};
+    return slot_is_float(t) ? (Slot){.f = float_round(t->dtype, x.f)}
+                            : (Slot){.i = int_wrap(t->dtype, x.i)};
 }
 
 /// Does b take the place of a as the extreme? Numbers beat NaNs; equals keep the lower index.
@@ -173,11 +179,14 @@ static void reduce_builtin(Interp *s, const Op *op, Axis a)
         for (int64_t k = 1; k < a.extent; k++) {
             const Slot *line = x + (o * a.extent + k) * a.inner;
             if (kind == COMBINE_ADD && slot_is_float(t))
-                for (int64_t i = 0; i < a.inner; i++) row[i].f += line[i].f;
+                for (int64_t i = 0; i < a.inner; i++)
+                    row[i].f += line[i].f;
             else
-                for (int64_t i = 0; i < a.inner; i++) row[i] = combined(kind, t, row[i], line[i]);
+                for (int64_t i = 0; i < a.inner; i++)
+                    row[i] = combined(kind, t, row[i], line[i]);
         }
-        for (int64_t i = 0; i < a.inner; i++) row[i] = rounded(t, row[i]);
+        for (int64_t i = 0; i < a.inner; i++)
+            row[i] = rounded(t, row[i]);
     }
 }
 
@@ -190,7 +199,8 @@ static bool combine_at(Interp *s, const Op *op, Slot *running, int64_t e)
         *interp_room(s, r->args[j + op->n_in]) = operand(s, op, j)[e];
     }
     if (!interp_region(s, r)) return false;
-    for (int32_t j = 0; j < op->n_in; j++) running[j] = *operand(s, r->last, j);
+    for (int32_t j = 0; j < op->n_in; j++)
+        running[j] = *operand(s, r->last, j);
     return true;
 }
 
@@ -198,17 +208,20 @@ static bool combine_at(Interp *s, const Op *op, Slot *running, int64_t e)
 static bool combine_lines(Interp *s, const Op *op, Axis a, bool is_scan, bool reverse)
 {
     Slot running[COMBINE_MAX_OPERANDS];
-    for (int32_t j = 0; j < op->n_out; j++) result(s, op, j);
+    for (int32_t j = 0; j < op->n_out; j++)
+        result(s, op, j);
     for (int64_t o = 0; o < a.outer; o++)
         for (int64_t i = 0; i < a.inner; i++)
             for (int64_t k = 0; k < a.extent; k++) {
                 int64_t e = (o * a.extent + (reverse ? a.extent - 1 - k : k)) * a.inner + i;
                 if (k == 0)
-                    for (int32_t j = 0; j < op->n_in; j++) running[j] = operand(s, op, j)[e];
+                    for (int32_t j = 0; j < op->n_in; j++)
+                        running[j] = operand(s, op, j)[e];
                 else if (!combine_at(s, op, running, e))
                     return false;
                 int64_t at = is_scan ? e : o * a.inner + i;
-                for (int32_t j = 0; j < op->n_in; j++) result(s, op, j)[at] = running[j];
+                for (int32_t j = 0; j < op->n_in; j++)
+                    result(s, op, j)[at] = running[j];
             }
     return true;
 }
@@ -277,13 +290,14 @@ bool exec_sort(Interp *s, const Op *op)
     Slot *out = result(s, op, 0);
     ArenaMark mark = arena_mark(s->arena);
     Slot *line = arena_array(s->arena, Slot, n);
-    int (*order)(const void *, const void *) = slot_is_float(t)              ? by_float
+    int (*order)(const void *, const void *) = slot_is_float(t)            ? by_float
                                                : dtype_is_signed(t->dtype) ? by_signed
                                                                            : by_unsigned;
     for (int64_t o = 0; o < t->numel / n; o++) {
         memcpy(line, x + o * n, sizeof(Slot) * (size_t)n);
         qsort(line, (size_t)n, sizeof(Slot), order);
-        for (int64_t i = 0; i < k; i++) out[o * k + i] = line[descending ? n - 1 - i : i];
+        for (int64_t i = 0; i < k; i++)
+            out[o * k + i] = line[descending ? n - 1 - i : i];
     }
     arena_release(s->arena, mark);
     return true;
@@ -291,7 +305,8 @@ bool exec_sort(Interp *s, const Op *op)
 
 bool exec_gather(Interp *s, const Op *op)
 {
-    Axis from = axis_of(op->in[0]->type, op_attr_i(op, ATTR_AXIS)), to = axis_of(op->out->type, op_attr_i(op, ATTR_AXIS));
+    Axis from = axis_of(op->in[0]->type, op_attr_i(op, ATTR_AXIS)),
+         to = axis_of(op->out->type, op_attr_i(op, ATTR_AXIS));
     const Slot *x = operand(s, op, 0), *index = operand(s, op, 1);
     Slot *out = result(s, op, 0);
     for (int64_t e = 0; e < op->out->type->numel; e++) {
@@ -318,20 +333,23 @@ bool exec_histogram(Interp *s, const Op *op)
 static void int_row(int64_t k_extent, int64_t n_extent, const Slot *x, const Slot *y, int64_t *sum)
 {
     for (int64_t k = 0; k < k_extent; k++)
-        for (int64_t n = 0; n < n_extent; n++) sum[n] += x[k].i * y[k * n_extent + n].i;
+        for (int64_t n = 0; n < n_extent; n++)
+            sum[n] += x[k].i * y[k * n_extent + n].i;
 }
 
 static void float_row(int64_t k_extent, int64_t n_extent, const Slot *x, const Slot *y, double *sum)
 {
     for (int64_t k = 0; k < k_extent; k++)
-        for (int64_t n = 0; n < n_extent; n++) sum[n] += x[k].f * y[k * n_extent + n].f;
+        for (int64_t n = 0; n < n_extent; n++)
+            sum[n] += x[k].f * y[k * n_extent + n].f;
 }
 
-void interp_product(Interp *s, const Type *x_type, const Slot *x, const Slot *y, const Type *acc_type, const Slot *acc,
-                    Slot *out)
+void interp_product(Interp *s, const Type *x_type, const Slot *x, const Slot *y,
+                    const Type *acc_type, const Slot *acc, Slot *out)
 {
     int32_t r = acc_type->rank;
-    int64_t m_extent = acc_type->shape[r - 2], n_extent = acc_type->shape[r - 1], k_extent = x_type->shape[r - 1];
+    int64_t m_extent = acc_type->shape[r - 2], n_extent = acc_type->shape[r - 1],
+            k_extent = x_type->shape[r - 1];
     int64_t batch = acc_type->numel / (m_extent * n_extent);
     bool is_float = dtype_is_float(acc_type->dtype);
     ArenaMark mark = arena_mark(s->arena);
@@ -357,7 +375,7 @@ void interp_product(Interp *s, const Type *x_type, const Slot *x, const Slot *y,
 bool exec_dot(Interp *s, const Op *op)
 {
     Slot *out = result(s, op, 0);
-    interp_product(s, op->in[0]->type, operand(s, op, 0), operand(s, op, 1), op->in[2]->type, operand(s, op, 2),
-                   out);
+    interp_product(s, op->in[0]->type, operand(s, op, 0), operand(s, op, 1), op->in[2]->type,
+                   operand(s, op, 2), out);
     return true;
 }

@@ -6,8 +6,8 @@
 typedef struct Interp {
     const InterpCall *call;
     Arena *arena;
-    Slot **slots;      ///< by Value.id: the elements; NULL before the first execution
-    int32_t **maps;    ///< by Value.id of a result: which element of operand 0 each element is
+    Slot **slots;   ///< by Value.id: the elements; NULL before the first execution
+    int32_t **maps; ///< by Value.id of a result: which element of operand 0 each element is
     int32_t program[3];
     int32_t last_range; ///< where the last access was found
     bool failed;
@@ -29,8 +29,8 @@ static inline Slot *result(Interp *s, const Op *op, int32_t i)
 /// Runs the ops of `r` up to its terminator.
 bool interp_region(Interp *s, const Region *r);
 /// Records an error at `op`, naming the program and, where `element` >= 0, the element of `t`. @return false
-bool interp_fail(Interp *s, const Op *op, const char *code, const Type *t, int64_t element, const char *fmt, ...)
-    PRINTF_LIKE(6, 7);
+bool interp_fail(Interp *s, const Op *op, const char *code, const Type *t, int64_t element,
+                 const char *fmt, ...) PRINTF_LIKE(6, 7);
 
 /// Doubles or ints of a slot under dtype t, for sums.
 static inline bool slot_is_float(const Type *t)
@@ -50,8 +50,8 @@ bool exec_gather(Interp *s, const Op *op);
 bool exec_histogram(Interp *s, const Op *op);
 bool exec_dot(Interp *s, const Op *op);
 /// (batch x) M x K . K x N + acc.
-void interp_product(Interp *s, const Type *x_type, const Slot *x, const Slot *y, const Type *acc_type, const Slot *acc,
-                    Slot *out);
+void interp_product(Interp *s, const Type *x_type, const Slot *x, const Slot *y,
+                    const Type *acc_type, const Slot *acc, Slot *out);
 
 // interp_mem.c: memory, asynchronous buffers, messages
 bool exec_load(Interp *s, const Op *op);

@@ -34,7 +34,8 @@ static bool is_uniform(const Value *v)
 static bool is_candidate(const Value *arg)
 {
     const Type *t = arg->type;
-    return t->kind == TYPE_TILE && !t->layout && (t->is_ptr || (dtype_is_int(t->dtype) && t->dtype != DTYPE_I1));
+    return t->kind == TYPE_TILE && !t->layout &&
+           (t->is_ptr || (dtype_is_int(t->dtype) && t->dtype != DTYPE_I1));
 }
 
 /// Follows `v` back to `arg` through sums with uniform tiles.
@@ -57,7 +58,8 @@ static bool find_step(const Value *v, const Value *arg, const Region *body, Step
 static Value *scalar_of(Builder *b, Value *v, DType t)
 {
     int64_t c;
-    if (value_const_int(v, &c)) return build_const_int(b, type_scalar(b->module, t), int_wrap(v->type->dtype, c));
+    if (value_const_int(v, &c))
+        return build_const_int(b, type_scalar(b->module, t), int_wrap(v->type->dtype, c));
     return build_cast(b, v->def->in[0], t, ROUND_RNE);
 }
 
@@ -65,7 +67,8 @@ static Value *scalar_of(Builder *b, Value *v, DType t)
 static Value *moved(Builder *b, Value *start, Value *by)
 {
     Value *tile = build_splat(b, by, start->type->rank, start->type->shape);
-    return start->type->is_ptr ? build_addptr(b, start, tile) : build_binary(b, ELEM_ADD, start, tile);
+    return start->type->is_ptr ? build_addptr(b, start, tile)
+                               : build_binary(b, ELEM_ADD, start, tile);
 }
 
 /// `op` with one more carried value that starts at `initial`; its body goes over. The new argument is the last.
@@ -75,8 +78,10 @@ static Op *with_carried(PassCx *cx, Op *op, Value *initial)
     int32_t n = op->n_out;
     Value **in = arena_array(cx->scratch, Value *, op->n_in + 1);
     const Type **types = arena_array(cx->scratch, const Type *, n + 1);
-    for (int32_t i = 0; i < op->n_in; i++) in[i] = op->in[i];
-    for (int32_t i = 0; i < n; i++) types[i] = op->out[i].type;
+    for (int32_t i = 0; i < op->n_in; i++)
+        in[i] = op->in[i];
+    for (int32_t i = 0; i < n; i++)
+        types[i] = op->out[i].type;
     in[op->n_in] = initial;
     types[n] = initial->type;
     Op *fresh = op_new(m, OP_FOR, op->span, op->n_in + 1, in, n + 1, types, 1);
@@ -87,7 +92,11 @@ static Op *with_carried(PassCx *cx, Op *op, Value *initial)
     Value **args = arena_array(m->arena, Value *, body->n_args + 1);
     memcpy(args, body->args, sizeof(Value *) * (size_t)body->n_args);
     Value *arg = arena_new(m->arena, Value);
-    *arg = (Value){.type = initial->type, .region = body, .index = body->n_args, .span = op->span, .id = m->n_values++};
+    *arg = (Value){.type = initial->type,
+                   .region = body,
+                   .index = body->n_args,
+                   .span = op->span,
+                   .id = m->n_values++};
     args[body->n_args++] = arg;
     body->args = args;
     body->owner = fresh;
@@ -106,7 +115,8 @@ static void add_to_yield(PassCx *cx, Region *body, Value *next)
 {
     Op *end = body->last;
     Value **in = arena_array(cx->scratch, Value *, end->n_in + 1);
-    for (int32_t i = 0; i < end->n_in; i++) in[i] = end->in[i];
+    for (int32_t i = 0; i < end->n_in; i++)
+        in[i] = end->in[i];
     in[end->n_in] = next;
     op_insert(op_new(cx->module, OP_YIELD, end->span, end->n_in + 1, in, 0, NULL, 0), body, end);
     op_erase(end);
@@ -124,7 +134,8 @@ static Op *rewrite(PassCx *cx, Func *fn, Op *op, int32_t k, const Step *step)
 
     Builder end = build_before(fn, body->last);
     Value *next = by;
-    for (int32_t i = 0; i < step->n; i++) next = build_binary(&end, ELEM_ADD, next, scalar_of(&end, step->by[i], t));
+    for (int32_t i = 0; i < step->n; i++)
+        next = build_binary(&end, ELEM_ADD, next, scalar_of(&end, step->by[i], t));
     add_to_yield(cx, body, next);
 
     Builder first = build_before(fn, body->first);
@@ -148,7 +159,8 @@ static Op *rewrite(PassCx *cx, Func *fn, Op *op, int32_t k, const Step *step)
 static void walk(PassCx *cx, Func *fn, Region *r)
 {
     for (Op *op = r->first; op; op = op->next) {
-        for (int32_t i = 0; i < op->n_regions; i++) walk(cx, fn, op->regions[i]);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            walk(cx, fn, op->regions[i]);
         if (op->kind != OP_FOR) continue;
         int32_t n = op->n_out;
         for (int32_t k = 0; k < n; k++) {

@@ -19,8 +19,8 @@ typedef struct Entry {
 typedef struct Cse {
     PassCx *cx;
     VEC(Entry) entries;
-    int32_t *slots;       ///< newest entry, or -1
-    uint64_t n_slots;     ///< a power of two, at least the values of the function
+    int32_t *slots;   ///< newest entry, or -1
+    uint64_t n_slots; ///< a power of two, at least the values of the function
 } Cse;
 
 static uint64_t mix(uint64_t h, uint64_t x)
@@ -40,15 +40,18 @@ static uint64_t attr_bits(const Attr *a)
 static uint64_t attr_hash(AttrKey key, const Attr *a)
 {
     uint64_t h = mix(mix((uint64_t)key, (uint64_t)a->i), attr_bits(a));
-    for (int32_t i = 0; i < a->n_list; i++) h = mix(h, (uint64_t)a->list[i]);
+    for (int32_t i = 0; i < a->n_list; i++)
+        h = mix(h, (uint64_t)a->list[i]);
     return h;
 }
 
 static uint64_t op_hash(const Op *op)
 {
     uint64_t h = mix((uint64_t)op->kind, (uint64_t)op->elem);
-    for (int32_t i = 0; i < op->n_in; i++) h = mix(h, (uint64_t)op->in[i]->id);
-    for (int32_t i = 0; i < op->n_out; i++) h = mix(h, (uint64_t)op->out[i].type->numel << 8 | (uint64_t)op->out[i].type->dtype);
+    for (int32_t i = 0; i < op->n_in; i++)
+        h = mix(h, (uint64_t)op->in[i]->id);
+    for (int32_t i = 0; i < op->n_out; i++)
+        h = mix(h, (uint64_t)op->out[i].type->numel << 8 | (uint64_t)op->out[i].type->dtype);
     for (int32_t i = 0; i < OP_MAX_ATTRS && op_facts[op->kind].attrs[i]; i++)
         h = mix(h, attr_hash(op_facts[op->kind].attrs[i], &op->attrs[i]));
     return h;
@@ -62,7 +65,8 @@ static bool same_attr(const Attr *a, const Attr *b)
 
 static bool equal(const Op *a, const Op *b)
 {
-    if (a->kind != b->kind || a->elem != b->elem || a->n_in != b->n_in || a->n_out != b->n_out) return false;
+    if (a->kind != b->kind || a->elem != b->elem || a->n_in != b->n_in || a->n_out != b->n_out)
+        return false;
     for (int32_t i = 0; i < a->n_in; i++)
         if (a->in[i] != b->in[i]) return false;
     for (int32_t i = 0; i < a->n_out; i++)
@@ -74,30 +78,36 @@ static bool equal(const Op *a, const Op *b)
 
 static bool can_merge(const Op *op)
 {
-    return op_facts[op->kind].effects == EFFECT_PURE && op->n_regions == 0 && op->kind != OP_MMA_WAIT;
+    return op_facts[op->kind].effects == EFFECT_PURE && op->n_regions == 0 &&
+           op->kind != OP_MMA_WAIT;
 }
 
 static Op *find(const Cse *c, const Op *op, uint64_t hash)
 {
     for (int32_t i = c->slots[hash & (c->n_slots - 1)]; i >= 0; i = c->entries.data[i].next)
-        if (c->entries.data[i].hash == hash && equal(c->entries.data[i].op, op)) return c->entries.data[i].op;
+        if (c->entries.data[i].hash == hash && equal(c->entries.data[i].op, op))
+            return c->entries.data[i].op;
     return NULL;
 }
 
 static void walk(Cse *c, Region *r)
 {
     int32_t outside = c->entries.len;
-    EACH_OP_SAFE(op, r) {
-        for (int32_t i = 0; i < op->n_regions; i++) walk(c, op->regions[i]);
+    EACH_OP_SAFE(op, r)
+    {
+        for (int32_t i = 0; i < op->n_regions; i++)
+            walk(c, op->regions[i]);
         if (!can_merge(op)) continue;
         uint64_t hash = op_hash(op);
         Op *known = find(c, op, hash);
         if (known) {
-            for (int32_t i = 0; i < op->n_out; i++) replace_uses(&op->out[i], &known->out[i]);
+            for (int32_t i = 0; i < op->n_out; i++)
+                replace_uses(&op->out[i], &known->out[i]);
             op_erase(op);
             pass_count(c->cx, "merged");
         } else {
-            vec_push(c->cx->scratch, &c->entries, (Entry){op, hash, c->slots[hash & (c->n_slots - 1)]});
+            vec_push(c->cx->scratch, &c->entries,
+                     (Entry){op, hash, c->slots[hash & (c->n_slots - 1)]});
             c->slots[hash & (c->n_slots - 1)] = c->entries.len - 1;
         }
     }

@@ -14,7 +14,7 @@
 
 typedef struct Dce {
     PassCx *cx;
-    Bits live;  ///< by Value.id
+    Bits live; ///< by Value.id
     VEC(Value *) work;
 } Dce;
 
@@ -28,10 +28,14 @@ static void mark(Dce *d, Value *v)
 static bool has_effects(const Op *op)
 {
     switch (op_facts[op->kind].effects) {
-    case EFFECT_PURE: return false;
-    case EFFECT_READS: return op->kind == OP_LOAD && op_attr_i(op, ATTR_VOLATILE);
-    case EFFECT_WRITES: return op->kind != OP_ALLOC;
-    case EFFECT_CONTROL: return op->kind == OP_WHILE; // it may not end
+    case EFFECT_PURE:
+        return false;
+    case EFFECT_READS:
+        return op->kind == OP_LOAD && op_attr_i(op, ATTR_VOLATILE);
+    case EFFECT_WRITES:
+        return op->kind != OP_ALLOC;
+    case EFFECT_CONTROL:
+        return op->kind == OP_WHILE; // it may not end
     }
     return true;
 }
@@ -48,7 +52,8 @@ static bool is_rooted(const Op *op)
 
 static void mark_inputs(Dce *d, const Op *op, int32_t first, int32_t n)
 {
-    for (int32_t i = first; i < first + n; i++) mark(d, op->in[i]);
+    for (int32_t i = first; i < first + n; i++)
+        mark(d, op->in[i]);
 }
 
 /// Marks what must be there for the effects of `r`; terminators follow their results.
@@ -59,12 +64,20 @@ static void mark_roots(Dce *d, const Region *r)
         if (op->kind == OP_CONDITION) mark(d, op->in[0]);
         if (!is_rooted(op)) continue;
         switch (op->kind) {
-        case OP_FOR: mark_inputs(d, op, 0, 3); break;
-        case OP_IF: mark(d, op->in[0]); break;
-        case OP_WHILE: break;
-        default: mark_inputs(d, op, 0, op->n_in); break;
+        case OP_FOR:
+            mark_inputs(d, op, 0, 3);
+            break;
+        case OP_IF:
+            mark(d, op->in[0]);
+            break;
+        case OP_WHILE:
+            break;
+        default:
+            mark_inputs(d, op, 0, op->n_in);
+            break;
         }
-        for (int32_t i = 0; i < op->n_regions; i++) mark_roots(d, op->regions[i]);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            mark_roots(d, op->regions[i]);
     }
 }
 
@@ -92,7 +105,8 @@ static void mark_carried(Dce *d, const Op *op, int32_t k)
         mark(d, op->regions[0]->last->in[k]);
         mark(d, op->regions[1]->last->in[k]);
         break;
-    default: BUG("%s carries nothing", op_facts[op->kind].name);
+    default:
+        BUG("%s carries nothing", op_facts[op->kind].name);
     }
 }
 
@@ -142,7 +156,8 @@ static int32_t kept(const Bits *keep, Value *const *from, int32_t n, Value **to)
 static void shorten_terminator(Dce *d, Op *end, int32_t fixed, const Bits *keep)
 {
     Value **in = arena_array(d->cx->scratch, Value *, end->n_in + 1);
-    for (int32_t i = 0; i < fixed; i++) in[i] = end->in[i];
+    for (int32_t i = 0; i < fixed; i++)
+        in[i] = end->in[i];
     int32_t n = fixed + kept(keep, end->in + fixed, end->n_in - fixed, in + fixed);
     Op *fresh = op_new(d->cx->module, end->kind, end->span, n, in, 0, NULL, 0);
     op_insert(fresh, end->parent, end);
@@ -168,7 +183,8 @@ static void shorten(Dce *d, Op *op, const Bits *keep)
     Value **in = arena_array(d->cx->scratch, Value *, op->n_in + 1);
     const Type **types = arena_array(d->cx->scratch, const Type *, op->n_out + 1);
     int32_t n_out = 0, n_in = fixed;
-    for (int32_t i = 0; i < fixed; i++) in[i] = op->in[i];
+    for (int32_t i = 0; i < fixed; i++)
+        in[i] = op->in[i];
     n_in += kept(keep, op->in + fixed, op->n_in - fixed, in + fixed);
     for (int32_t i = 0; i < op->n_out; i++)
         if (bits_has(keep, i)) types[n_out++] = op->out[i].type;
@@ -201,14 +217,16 @@ static void sweep_op(Dce *d, Op *op)
         all_live &= live;
     }
     if (!any_live && !is_rooted(op)) {
-        for (int32_t i = 0; i < op->n_out; i++) ASSERT(!op->out[i].uses);
+        for (int32_t i = 0; i < op->n_out; i++)
+            ASSERT(!op->out[i].uses);
         op_erase(op);
         pass_count(d->cx, "ops");
         return;
     }
     if (!is_carrier) return;
     if (all_live) {
-        for (int32_t i = 0; i < op->n_regions; i++) sweep(d, op->regions[i]);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            sweep(d, op->regions[i]);
         return;
     }
     Bits keep = bits_new(d->cx->scratch, op->n_out);
@@ -217,7 +235,8 @@ static void sweep_op(Dce *d, Op *op)
     pass_count(d->cx, "carried");
     Region *regions[2] = {op->regions[0], op->n_regions > 1 ? op->regions[1] : NULL};
     shorten(d, op, &keep); // first, so that dead carried values lose their last use
-    for (int32_t i = 0; i < 2 && regions[i]; i++) sweep(d, regions[i]);
+    for (int32_t i = 0; i < 2 && regions[i]; i++)
+        sweep(d, regions[i]);
 }
 
 /// Users before what they use: from the end.

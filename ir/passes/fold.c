@@ -58,7 +58,8 @@ static bool is_int_const(const Value *v, int64_t wanted)
 static bool is_float_const(const Value *v, double wanted)
 {
     Slot x;
-    return is_float_type(v->type) && uniform(v, &x) && x.f == wanted && signbit(x.f) == signbit(wanted);
+    return is_float_type(v->type) && uniform(v, &x) && x.f == wanted &&
+           signbit(x.f) == signbit(wanted);
 }
 
 /// The value that a uniform tile repeats: a scalar value, made at `at` for constants. NULL: not uniform.
@@ -67,7 +68,8 @@ static Value *repeated(Fold *f, Op *at, Value *v)
     Slot x;
     if (v->type->rank == 0) return v;
     if (v->def && v->def->kind == OP_SPLAT) return v->def->in[0];
-    if (v->def && v->def->kind == OP_CONST && uniform(v, &x)) return make_const(f, at, v->type->element, x);
+    if (v->def && v->def->kind == OP_CONST && uniform(v, &x))
+        return make_const(f, at, v->type->element, x);
     return NULL;
 }
 
@@ -116,12 +118,17 @@ static Value *fold_moved(Fold *f, Op *op)
 {
     Slot x;
     Value *v = op->in[0];
-    if (uniform(v, &x)) return op->kind == OP_SPLAT || op->out->type != v->type || !v->def || v->def->kind != OP_CONST
-                                   ? make_const(f, op, op->out->type, x)
-                                   : v;
+    if (uniform(v, &x))
+        return op->kind == OP_SPLAT || op->out->type != v->type || !v->def ||
+                       v->def->kind != OP_CONST
+                   ? make_const(f, op, op->out->type, x)
+                   : v;
     if (op->kind == OP_SPLAT) return NULL;
     if (v->def && v->def->kind == OP_SPLAT) return make_splat(f, op, op->out->type, v->def->in[0]);
-    return op->out->type == v->type && op->kind != OP_TRANS && op->kind != OP_FLIP && op->kind != OP_GATHER ? v : NULL;
+    return op->out->type == v->type && op->kind != OP_TRANS && op->kind != OP_FLIP &&
+                   op->kind != OP_GATHER
+               ? v
+               : NULL;
 }
 
 /// An elementwise op on repeated values is one scalar op, repeated.
@@ -131,7 +138,8 @@ static Value *fold_uniform(Fold *f, Op *op)
     for (int32_t i = 0; i < op->n_in; i++)
         if (!is_repeating(op->in[i])) return NULL;
     Value *in[3];
-    for (int32_t i = 0; i < op->n_in; i++) in[i] = repeated(f, op, op->in[i]);
+    for (int32_t i = 0; i < op->n_in; i++)
+        in[i] = repeated(f, op, op->in[i]);
     Builder b = build_before(f->fn, op);
     const Type *t = op->out->type->element;
     Op *scalar = build_op(&b, op->kind, op->n_in, in, 1, &t, 0);
@@ -152,16 +160,20 @@ static bool commutes(ElemKind e, const Type *t)
     case ELEM_OR:
     case ELEM_XOR:
     case ELEM_EQ:
-    case ELEM_NE: return true;
+    case ELEM_NE:
+        return true;
     case ELEM_MIN:
-    case ELEM_MAX: return is_int_type(t); // of 0.0 and -0.0 the first comes out
-    default: return false;
+    case ELEM_MAX:
+        return is_int_type(t); // of 0.0 and -0.0 the first comes out
+    default:
+        return false;
     }
 }
 
 static bool associates(ElemKind e)
 {
-    return e == ELEM_ADD || e == ELEM_MUL || e == ELEM_AND || e == ELEM_OR || e == ELEM_XOR || e == ELEM_MIN || e == ELEM_MAX;
+    return e == ELEM_ADD || e == ELEM_MUL || e == ELEM_AND || e == ELEM_OR || e == ELEM_XOR ||
+           e == ELEM_MIN || e == ELEM_MAX;
 }
 
 static Value *const_int(Fold *f, Op *op, int64_t x)
@@ -192,16 +204,21 @@ static Value *fold_twice_int(Fold *f, Op *op)
     Value *x = op->in[0];
     switch (op->elem) {
     case ELEM_SUB:
-    case ELEM_XOR: return const_int(f, op, 0);
+    case ELEM_XOR:
+        return const_int(f, op, 0);
     case ELEM_AND:
-    case ELEM_OR: return x;
+    case ELEM_OR:
+        return x;
     case ELEM_EQ:
     case ELEM_LE:
-    case ELEM_GE: return const_int(f, op, 1);
+    case ELEM_GE:
+        return const_int(f, op, 1);
     case ELEM_NE:
     case ELEM_LT:
-    case ELEM_GT: return const_int(f, op, 0);
-    default: return NULL;
+    case ELEM_GT:
+        return const_int(f, op, 0);
+    default:
+        return NULL;
     }
 }
 
@@ -226,7 +243,10 @@ static Value *fold_binary_int(Fold *f, Op *op)
     case ELEM_SUB:
         if (zero) return x;
         if (dtype_is_signed(x->type->dtype) && uniform(y, &c)) // one form for offsets
-            return build_at(f, op, ELEM_ADD, x, make_const(f, op, y->type, (Slot){.i = int_wrap(y->type->dtype, (int64_t)(0 - (uint64_t)c.i))}));
+            return build_at(
+                f, op, ELEM_ADD, x,
+                make_const(f, op, y->type,
+                           (Slot){.i = int_wrap(y->type->dtype, (int64_t)(0 - (uint64_t)c.i))}));
         break;
     case ELEM_MUL:
         if (one) return x;
@@ -242,7 +262,8 @@ static Value *fold_binary_int(Fold *f, Op *op)
         if (ones) return x;
         if (zero) return y;
         break;
-    default: break;
+    default:
+        break;
     }
     return fold_associated(f, op);
 }
@@ -251,12 +272,16 @@ static Value *fold_binary_float(const Op *op)
 {
     Value *x = op->in[0], *y = op->in[1];
     switch (op->elem) {
-    case ELEM_ADD: return is_float_const(y, -0.0) ? x : NULL;
-    case ELEM_SUB: return is_float_const(y, 0.0) ? x : NULL;
+    case ELEM_ADD:
+        return is_float_const(y, -0.0) ? x : NULL;
+    case ELEM_SUB:
+        return is_float_const(y, 0.0) ? x : NULL;
     case ELEM_MUL:
     case ELEM_DIV:
-    case ELEM_DIV_RN: return is_float_const(y, 1.0) ? x : NULL;
-    default: return NULL;
+    case ELEM_DIV_RN:
+        return is_float_const(y, 1.0) ? x : NULL;
+    default:
+        return NULL;
     }
 }
 
@@ -278,7 +303,8 @@ static Value *fold_not(Fold *f, Op *op)
     };
     const Op *cmp = op->in[0]->def;
     bool is_compare = cmp && cmp->kind == OP_ELEM && opposite[cmp->elem];
-    bool is_exact = is_compare && (is_int_type(cmp->in[0]->type) || cmp->elem == ELEM_EQ || cmp->elem == ELEM_NE);
+    bool is_exact = is_compare &&
+                    (is_int_type(cmp->in[0]->type) || cmp->elem == ELEM_EQ || cmp->elem == ELEM_NE);
     return is_exact ? build_at(f, op, opposite[cmp->elem], cmp->in[0], cmp->in[1]) : NULL;
 }
 
@@ -290,13 +316,15 @@ static Value *fold_elem(Fold *f, Op *op)
     if (op->elem == ELEM_SELECT) return fold_select(op);
     if (op->n_in == 2) {
         Slot c;
-        if (commutes(op->elem, op->in[0]->type) && uniform(op->in[0], &c) && !uniform(op->in[1], &c)) {
+        if (commutes(op->elem, op->in[0]->type) && uniform(op->in[0], &c) &&
+            !uniform(op->in[1], &c)) {
             Value *x = op->in[0], *y = op->in[1];
             op_set_input(op, 0, y);
             op_set_input(op, 1, x);
             f->changed = true;
         }
-        if (op->in[0] == op->in[1] && (op->elem == ELEM_MIN || op->elem == ELEM_MAX)) return op->in[0];
+        if (op->in[0] == op->in[1] && (op->elem == ELEM_MIN || op->elem == ELEM_MAX))
+            return op->in[0];
         if (is_int_type(op->in[0]->type)) return fold_binary_int(f, op);
         return is_float_type(op->in[0]->type) ? fold_binary_float(op) : NULL;
     }
@@ -311,13 +339,20 @@ static Value *fold_elem(Fold *f, Op *op)
 static int32_t precision(DType t)
 {
     switch (t) {
-    case DTYPE_F8E5M2: return 3;
-    case DTYPE_F8E4M3: return 4;
-    case DTYPE_BF16: return 8;
-    case DTYPE_F16: return 11;
-    case DTYPE_F32: return 24;
-    case DTYPE_F64: return 53;
-    default: return dtype_bits(t) - dtype_is_signed(t);
+    case DTYPE_F8E5M2:
+        return 3;
+    case DTYPE_F8E4M3:
+        return 4;
+    case DTYPE_BF16:
+        return 8;
+    case DTYPE_F16:
+        return 11;
+    case DTYPE_F32:
+        return 24;
+    case DTYPE_F64:
+        return 53;
+    default:
+        return dtype_bits(t) - dtype_is_signed(t);
     }
 }
 
@@ -343,14 +378,17 @@ static Value *fold_cast(Fold *f, Op *op)
     if (!v) v = fold_uniform(f, op);
     if (v) return v;
     const Op *inner = op->in[0]->def;
-    if (!inner || inner->kind != OP_CAST || op_attr_i(op, ATTR_ROUND) || op_attr_i(inner, ATTR_ROUND)) return NULL;
+    if (!inner || inner->kind != OP_CAST || op_attr_i(op, ATTR_ROUND) ||
+        op_attr_i(inner, ATTR_ROUND))
+        return NULL;
     Value *x = inner->in[0];
     DType a = x->type->dtype, b = inner->out->type->dtype, c = op->out->type->dtype;
     bool exact = is_exact(a, b);
     if (exact && a == c) return x;
     bool ints = dtype_is_int(a) && dtype_is_int(b) && dtype_is_int(c);
     bool truncates = ints && c != DTYPE_I1 && b != DTYPE_I1 && dtype_bits(b) >= dtype_bits(c);
-    bool saturates = dtype_is_int(a) && dtype_is_float(b) && dtype_is_int(c); // not as int to int does
+    bool saturates =
+        dtype_is_int(a) && dtype_is_float(b) && dtype_is_int(c); // not as int to int does
     if (!truncates && (!exact || saturates)) return NULL;
     if (a == c) return x;
     Builder build = build_before(f->fn, op);
@@ -365,7 +403,8 @@ static Value *fold_bitcast(Fold *f, Op *op)
     if (v) return v;
     if (op->in[0]->type == op->out->type) return op->in[0];
     const Op *inner = op->in[0]->def;
-    return inner && inner->kind == OP_BITCAST && inner->in[0]->type == op->out->type ? inner->in[0] : NULL;
+    return inner && inner->kind == OP_BITCAST && inner->in[0]->type == op->out->type ? inner->in[0]
+                                                                                     : NULL;
 }
 
 static Value *fold_addptr(Fold *f, Op *op)
@@ -383,11 +422,13 @@ static Value *fold_trans(Fold *f, Op *op)
     const Attr *perm = &op->attrs[0];
     int32_t list[TYPE_MAX_RANK];
     bool identity = op->in[0]->type == op->out->type;
-    for (int32_t i = 0; i < perm->n_list; i++) identity &= perm->list[i] == i;
+    for (int32_t i = 0; i < perm->n_list; i++)
+        identity &= perm->list[i] == i;
     if (identity) return op->in[0];
     const Op *inner = op->in[0]->def;
     if (!inner || inner->kind != OP_TRANS) return NULL;
-    for (int32_t i = 0; i < perm->n_list; i++) list[i] = inner->attrs[0].list[perm->list[i]];
+    for (int32_t i = 0; i < perm->n_list; i++)
+        list[i] = inner->attrs[0].list[perm->list[i]];
     Builder b = build_before(f->fn, op);
     v = build_trans(&b, inner->in[0], list);
     return v->type == op->out->type ? v : NULL;
@@ -416,26 +457,38 @@ static Value *fold_reduce(Fold *f, Op *op)
 
 static Value *fold_arange(Fold *f, Op *op)
 {
-    return op->out->type->numel == 1 ? make_const(f, op, op->out->type, (Slot){.i = op_attr_i(op, ATTR_START)}) : NULL;
+    return op->out->type->numel == 1
+               ? make_const(f, op, op->out->type, (Slot){.i = op_attr_i(op, ATTR_START)})
+               : NULL;
 }
 
 static Value *replacement(Fold *f, Op *op)
 {
     switch (op->kind) {
-    case OP_ELEM: return fold_elem(f, op);
-    case OP_CAST: return fold_cast(f, op);
-    case OP_BITCAST: return fold_bitcast(f, op);
-    case OP_ADDPTR: return fold_addptr(f, op);
-    case OP_ARANGE: return fold_arange(f, op);
-    case OP_TRANS: return fold_trans(f, op);
-    case OP_RESHAPE: return fold_reshape(f, op);
+    case OP_ELEM:
+        return fold_elem(f, op);
+    case OP_CAST:
+        return fold_cast(f, op);
+    case OP_BITCAST:
+        return fold_bitcast(f, op);
+    case OP_ADDPTR:
+        return fold_addptr(f, op);
+    case OP_ARANGE:
+        return fold_arange(f, op);
+    case OP_TRANS:
+        return fold_trans(f, op);
+    case OP_RESHAPE:
+        return fold_reshape(f, op);
     case OP_SPLAT:
     case OP_BROADCAST:
     case OP_EXPAND_DIMS:
     case OP_FLIP:
-    case OP_GATHER: return fold_moved(f, op);
-    case OP_REDUCE: return fold_reduce(f, op);
-    default: return NULL;
+    case OP_GATHER:
+        return fold_moved(f, op);
+    case OP_REDUCE:
+        return fold_reduce(f, op);
+    default:
+        return NULL;
     }
 }
 
@@ -489,7 +542,8 @@ static bool fold_if(Fold *f, Op *op)
         op_unlink(inner);
         op_insert(inner, op->parent, op);
     }
-    for (int32_t i = 0; i < op->n_out; i++) replace_uses(&op->out[i], end->in[i]);
+    for (int32_t i = 0; i < op->n_out; i++)
+        replace_uses(&op->out[i], end->in[i]);
     op_erase(op);
     f->changed = true;
     return true;
@@ -499,17 +553,21 @@ static bool fold_if(Fold *f, Op *op)
 static bool rewritten(Fold *f, Op *op)
 {
     switch (op->kind) {
-    case OP_LOAD: return fold_mask(f, op, 1);
+    case OP_LOAD:
+        return fold_mask(f, op, 1);
     case OP_STORE:
-    case OP_ATOMIC_RMW: return fold_mask(f, op, 2);
-    case OP_IF: return fold_if(f, op);
+    case OP_ATOMIC_RMW:
+        return fold_mask(f, op, 2);
+    case OP_IF:
+        return fold_if(f, op);
     case OP_ASSUME:
     case OP_ASSERT:
         if (!is_int_const(op->in[0], 1)) return false;
         op_erase(op);
         f->changed = true;
         return true;
-    default: return false;
+    default:
+        return false;
     }
 }
 
@@ -527,8 +585,10 @@ static void guard_steps(Fold *f, Value *from, const Value *to)
 
 static void walk(Fold *f, Region *r)
 {
-    EACH_OP_SAFE(op, r) {
-        for (int32_t i = 0; i < op->n_regions; i++) walk(f, op->regions[i]);
+    EACH_OP_SAFE(op, r)
+    {
+        for (int32_t i = 0; i < op->n_regions; i++)
+            walk(f, op->regions[i]);
         if (rewritten(f, op)) continue;
         Value *v = replacement(f, op);
         if (!v || v == op->out || v->type != op->out->type) continue;

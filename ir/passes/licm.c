@@ -34,7 +34,8 @@ static bool can_move(const Op *op, const Op *loop)
 
 static void hoist(PassCx *cx, Op *loop, Region *r)
 {
-    EACH_OP_SAFE(op, r) {
+    EACH_OP_SAFE(op, r)
+    {
         if (!can_move(op, loop)) continue;
         op_unlink(op);
         op_insert(op, loop->parent, loop);
@@ -45,9 +46,11 @@ static void hoist(PassCx *cx, Op *loop, Region *r)
 static void walk(PassCx *cx, Region *r)
 {
     EACH_OP(op, r) {
-        for (int32_t i = 0; i < op->n_regions; i++) walk(cx, op->regions[i]);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            walk(cx, op->regions[i]);
         if (op->kind == OP_FOR || op->kind == OP_WHILE)
-            for (int32_t i = 0; i < op->n_regions; i++) hoist(cx, op, op->regions[i]);
+            for (int32_t i = 0; i < op->n_regions; i++)
+                hoist(cx, op, op->regions[i]);
     }
 }
 

@@ -11,7 +11,8 @@
 
 static void replace_by_initial(Op *op)
 {
-    for (int32_t i = 0; i < op->n_out; i++) replace_uses(&op->out[i], op->in[3 + i]);
+    for (int32_t i = 0; i < op->n_out; i++)
+        replace_uses(&op->out[i], op->in[3 + i]);
     op_erase(op);
 }
 
@@ -20,14 +21,16 @@ static void run_once(Op *op)
 {
     Region *body = op->regions[0];
     replace_uses(body->args[0], op->in[0]);
-    for (int32_t i = 0; i < op->n_out; i++) replace_uses(body->args[1 + i], op->in[3 + i]);
+    for (int32_t i = 0; i < op->n_out; i++)
+        replace_uses(body->args[1 + i], op->in[3 + i]);
     Op *end = body->last;
     while (body->first != end) {
         Op *inner = body->first;
         op_unlink(inner);
         op_insert(inner, op->parent, op);
     }
-    for (int32_t i = 0; i < op->n_out; i++) replace_uses(&op->out[i], end->in[i]);
+    for (int32_t i = 0; i < op->n_out; i++)
+        replace_uses(&op->out[i], end->in[i]);
     op_erase(op);
 }
 
@@ -39,7 +42,8 @@ static void forget_unchanged(PassCx *cx, Op *op)
         Value *arg = body->args[1 + i];
         bool is_same = body->last->in[i] == arg || body->last->in[i] == op->in[3 + i];
         if (!is_same || arg->type != op->in[3 + i]->type || op->out[i].type != arg->type) continue;
-        if (!op->out[i].uses && value_has_one_use(arg) && body->last->in[i] == arg) continue; // nothing to gain
+        if (!op->out[i].uses && value_has_one_use(arg) && body->last->in[i] == arg)
+            continue; // nothing to gain
         replace_uses(&op->out[i], op->in[3 + i]);
         op_set_input(body->last, i, op->in[3 + i]);
         replace_uses(arg, op->in[3 + i]);
@@ -68,7 +72,8 @@ static void walk(PassCx *cx, Region *r)
             }
             forget_unchanged(cx, op);
         }
-        for (int32_t i = 0; i < op->n_regions; i++) walk(cx, op->regions[i]);
+        for (int32_t i = 0; i < op->n_regions; i++)
+            walk(cx, op->regions[i]);
     }
 }
 

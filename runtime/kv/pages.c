@@ -38,18 +38,18 @@ struct KvPool {
     Device *dev;
     KvShape shape;
     int64_t page_bytes;
-    int32_t G, E;        ///< pages per entry of a shared list; entries per run
+    int32_t G, E; ///< pages per entry of a shared list; entries per run
     int32_t n_blocks, max_pages;
-    uint8_t *pages;      ///< device: [n_blocks * E * G] of page_bytes
-    Run *runs;           ///< [n_blocks * G]
-    Block *blocks;       ///< [n_blocks]
+    uint8_t *pages;                      ///< device: [n_blocks * E * G] of page_bytes
+    Run *runs;                           ///< [n_blocks * G]
+    Block *blocks;                       ///< [n_blocks]
     int32_t *free_blocks, n_free_blocks; ///< a stack
     int32_t chain[CHAIN_COUNT];
-    int32_t *refs;       ///< [n_blocks * G * E] lists that name an entry
+    int32_t *refs;                         ///< [n_blocks * G * E] lists that name an entry
     int64_t n_shared_free, n_private_free; ///< free entries in blocks of that kind
     int64_t n_used_pages;
-    List *lists;         ///< [max_lists]
-    int32_t *entries;    ///< [max_lists][max_pages] host copies of the tables ...
+    List *lists;      ///< [max_lists]
+    int32_t *entries; ///< [max_lists][max_pages] host copies of the tables ...
     int32_t *lens, *spreads, *list_of;
     int32_t *dev_entries, *dev_lens, *dev_spreads, *dev_list_of; ///< ... and the device's
     bool lens_dirty, list_of_dirty;
@@ -67,9 +67,11 @@ KilnStatus kv_format_parse(const char *name, KvFormat *out, Diag *diag)
             strbuf_free(&known);
             return KILN_OK;
         }
-        strbuf_printf(&known, "%s%s%s%s", i ? ", " : "", f->name, f->alias[0] ? " or " : "", f->alias);
+        strbuf_printf(&known, "%s%s%s%s", i ? ", " : "", f->name, f->alias[0] ? " or " : "",
+                      f->alias);
     }
-    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K404", "cache type %s: there are %s", name, known.failed ? "" : known.data);
+    KilnStatus st = fail(diag, KILN_ERR_INPUT, "K404", "cache type %s: there are %s", name,
+                         known.failed ? "" : known.data);
     strbuf_free(&known);
     return st;
 }
@@ -117,17 +119,20 @@ static KilnStatus check_shape(const KvShape *s, Diag *diag)
         const char *name;
         int64_t value, low, high;
     } rules[] = {
-        {"n_layers", s->n_layers, 1, 4096},   {"n_kv_heads", s->n_kv_heads, 1, 4096},
-        {"head_dim", s->head_dim, 1, 1024},   {"page_len", s->page_len, 1, 128},
+        {"n_layers", s->n_layers, 1, 4096},          {"n_kv_heads", s->n_kv_heads, 1, 4096},
+        {"head_dim", s->head_dim, 1, 1024},          {"page_len", s->page_len, 1, 128},
         {"max_context", s->max_context, 1, 1 << 28}, {"n_slots", s->n_slots, 1, 1 << 16},
-        {"max_lists", s->max_lists, 1, 1 << 24}, {"format", s->format, 0, KV_FORMAT_COUNT - 1},
+        {"max_lists", s->max_lists, 1, 1 << 24},     {"format", s->format, 0, KV_FORMAT_COUNT - 1},
     };
     for (int32_t i = 0; i < COUNT_OF(rules); i++)
         if (rules[i].value < rules[i].low || rules[i].value > rules[i].high)
-            return fail(diag, KILN_ERR_INPUT, "K405", "key-value cache: %s is %lld (expected %lld to %lld)", rules[i].name,
-                        (long long)rules[i].value, (long long)rules[i].low, (long long)rules[i].high);
+            return fail(diag, KILN_ERR_INPUT, "K405",
+                        "key-value cache: %s is %lld (expected %lld to %lld)", rules[i].name,
+                        (long long)rules[i].value, (long long)rules[i].low,
+                        (long long)rules[i].high);
     if (!is_pow2(s->page_len))
-        return fail(diag, KILN_ERR_INPUT, "K405", "key-value cache: page_len is %d (expected a power of two)", s->page_len);
+        return fail(diag, KILN_ERR_INPUT, "K405",
+                    "key-value cache: page_len is %d (expected a power of two)", s->page_len);
     return KILN_OK;
 }
 
@@ -137,8 +142,10 @@ static void unlink_run(KvPool *p, int32_t r)
 {
     Run *run = &p->runs[r];
     if (run->chain < 0) return;
-    if (run->prev >= 0) p->runs[run->prev].next = run->next;
-    else p->chain[run->chain] = run->next;
+    if (run->prev >= 0)
+        p->runs[run->prev].next = run->next;
+    else
+        p->chain[run->chain] = run->next;
     if (run->next >= 0) p->runs[run->next].prev = run->prev;
     run->chain = -1;
 }
@@ -209,8 +216,10 @@ static void mark_used(KvPool *p, int32_t e, bool is_private)
 {
     Run *run = &p->runs[run_of(p, e)];
     run->free &= ~((uint64_t)1 << e % p->E);
-    if (!run->free) unlink_run(p, run_of(p, e));
-    else link_run(p, run_of(p, e), is_private ? CHAIN_PRIVATE_PARTIAL : CHAIN_SHARED_PARTIAL);
+    if (!run->free)
+        unlink_run(p, run_of(p, e));
+    else
+        link_run(p, run_of(p, e), is_private ? CHAIN_PRIVATE_PARTIAL : CHAIN_SHARED_PARTIAL);
     block_of(p, e)->n_used++;
     p->refs[e] = 1;
     p->n_used_pages += is_private ? 1 : p->G;
@@ -222,9 +231,12 @@ static void mark_used(KvPool *p, int32_t e, bool is_private)
 static int32_t entry_take(KvPool *p, bool is_private, int32_t before)
 {
     int32_t e = -1;
-    if (before >= 0 && (before + 1) % p->E && p->runs[run_of(p, before)].free >> (before + 1) % p->E & 1) e = before + 1;
+    if (before >= 0 && (before + 1) % p->E &&
+        p->runs[run_of(p, before)].free >> (before + 1) % p->E & 1)
+        e = before + 1;
     if (e < 0 && is_private) {
-        if (p->chain[CHAIN_PRIVATE_WHOLE] >= 0 || take_block(p, BLOCK_PRIVATE)) e = p->chain[CHAIN_PRIVATE_WHOLE] * p->E;
+        if (p->chain[CHAIN_PRIVATE_WHOLE] >= 0 || take_block(p, BLOCK_PRIVATE))
+            e = p->chain[CHAIN_PRIVATE_WHOLE] * p->E;
     } else if (e < 0 && take_block(p, BLOCK_SHARED)) {
         e = p->chain[CHAIN_SHARED_PARTIAL] * p->E; // the block just taken is first in the chain
     }
@@ -247,7 +259,10 @@ static void entry_drop(KvPool *p, int32_t e)
     p->n_used_pages -= is_private ? 1 : p->G;
     *(is_private ? &p->n_private_free : &p->n_shared_free) += 1;
     bool is_whole = p->runs[r].free == all_free(p);
-    link_run(p, r, !is_private ? CHAIN_SHARED_PARTIAL : is_whole ? CHAIN_PRIVATE_WHOLE : CHAIN_PRIVATE_PARTIAL);
+    link_run(p, r,
+             !is_private ? CHAIN_SHARED_PARTIAL
+             : is_whole  ? CHAIN_PRIVATE_WHOLE
+                         : CHAIN_PRIVATE_PARTIAL);
     if (--p->blocks[b].n_used == 0) give_block(p, b);
 }
 
@@ -256,7 +271,8 @@ static void entry_copy(KvPool *p, bool is_private, int32_t dst, int32_t src)
 {
     for (int32_t i = 0; i < (is_private ? 1 : p->G); i++) {
         int64_t step = is_private ? 0 : (int64_t)i * p->E;
-        device_copy(p->dev, kv_page_address(p, dst + step), kv_page_address(p, src + step), (size_t)p->page_bytes);
+        device_copy(p->dev, kv_page_address(p, dst + step), kv_page_address(p, src + step),
+                    (size_t)p->page_bytes);
     }
 }
 
@@ -278,8 +294,10 @@ static KilnStatus take_tables(KvPool *p, Diag *diag)
     p->lens = heap_array(h, int32_t, s->max_lists);
     p->spreads = heap_array(h, int32_t, s->max_lists);
     p->list_of = heap_array(h, int32_t, n_of);
-    if (!p->runs || !p->blocks || !p->free_blocks || !p->refs || !p->lists || !p->entries || !p->lens || !p->spreads || !p->list_of)
-        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the tables of %d pages", p->n_blocks * p->E));
+    if (!p->runs || !p->blocks || !p->free_blocks || !p->refs || !p->lists || !p->entries ||
+        !p->lens || !p->spreads || !p->list_of)
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for the tables of %d pages",
+                 p->n_blocks * p->E));
     const struct {
         int32_t **at;
         size_t bytes;
@@ -316,16 +334,20 @@ KilnStatus kv_pool_open(Device *dev, const KvShape *shape, size_t budget, KvPool
     int64_t n = (int64_t)MIN(budget, (size_t)INT64_MAX) / block_bytes;
     n = MIN(n, INT32_MAX / 2 / ((int64_t)p->G * p->E)); // entries are int32
     if (n < 1)
-        TRY(fail(diag, KILN_ERR_LIMIT, "K301", "key-value cache: %zu bytes hold no page: %d tokens of one sequence need %lld", budget,
-                 p->E * s.page_len, (long long)block_bytes));
+        TRY(fail(diag, KILN_ERR_LIMIT, "K301",
+                 "key-value cache: %zu bytes hold no page: %d tokens of one sequence need %lld",
+                 budget, p->E * s.page_len, (long long)block_bytes));
     p->n_blocks = (int32_t)n;
     TRY(take_tables(p, diag));
     void *pages;
     TRY(device_alloc(dev, (size_t)(n * block_bytes), "key-value pages", &pages, diag));
     p->pages = pages;
-    for (int32_t c = 0; c < CHAIN_COUNT; c++) p->chain[c] = -1;
-    for (int32_t r = 0; r < p->n_blocks * p->G; r++) p->runs[r] = (Run){.next = -1, .prev = -1, .chain = -1};
-    for (int32_t b = p->n_blocks - 1; b >= 0; b--) p->free_blocks[p->n_free_blocks++] = b;
+    for (int32_t c = 0; c < CHAIN_COUNT; c++)
+        p->chain[c] = -1;
+    for (int32_t r = 0; r < p->n_blocks * p->G; r++)
+        p->runs[r] = (Run){.next = -1, .prev = -1, .chain = -1};
+    for (int32_t b = p->n_blocks - 1; b >= 0; b--)
+        p->free_blocks[p->n_free_blocks++] = b;
     *out = p;
     p = NULL;
 done:
@@ -337,9 +359,12 @@ void kv_pool_close(KvPool *p)
 {
     if (!p) return;
     void *const device[] = {p->pages, p->dev_entries, p->dev_lens, p->dev_spreads, p->dev_list_of};
-    void *const host[] = {p->runs, p->blocks, p->free_blocks, p->refs, p->lists, p->entries, p->lens, p->spreads, p->list_of};
-    for (int32_t i = 0; i < COUNT_OF(device); i++) device_free(p->dev, device[i]);
-    for (int32_t i = 0; i < COUNT_OF(host); i++) heap_free(p->dev->heap, host[i]);
+    void *const host[] = {p->runs,    p->blocks, p->free_blocks, p->refs,   p->lists,
+                          p->entries, p->lens,   p->spreads,     p->list_of};
+    for (int32_t i = 0; i < COUNT_OF(device); i++)
+        device_free(p->dev, device[i]);
+    for (int32_t i = 0; i < COUNT_OF(host); i++)
+        heap_free(p->dev->heap, host[i]);
     heap_free(p->dev->heap, p);
 }
 
@@ -360,7 +385,9 @@ void kv_buffers(const KvPool *p, StepBuffers *out)
     out->page_bytes = p->page_bytes;
     out->v_offset = part;
     out->k_scale_offset = 2 * part;
-    out->v_scale_offset = 2 * part + (f->scale == DTYPE_VOID ? 0 : (int64_t)p->shape.page_len * dtype_bytes(f->scale));
+    out->v_scale_offset =
+        2 * part +
+        (f->scale == DTYPE_VOID ? 0 : (int64_t)p->shape.page_len * dtype_bytes(f->scale));
     out->list_of = p->dev_list_of;
     out->list_pages = p->dev_entries;
     out->list_len = p->dev_lens;
@@ -464,7 +491,8 @@ void kv_list_truncate(KvPool *p, int32_t list, int32_t len)
     List *l = &p->lists[list];
     ASSERT(l->is_live && len >= 0 && len <= l->len);
     int32_t keep = (int32_t)div_up(len, p->shape.page_len);
-    while (l->n_entries > keep) entry_drop(p, entries_of(p, list)[--l->n_entries]);
+    while (l->n_entries > keep)
+        entry_drop(p, entries_of(p, list)[--l->n_entries]);
     set_len(p, list, len);
 }
 
@@ -472,7 +500,8 @@ void kv_list_fork(KvPool *p, int32_t dst, int32_t src, int32_t len)
 {
     List *to = &p->lists[dst];
     const List *from = &p->lists[src];
-    ASSERT(to->is_live && from->is_live && to->len == 0 && len <= from->len && to->is_private == from->is_private);
+    ASSERT(to->is_live && from->is_live && to->len == 0 && len <= from->len &&
+           to->is_private == from->is_private);
     to->n_entries = (int32_t)div_up(len, p->shape.page_len);
     for (int32_t i = 0; i < to->n_entries; i++) {
         int32_t e = entries_of(p, src)[i];
@@ -501,7 +530,8 @@ int32_t kv_entry_refs(const KvPool *p, int32_t e)
 
 void kv_assign_all(KvPool *p, int32_t slot, int32_t list)
 {
-    for (int32_t i = 0; i < p->G; i++) p->list_of[slot * p->G + i] = list;
+    for (int32_t i = 0; i < p->G; i++)
+        p->list_of[slot * p->G + i] = list;
     p->list_of_dirty = true;
 }
 
@@ -524,21 +554,25 @@ void kv_flush(KvPool *p)
         if (!l->is_dirty) continue;
         int64_t at = (int64_t)i * p->max_pages + l->dirty_from;
         if (l->n_entries > l->dirty_from)
-            device_upload(p->dev, p->dev_entries + at, p->entries + at, (size_t)(l->n_entries - l->dirty_from) * sizeof(int32_t));
+            device_upload(p->dev, p->dev_entries + at, p->entries + at,
+                          (size_t)(l->n_entries - l->dirty_from) * sizeof(int32_t));
         l->is_dirty = false;
     }
     if (p->lens_dirty) {
         device_upload(p->dev, p->dev_lens, p->lens, n_lists * sizeof(int32_t));
         device_upload(p->dev, p->dev_spreads, p->spreads, n_lists * sizeof(int32_t));
     }
-    if (p->list_of_dirty) device_upload(p->dev, p->dev_list_of, p->list_of, (size_t)p->shape.n_slots * (size_t)p->G * sizeof(int32_t));
+    if (p->list_of_dirty)
+        device_upload(p->dev, p->dev_list_of, p->list_of,
+                      (size_t)p->shape.n_slots * (size_t)p->G * sizeof(int32_t));
     p->lens_dirty = p->list_of_dirty = false;
 }
 
 // ---- invariants -------------------------------------------------------------------------------
 
 /// Counts of one block against its own; adds to the totals.
-static bool check_block(const KvPool *p, int32_t b, int64_t *shared_free, int64_t *private_free, int64_t *used_pages)
+static bool check_block(const KvPool *p, int32_t b, int64_t *shared_free, int64_t *private_free,
+                        int64_t *used_pages)
 {
     const Block *block = &p->blocks[b];
     if (block->kind == BLOCK_FREE) return true;
@@ -551,10 +585,10 @@ static bool check_block(const KvPool *p, int32_t b, int64_t *shared_free, int64_
             n_used += !is_free;
             *(block->kind == BLOCK_SHARED ? shared_free : private_free) += is_free;
         }
-        int32_t want = !run->free                      ? -1
-                       : block->kind == BLOCK_SHARED   ? CHAIN_SHARED_PARTIAL
-                       : run->free == all_free(p)      ? CHAIN_PRIVATE_WHOLE
-                                                       : CHAIN_PRIVATE_PARTIAL;
+        int32_t want = !run->free                    ? -1
+                       : block->kind == BLOCK_SHARED ? CHAIN_SHARED_PARTIAL
+                       : run->free == all_free(p)    ? CHAIN_PRIVATE_WHOLE
+                                                     : CHAIN_PRIVATE_PARTIAL;
         if (run->chain != want) return false;
     }
     *used_pages += (int64_t)n_used * (block->kind == BLOCK_SHARED ? p->G : 1);
@@ -566,7 +600,10 @@ bool kv_check(const KvPool *p)
     int64_t shared_free = 0, private_free = 0, used_pages = 0, refs = 0, named = 0;
     for (int32_t b = 0; b < p->n_blocks; b++)
         if (!check_block(p, b, &shared_free, &private_free, &used_pages)) return false;
-    for (int64_t e = 0; e < (int64_t)p->n_blocks * p->G * p->E; e++) refs += p->refs[e];
-    for (int32_t i = 0; i < p->shape.max_lists; i++) named += p->lists[i].is_live ? p->lists[i].n_entries : 0;
-    return shared_free == p->n_shared_free && private_free == p->n_private_free && used_pages == p->n_used_pages && refs == named;
+    for (int64_t e = 0; e < (int64_t)p->n_blocks * p->G * p->E; e++)
+        refs += p->refs[e];
+    for (int32_t i = 0; i < p->shape.max_lists; i++)
+        named += p->lists[i].is_live ? p->lists[i].n_entries : 0;
+    return shared_free == p->n_shared_free && private_free == p->n_private_free &&
+           used_pages == p->n_used_pages && refs == named;
 }

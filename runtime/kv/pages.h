@@ -63,7 +63,8 @@ size_t kv_bytes_for(const KvShape *shape, int64_t tokens);
 /// @param out owned: kv_pool_close(); NULL unless KILN_OK
 /// @return KILN_OK; KILN_ERR_INPUT: a field of `shape`, named in diag (K405); KILN_ERR_LIMIT: not one page fits;
 ///         KILN_ERR_NOMEM
-MUST_USE KilnStatus kv_pool_open(Device *dev, const KvShape *shape, size_t budget, KvPool **out, Diag *diag);
+MUST_USE KilnStatus kv_pool_open(Device *dev, const KvShape *shape, size_t budget, KvPool **out,
+                                 Diag *diag);
 /// Gives all memory back. NULL is fine.
 void kv_pool_close(KvPool *pool);
 const KvShape *kv_pool_shape(const KvPool *pool);

@@ -22,8 +22,8 @@ static int64_t coefficient(const Coeff *c, Slot *const *values, Value *const *al
 }
 
 /// Every claim of the form of `v` about its elements `x` holds.
-static void check_form(const Affine *form, const Value *v, const Slot *x, Slot *const *values, Value *const *all,
-                       int32_t n_all, uint64_t seed)
+static void check_form(const Affine *form, const Value *v, const Slot *x, Slot *const *values,
+                       Value *const *all, int32_t n_all, uint64_t seed)
 {
     DType t = v->type->dtype;
     for (int64_t e = 0; e < v->type->numel; e++) {
@@ -32,19 +32,23 @@ static void check_form(const Affine *form, const Value *v, const Slot *x, Slot *
             if (e >> i & 1 && !(form->slow >> i & 1)) {
                 int64_t c = coefficient(&form->coeff[i], values, all, n_all);
                 cr_assert(c == 0 || form->coeff[i].log_divisor <= __builtin_ctzll((uint64_t)c),
-                          "seed %llu: bit %d of %%%d has coefficient %lld, no multiple of 2^%d", (unsigned long long)seed, i,
-                          v->id, (long long)c, form->coeff[i].log_divisor);
+                          "seed %llu: bit %d of %%%d has coefficient %lld, no multiple of 2^%d",
+                          (unsigned long long)seed, i, v->id, (long long)c,
+                          form->coeff[i].log_divisor);
                 sum = (int64_t)((uint64_t)sum + (uint64_t)c);
             }
-        cr_assert_eq(int_wrap(t, sum), x[e].i, "seed %llu: %s element %lld of %%%d is %lld, the form says %lld",
-                     (unsigned long long)seed, type_text(&tile_arena, v->type), (long long)e, v->id, (long long)x[e].i,
-                     (long long)sum);
+        cr_assert_eq(int_wrap(t, sum), x[e].i,
+                     "seed %llu: %s element %lld of %%%d is %lld, the form says %lld",
+                     (unsigned long long)seed, type_text(&tile_arena, v->type), (long long)e, v->id,
+                     (long long)x[e].i, (long long)sum);
         uint64_t mask = form->known >= 64 ? UINT64_MAX : (UINT64_C(1) << form->known) - 1;
-        cr_assert_eq((uint64_t)base & mask, (uint64_t)form->residue & mask, "seed %llu: base of %%%d is %lld, known %d %lld",
-                     (unsigned long long)seed, v->id, (long long)base, form->known, (long long)form->residue);
+        cr_assert_eq((uint64_t)base & mask, (uint64_t)form->residue & mask,
+                     "seed %llu: base of %%%d is %lld, known %d %lld", (unsigned long long)seed,
+                     v->id, (long long)base, form->known, (long long)form->residue);
         if (form->has_range)
-            cr_assert(x[e].i >= form->lo && x[e].i <= form->hi, "seed %llu: %%%d is %lld, not in [%lld, %lld]",
-                      (unsigned long long)seed, v->id, (long long)x[e].i, (long long)form->lo, (long long)form->hi);
+            cr_assert(x[e].i >= form->lo && x[e].i <= form->hi,
+                      "seed %llu: %%%d is %lld, not in [%lld, %lld]", (unsigned long long)seed,
+                      v->id, (long long)x[e].i, (long long)form->lo, (long long)form->hi);
     }
 }
 
@@ -72,21 +76,40 @@ static Value *grow(Maker *m)
     Value *x = any(m), *y = any(m);
     const int32_t n = (int32_t)m->t->numel;
     switch (random_below(&m->r, 16)) {
-    case 0: return build_binary(&m->b, ELEM_ADD, x, y);
-    case 1: return build_binary(&m->b, ELEM_SUB, x, y);
-    case 2: return build_binary(&m->b, ELEM_MUL, x, small_const(m, -4, 9));
-    case 3: return build_binary(&m->b, ELEM_SHL, x, small_const(m, 0, 3));
-    case 4: return build_binary(&m->b, ELEM_SHR, x, small_const(m, 0, 6));
-    case 5: return build_binary(&m->b, ELEM_DIV, x, small_const(m, 1, 16));
-    case 6: return build_binary(&m->b, ELEM_REM, x, small_const(m, 1, 16));
-    case 7: return build_binary(&m->b, ELEM_REM, x, build_const_int(&m->b, m->t, INT64_C(1) << random_below(&m->r, 6)));
-    case 8: return build_binary(&m->b, ELEM_DIV, x, build_const_int(&m->b, m->t, INT64_C(1) << random_below(&m->r, 6)));
-    case 9: return build_binary(&m->b, bits[random_below(&m->r, 3)], x, small_const(m, 0, 63));
-    case 10: return build_binary(&m->b, bits[random_below(&m->r, 3)], x, y);
-    case 11: return build_binary(&m->b, ELEM_MUL, x, build_splat(&m->b, m->b.func->params[random_below(&m->r, N_PARAMS)].value, 1, &n));
-    case 12: return build_flip(&m->b, x, 0);
-    case 13: return build_select(&m->b, build_binary(&m->b, ELEM_LT, any(m), any(m)), x, y);
-    case 14: return build_binary(&m->b, random_below(&m->r, 2) ? ELEM_MIN : ELEM_MAX, x, y);
+    case 0:
+        return build_binary(&m->b, ELEM_ADD, x, y);
+    case 1:
+        return build_binary(&m->b, ELEM_SUB, x, y);
+    case 2:
+        return build_binary(&m->b, ELEM_MUL, x, small_const(m, -4, 9));
+    case 3:
+        return build_binary(&m->b, ELEM_SHL, x, small_const(m, 0, 3));
+    case 4:
+        return build_binary(&m->b, ELEM_SHR, x, small_const(m, 0, 6));
+    case 5:
+        return build_binary(&m->b, ELEM_DIV, x, small_const(m, 1, 16));
+    case 6:
+        return build_binary(&m->b, ELEM_REM, x, small_const(m, 1, 16));
+    case 7:
+        return build_binary(&m->b, ELEM_REM, x,
+                            build_const_int(&m->b, m->t, INT64_C(1) << random_below(&m->r, 6)));
+    case 8:
+        return build_binary(&m->b, ELEM_DIV, x,
+                            build_const_int(&m->b, m->t, INT64_C(1) << random_below(&m->r, 6)));
+    case 9:
+        return build_binary(&m->b, bits[random_below(&m->r, 3)], x, small_const(m, 0, 63));
+    case 10:
+        return build_binary(&m->b, bits[random_below(&m->r, 3)], x, y);
+    case 11:
+        return build_binary(
+            &m->b, ELEM_MUL, x,
+            build_splat(&m->b, m->b.func->params[random_below(&m->r, N_PARAMS)].value, 1, &n));
+    case 12:
+        return build_flip(&m->b, x, 0);
+    case 13:
+        return build_select(&m->b, build_binary(&m->b, ELEM_LT, any(m), any(m)), x, y);
+    case 14:
+        return build_binary(&m->b, random_below(&m->r, 2) ? ELEM_MIN : ELEM_MAX, x, y);
     default: {
         int32_t two[2] = {2, n / 2}, perm[2] = {1, 0};
         Value *halves[2], *v = build_reshape(&m->b, x, 2, two);
@@ -125,16 +148,21 @@ static void random_round(uint64_t seed)
     }
     vec_push(&tile_arena, &m.tiles, build_arange(&m.b, 0, n));
     vec_push(&tile_arena, &m.tiles, build_arange(&m.b, 5, 5 + n));
-    vec_push(&tile_arena, &m.tiles, build_binary(&m.b, ELEM_ADD, build_splat(&m.b, build_program_id(&m.b, 0), 1, &n), build_arange(&m.b, 0, n)));
+    vec_push(&tile_arena, &m.tiles,
+             build_binary(&m.b, ELEM_ADD, build_splat(&m.b, build_program_id(&m.b, 0), 1, &n),
+                          build_arange(&m.b, 0, n)));
     for (int32_t i = 0; i < 12; i++) {
         Value *v = grow(&m);
         vec_push(&tile_arena, &m.tiles, v);
     }
     Value *wide = build_cast(&m.b, any(&m), DTYPE_I64, ROUND_RNE);
-    Value *wider = build_binary(&m.b, ELEM_ADD, wide, build_splat(&m.b, build_const_int(&m.b, i64, 77), 1, &n));
+    Value *wider = build_binary(&m.b, ELEM_ADD, wide,
+                                build_splat(&m.b, build_const_int(&m.b, i64, 77), 1, &n));
 
-    VEC(Value *) all = {0}; // what is returned and checked: parameters, then all int values of the body
-    for (int32_t i = 0; i < N_PARAMS; i++) vec_push(&tile_arena, &all, fn->params[i].value);
+    VEC(Value *)
+    all = {0}; // what is returned and checked: parameters, then all int values of the body
+    for (int32_t i = 0; i < N_PARAMS; i++)
+        vec_push(&tile_arena, &all, fn->params[i].value);
     EACH_OP(op, fn->body)
         for (int32_t i = 0; i < op->n_out; i++)
             if (op->out[i].type->dtype != DTYPE_I1) vec_push(&tile_arena, &all, &op->out[i]);
@@ -152,9 +180,16 @@ static void random_round(uint64_t seed)
 
     AffineCx *cx = affine_new(&tile_arena, fn);
     const Slot *params_in[N_PARAMS];
-    for (int32_t i = 0; i < N_PARAMS; i++) params_in[i] = &(Slot){.i = args[i]};
-    InterpCall call = {.fn = fn, .params = params_in, .results = values, .grid = {8, 1, 1, 0}, .first = random_below(&m.r, 8),
-                       .n = 1, .scratch = &tile_arena, .diag = &tile_diag};
+    for (int32_t i = 0; i < N_PARAMS; i++)
+        params_in[i] = &(Slot){.i = args[i]};
+    InterpCall call = {.fn = fn,
+                       .params = params_in,
+                       .results = values,
+                       .grid = {8, 1, 1, 0},
+                       .first = random_below(&m.r, 8),
+                       .n = 1,
+                       .scratch = &tile_arena,
+                       .diag = &tile_diag};
     Slot kept[N_PARAMS];
     for (int32_t i = 0; i < N_PARAMS; i++) {
         kept[i].i = args[i];
@@ -163,7 +198,8 @@ static void random_round(uint64_t seed)
     cr_assert_eq(interp_call(&call), KILN_OK);
     for (int32_t i = 0; i < all.len; i++) {
         if (!is_small(all.data[i], values[i])) break; // later values may have wrapped
-        check_form(affine_of(cx, all.data[i]), all.data[i], values[i], values, all.data, all.len, seed);
+        check_form(affine_of(cx, all.data[i]), all.data[i], values[i], values, all.data, all.len,
+                   seed);
     }
 }
 
@@ -226,11 +262,13 @@ Test(affine, a_row_major_tile_of_addresses)
     cr_expect_eq(affine_contiguity(cx_of_test, p, 1), 16);
     cr_expect_eq(affine_contiguity_flat(cx_of_test, p), 16);
     cr_expect_eq(affine_vector_bytes(cx_of_test, p, 1, 16), 16);
-    cr_expect_eq(affine_vector_bytes(cx_of_test, p, 1, 64), 16, "the pointer is only a multiple of 16");
+    cr_expect_eq(affine_vector_bytes(cx_of_test, p, 1, 64), 16,
+                 "the pointer is only a multiple of 16");
     cr_expect_eq(affine_vector_bytes(cx_of_test, p, 0, 16), 4);
     int32_t order[AFFINE_MAX_BITS];
     cr_expect_eq(affine_bit_order(cx_of_test, p, order), 7);
-    for (int32_t i = 0; i < 7; i++) cr_expect_eq(order[i], i);
+    for (int32_t i = 0; i < 7; i++)
+        cr_expect_eq(order[i], i);
 }
 
 Test(affine, packed_nibbles_share_bytes_and_alternate)
@@ -249,10 +287,13 @@ Test(affine, packed_nibbles_share_bytes_and_alternate)
             "  %11.block = div %6, %10 : tile<64xi32>\n"
             "  %12.inside = rem %6, %10 : tile<64xi32>\n"
             "  return\n}\n");
-    const Affine *byte = affine_of(cx_of_test, named("byte")), *nibble = affine_of(cx_of_test, named("nibble"));
-    cr_expect(byte->slow == 0 && byte->coeff[0].scale == 0 && byte->coeff[1].scale == 1 && byte->coeff[5].scale == 16);
+    const Affine *byte = affine_of(cx_of_test, named("byte")),
+                 *nibble = affine_of(cx_of_test, named("nibble"));
+    cr_expect(byte->slow == 0 && byte->coeff[0].scale == 0 && byte->coeff[1].scale == 1 &&
+              byte->coeff[5].scale == 16);
     cr_expect(nibble->slow == 0 && nibble->coeff[0].scale == 1 && nibble->coeff[1].scale == 0);
-    const Affine *block = affine_of(cx_of_test, named("block")), *inside = affine_of(cx_of_test, named("inside"));
+    const Affine *block = affine_of(cx_of_test, named("block")),
+                 *inside = affine_of(cx_of_test, named("inside"));
     cr_expect(block->slow == 0 && block->coeff[4].scale == 0 && block->coeff[5].scale == 1);
     cr_expect(inside->slow == 0 && inside->coeff[4].scale == 16 && inside->coeff[5].scale == 0);
 }
@@ -314,7 +355,8 @@ Test(affine, carried_pointers_keep_their_form)
     cr_expect_eq(affine_vector_bytes(cx_of_test, named("next"), 0, 64), 16);
     cr_expect_eq(affine_axis(cx_of_test, named("same"), 0).stride.scale, 4);
     const Affine *col = affine_of(cx_of_test, named("col"));
-    cr_expect(col->known == 5 && col->residue == 0 && col->lo == 0, "k counts from 0 in steps of 32");
+    cr_expect(col->known == 5 && col->residue == 0 && col->lo == 0,
+              "k counts from 0 in steps of 32");
 }
 
 Test(affine, bounds_are_prefixes_of_their_axis)
@@ -364,11 +406,17 @@ Test(affine, the_origin_is_element_zero)
     op_set_input(end, 0, made);
     cr_assert_eq(func_verify(fn, &tile_diag), KILN_OK);
     Slot n = {.i = -1000000007}, first, tile[32];
-    InterpCall call = {.fn = fn, .params = (const Slot *const[]){&n}, .results = (Slot *const[]){&first, tile},
-                       .grid = {1, 1, 1, 0}, .n = 1, .scratch = &tile_arena, .diag = &tile_diag};
+    InterpCall call = {.fn = fn,
+                       .params = (const Slot *const[]){&n},
+                       .results = (Slot *const[]){&first, tile},
+                       .grid = {1, 1, 1, 0},
+                       .n = 1,
+                       .scratch = &tile_arena,
+                       .diag = &tile_diag};
     cr_assert_eq(interp_call(&call), KILN_OK);
     cr_expect_eq(first.i, tile[0].i);
-    cr_expect_eq(first.i, (int64_t)(int32_t)(3u * (uint32_t)n.i), "in the types of the program, wrapping");
+    cr_expect_eq(first.i, (int64_t)(int32_t)(3u * (uint32_t)n.i),
+                 "in the types of the program, wrapping");
 }
 
 // A term says: index i of the axis is in when i < clamp(div_up(right - left + inclusive, stride), 0, extent).
@@ -385,12 +433,16 @@ Test(affine, prefix_counts_are_what_the_mask_computes)
         Builder b = build_at_end(fn, fn->body);
         int32_t start = (int32_t)random_below(&r, 9) - 4;
         Value *index = build_arange(&b, start, start + n);
-        index = build_binary(&b, ELEM_MUL, index, build_const_int(&b, tile, random_below(&r, 7) - 2));
-        if (random_below(&r, 4) == 0) index = build_binary(&b, ELEM_DIV, index, build_const_int(&b, tile, 1 + random_below(&r, 3)));
+        index =
+            build_binary(&b, ELEM_MUL, index, build_const_int(&b, tile, random_below(&r, 7) - 2));
+        if (random_below(&r, 4) == 0)
+            index = build_binary(&b, ELEM_DIV, index,
+                                 build_const_int(&b, tile, 1 + random_below(&r, 3)));
         index = build_binary(&b, ELEM_ADD, index, build_splat(&b, fn->params[0].value, 1, &n));
         Value *bound = build_splat(&b, fn->params[1].value, 1, &n);
         bool swap = random_below(&r, 2);
-        Value *mask = build_binary(&b, kinds[random_below(&r, 4)], swap ? bound : index, swap ? index : bound);
+        Value *mask = build_binary(&b, kinds[random_below(&r, 4)], swap ? bound : index,
+                                   swap ? index : bound);
 
         MaskTerm t[AFFINE_MAX_TERMS];
         AffineCx *cx = affine_new(&tile_arena, fn);
@@ -400,16 +452,24 @@ Test(affine, prefix_counts_are_what_the_mask_computes)
             n_prefixes++;
             fn->n_results = 3;
             fn->results = (const Type *[]){mask->type, tile, tile};
-            build_return(&b, 3, (Value *[]){mask, (Value *)(uintptr_t)t[0].left, (Value *)(uintptr_t)t[0].right});
-            Slot params[2] = {{.i = random_below(&r, 40) - 20}, {.i = random_below(&r, 80) - 40}}, m[16], left[16], right[16];
-            InterpCall call = {.fn = fn, .params = (const Slot *const[]){&params[0], &params[1]},
-                               .results = (Slot *const[]){m, left, right}, .grid = {1, 1, 1, 0}, .n = 1,
-                               .scratch = &tile_arena, .diag = &tile_diag};
+            build_return(
+                &b, 3,
+                (Value *[]){mask, (Value *)(uintptr_t)t[0].left, (Value *)(uintptr_t)t[0].right});
+            Slot params[2] = {{.i = random_below(&r, 40) - 20}, {.i = random_below(&r, 80) - 40}},
+                 m[16], left[16], right[16];
+            InterpCall call = {.fn = fn,
+                               .params = (const Slot *const[]){&params[0], &params[1]},
+                               .results = (Slot *const[]){m, left, right},
+                               .grid = {1, 1, 1, 0},
+                               .n = 1,
+                               .scratch = &tile_arena,
+                               .diag = &tile_diag};
             cr_assert_eq(interp_call(&call), KILN_OK);
             int64_t room = right[0].i - left[0].i + t[0].is_inclusive;
             int64_t count = room <= 0 ? 0 : MIN(div_up(room, t[0].stride), n);
             for (int32_t i = 0; i < n; i++)
-                cr_assert_eq(m[i].i, i < count, "round %d: element %d of a prefix of %lld", round, i, (long long)count);
+                cr_assert_eq(m[i].i, i < count, "round %d: element %d of a prefix of %lld", round,
+                             i, (long long)count);
         }
         arena_release(&tile_arena, mark);
     }

@@ -5,9 +5,11 @@ TestSuite(passes, .init = tile_up, .fini = tile_down, .timeout = 120);
 
 Test(passes, golden_files_hold)
 {
-    static const char *const files[] = {"passes/fold.tile", "passes/cse.tile", "passes/licm.tile", "passes/dce.tile",
+    static const char *const files[] = {"passes/fold.tile",       "passes/cse.tile",
+                                        "passes/licm.tile",       "passes/dce.tile",
                                         "passes/loop_facts.tile", "passes/affine_addr.tile"};
-    for (int32_t i = 0; i < COUNT_OF(files); i++) golden_file(files[i], NULL, 0);
+    for (int32_t i = 0; i < COUNT_OF(files); i++)
+        golden_file(files[i], NULL, 0);
 }
 
 Test(passes, an_unknown_pass_is_an_error)
@@ -26,7 +28,8 @@ static void note_pass(void *names, const Pass *pass, Func *fn)
 
 Test(passes, a_pipeline_reports_each_pass_and_counts)
 {
-    Module *m = tile_module("func @f(%0: i32) -> i32 {\n  %1 = neg %0 : i32\n  %2 = neg %1 : i32\n  return %2\n}\n");
+    Module *m = tile_module(
+        "func @f(%0: i32) -> i32 {\n  %1 = neg %0 : i32\n  %2 = neg %1 : i32\n  return %2\n}\n");
     StrBuf names = {0};
     PassCx cx = {.module = m, .diag = &tile_diag, .after = note_pass, .user = &names};
     cr_assert_eq(passes_run(&cx, m->funcs.data[0], "fold,dce"), KILN_OK);
@@ -49,32 +52,46 @@ typedef struct Maker {
 
 static Value *random_int(Maker *m)
 {
-    static const ElemKind kinds[] = {ELEM_ADD, ELEM_SUB, ELEM_MUL, ELEM_DIV, ELEM_REM, ELEM_MIN, ELEM_MAX,
-                                     ELEM_AND, ELEM_OR,  ELEM_XOR, ELEM_SHL, ELEM_SHR, ELEM_MULHI};
+    static const ElemKind kinds[] = {ELEM_ADD, ELEM_SUB, ELEM_MUL,  ELEM_DIV, ELEM_REM,
+                                     ELEM_MIN, ELEM_MAX, ELEM_AND,  ELEM_OR,  ELEM_XOR,
+                                     ELEM_SHL, ELEM_SHR, ELEM_MULHI};
     const Type *t = m->ints.data[0]->type;
     switch (random_below(&m->r, 6)) {
-    case 0: return build_const_int(&m->b, t, random_below(&m->r, 5) - 2);
-    case 1: return build_unary(&m->b, random_below(&m->r, 2) ? ELEM_NEG : ELEM_NOT, ANY(m, ints));
-    case 2: return build_cast(&m->b, ANY(m, floats), DTYPE_I32, ROUND_RNE);
-    case 3: return build_select(&m->b, ANY(m, bools), ANY(m, ints), ANY(m, ints));
-    default: return build_binary(&m->b, kinds[random_below(&m->r, COUNT_OF(kinds))], ANY(m, ints), ANY(m, ints));
+    case 0:
+        return build_const_int(&m->b, t, random_below(&m->r, 5) - 2);
+    case 1:
+        return build_unary(&m->b, random_below(&m->r, 2) ? ELEM_NEG : ELEM_NOT, ANY(m, ints));
+    case 2:
+        return build_cast(&m->b, ANY(m, floats), DTYPE_I32, ROUND_RNE);
+    case 3:
+        return build_select(&m->b, ANY(m, bools), ANY(m, ints), ANY(m, ints));
+    default:
+        return build_binary(&m->b, kinds[random_below(&m->r, COUNT_OF(kinds))], ANY(m, ints),
+                            ANY(m, ints));
     }
 }
 
 static Value *random_float(Maker *m)
 {
-    static const ElemKind kinds[] = {ELEM_ADD, ELEM_SUB, ELEM_MUL, ELEM_DIV, ELEM_REM, ELEM_MIN, ELEM_MAX, ELEM_MIN_NAN};
+    static const ElemKind kinds[] = {ELEM_ADD, ELEM_SUB, ELEM_MUL, ELEM_DIV,
+                                     ELEM_REM, ELEM_MIN, ELEM_MAX, ELEM_MIN_NAN};
     static const double constants[] = {0.0, -0.0, 1.0, 0.5, INFINITY, NAN};
     const Type *t = m->floats.data[0]->type;
     switch (random_below(&m->r, 6)) {
-    case 0: return build_const_float(&m->b, t, constants[random_below(&m->r, COUNT_OF(constants))]);
-    case 1: return build_unary(&m->b, random_below(&m->r, 2) ? ELEM_NEG : ELEM_ABS, ANY(m, floats));
+    case 0:
+        return build_const_float(&m->b, t, constants[random_below(&m->r, COUNT_OF(constants))]);
+    case 1:
+        return build_unary(&m->b, random_below(&m->r, 2) ? ELEM_NEG : ELEM_ABS, ANY(m, floats));
     case 2: {
-        Value *wide = build_cast(&m->b, random_below(&m->r, 2) ? ANY(m, floats) : ANY(m, ints), DTYPE_F32, ROUND_RNE);
+        Value *wide = build_cast(&m->b, random_below(&m->r, 2) ? ANY(m, floats) : ANY(m, ints),
+                                 DTYPE_F32, ROUND_RNE);
         return build_cast(&m->b, wide, DTYPE_F16, ROUND_RNE);
     }
-    case 3: return build_select(&m->b, ANY(m, bools), ANY(m, floats), ANY(m, floats));
-    default: return build_binary(&m->b, kinds[random_below(&m->r, COUNT_OF(kinds))], ANY(m, floats), ANY(m, floats));
+    case 3:
+        return build_select(&m->b, ANY(m, bools), ANY(m, floats), ANY(m, floats));
+    default:
+        return build_binary(&m->b, kinds[random_below(&m->r, COUNT_OF(kinds))], ANY(m, floats),
+                            ANY(m, floats));
     }
 }
 
@@ -82,7 +99,8 @@ static Value *random_bool(Maker *m)
 {
     static const ElemKind kinds[] = {ELEM_EQ, ELEM_NE, ELEM_LT, ELEM_LE, ELEM_GT, ELEM_GE};
     ElemKind e = kinds[random_below(&m->r, COUNT_OF(kinds))];
-    if (random_below(&m->r, 4) == 0) return build_binary(&m->b, ELEM_AND, ANY(m, bools), ANY(m, bools));
+    if (random_below(&m->r, 4) == 0)
+        return build_binary(&m->b, ELEM_AND, ANY(m, bools), ANY(m, bools));
     return random_below(&m->r, 2) ? build_binary(&m->b, e, ANY(m, ints), ANY(m, ints))
                                   : build_binary(&m->b, e, ANY(m, floats), ANY(m, floats));
 }
@@ -92,10 +110,19 @@ static void grow(Maker *m, int32_t n)
     for (int32_t i = 0; i < n; i++) {
         Value *v;
         switch (random_below(&m->r, 5)) {
-        case 0: v = random_bool(m); vec_push(&tile_arena, &m->bools, v); break;
+        case 0:
+            v = random_bool(m);
+            vec_push(&tile_arena, &m->bools, v);
+            break;
         case 1:
-        case 2: v = random_float(m); vec_push(&tile_arena, &m->floats, v); break;
-        default: v = random_int(m); vec_push(&tile_arena, &m->ints, v); break;
+        case 2:
+            v = random_float(m);
+            vec_push(&tile_arena, &m->floats, v);
+            break;
+        default:
+            v = random_int(m);
+            vec_push(&tile_arena, &m->ints, v);
+            break;
         }
     }
 }
@@ -108,7 +135,8 @@ static void grow_loop(Maker *m)
     Value *begin = build_const_int(&m->b, i32, random_below(&m->r, 3));
     Value *end = build_const_int(&m->b, i32, random_below(&m->r, 6));
     Value *step = build_const_int(&m->b, i32, steps[random_below(&m->r, 4)]);
-    if (random_below(&m->r, 3) == 0) step = build_unary(&m->b, ELEM_NEG, step); // not a constant yet
+    if (random_below(&m->r, 3) == 0)
+        step = build_unary(&m->b, ELEM_NEG, step); // not a constant yet
     Value *initial[2] = {ANY(m, ints), ANY(m, floats)};
     Op *loop = build_for(&m->b, begin, end, step, 2, initial);
     Maker body = *m;
@@ -130,7 +158,8 @@ static Func *random_func(uint64_t seed)
 {
     Module *mod = module_new(&tile_arena, &tile_diag);
     int32_t n = 8;
-    const Type *params[3] = {type_tile(mod, type_scalar(mod, DTYPE_I32), 1, &n), type_tile(mod, type_scalar(mod, DTYPE_F16), 1, &n),
+    const Type *params[3] = {type_tile(mod, type_scalar(mod, DTYPE_I32), 1, &n),
+                             type_tile(mod, type_scalar(mod, DTYPE_F16), 1, &n),
                              type_tile(mod, type_scalar(mod, DTYPE_I1), 1, &n)};
     Func *fn = func_new(mod, "f", 3, params, NULL);
     Maker m = {.b = build_at_end(fn, fn->body), .r = {seed}};
@@ -143,7 +172,8 @@ static Func *random_func(uint64_t seed)
     grow_loop(&m);
     Value *out[3] = {vec_last(&m.ints), vec_last(&m.floats), vec_last(&m.bools)};
     const Type **results = arena_array(&tile_arena, const Type *, 3);
-    for (int32_t i = 0; i < 3; i++) results[i] = out[i]->type;
+    for (int32_t i = 0; i < 3; i++)
+        results[i] = out[i]->type;
     fn->n_results = 3;
     fn->results = results;
     build_return(&m.b, 3, out);
@@ -158,9 +188,11 @@ Test(passes, random_functions_mean_the_same_after_the_common_passes)
         Func *before = random_func(seed), *after = random_func(seed);
         PassCx cx = {.module = after->module, .diag = &tile_diag};
         cr_assert_eq(func_verify(before, &tile_diag), KILN_OK, "%s", diag_first(&tile_diag));
-        cr_assert_eq(passes_run(&cx, after, PASSES_COMMON), KILN_OK, "seed %llu: %s", (unsigned long long)seed, diag_first(&tile_diag));
+        cr_assert_eq(passes_run(&cx, after, PASSES_COMMON), KILN_OK, "seed %llu: %s",
+                     (unsigned long long)seed, diag_first(&tile_diag));
         GoldenRun a = golden_execute(before, seed), b = golden_execute(after, seed);
-        golden_same_numbers(arena_printf(&tile_arena, "seed %llu", (unsigned long long)seed), before, &a, &b);
+        golden_same_numbers(arena_printf(&tile_arena, "seed %llu", (unsigned long long)seed),
+                            before, &a, &b);
         const char *text = golden_text(after);
         cr_assert_str_eq(golden_text(tile_func(text)), text, "the text form does not read back");
         arena_release(&tile_arena, mark);

@@ -12,7 +12,8 @@ TestSuite(text, .init = tile_up, .fini = tile_down, .timeout = 60);
 static const char *golden(void)
 {
     StrBuf text = {0};
-    cr_assert_eq(file_read(KILN_SOURCE_DIR "/tests/golden/ir/every_op.tile", &text, &tile_diag), KILN_OK);
+    cr_assert_eq(file_read(KILN_SOURCE_DIR "/tests/golden/ir/every_op.tile", &text, &tile_diag),
+                 KILN_OK);
     const char *copy = arena_strndup(&tile_arena, text.data, text.len);
     strbuf_free(&text);
     return copy;
@@ -39,15 +40,18 @@ Test(text, every_elementwise_row_prints_back)
         const char *first = f->result == RESULT_SEL ? "i1" : in;
         const char *out = f->result == RESULT_BOOL ? "i1" : in;
         const char *uses[] = {"%0", "%0, %1", "%0, %1, %2"};
-        const char *text = arena_printf(&tile_arena, "func @f(%%0: %s, %%1: %s, %%2: %s) -> %s {\n  %%3 = %s %s : %s\n  return %%3\n}\n",
-                                        first, in, in, out, f->name, uses[f->arity - 1], out);
+        const char *text = arena_printf(
+            &tile_arena,
+            "func @f(%%0: %s, %%1: %s, %%2: %s) -> %s {\n  %%3 = %s %s : %s\n  return %%3\n}\n",
+            first, in, in, out, f->name, uses[f->arity - 1], out);
         cr_expect_str_eq(tile_text(tile_module(text)), text);
     }
 }
 
 Test(text, floats_read_back_to_the_same_bits)
 {
-    static const DType types[] = {DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_F8E4M3, DTYPE_F8E5M2};
+    static const DType types[] = {DTYPE_F64,  DTYPE_F32,    DTYPE_F16,
+                                  DTYPE_BF16, DTYPE_F8E4M3, DTYPE_F8E5M2};
     Random r = {7};
     for (int32_t i = 0; i < 600; i++) {
         DType t = types[i % COUNT_OF(types)];
@@ -86,12 +90,18 @@ Test(text, a_mistake_is_named_at_its_place)
     expect_refused("func @f(%0: i32, %0: i32) { return }", "0: i32) ", "%0 is defined twice");
     expect_refused("func @f(%0: i33) { return }", "i33", "unknown element type `i33`");
     expect_refused("func @f(%0: tile<3xi32>) { return }", "3x", "an extent is a power of two");
-    expect_refused("func @f(%0: tile<1024x2048xi32>) { return }", "2048", "a tile has at most 1048576 elements");
-    expect_refused("func @f() { %0 = const {value=300} : i8 }", "300", "this constant does not fit its type");
-    expect_refused("func @f() { %0 = const {value=1x} : f32 }", "1x", "expected a floating-point constant");
-    expect_refused("func @f() { %0 = arange : tile<8xi32> }", ": tile", "arange needs the attribute `start`");
-    expect_refused("func @f() { %0 = arange {stop=8} : tile<8xi32> }", "stop", "arange has no attribute `stop`");
-    expect_refused("func @f(%0: f32) { %1 = cast %0 {round=up} : f16 }", "up", "`round` cannot be `up`");
+    expect_refused("func @f(%0: tile<1024x2048xi32>) { return }", "2048",
+                   "a tile has at most 1048576 elements");
+    expect_refused("func @f() { %0 = const {value=300} : i8 }", "300",
+                   "this constant does not fit its type");
+    expect_refused("func @f() { %0 = const {value=1x} : f32 }", "1x",
+                   "expected a floating-point constant");
+    expect_refused("func @f() { %0 = arange : tile<8xi32> }", ": tile",
+                   "arange needs the attribute `start`");
+    expect_refused("func @f() { %0 = arange {stop=8} : tile<8xi32> }", "stop",
+                   "arange has no attribute `stop`");
+    expect_refused("func @f(%0: f32) { %1 = cast %0 {round=up} : f16 }", "up",
+                   "`round` cannot be `up`");
     expect_refused("func @f(%0: f32) { %1 = add %0 : f32 }", "add", "add does not take 1 operands");
     expect_refused("func @f(%0: f32) { %1 = neg %0 }", "neg", "neg has 1 results, not 0");
     expect_refused("func @f(%0: f32) { %1, %2 = neg %0 : f32 }", "neg", "2 labels for 1 results");
@@ -113,7 +123,8 @@ Test(text, no_damaged_text_crashes_the_reader)
         char *copy = arena_strndup(&arena, text, n);
         size_t len = n;
         if (i % 2) {
-            for (int32_t k = 0; k < 3; k++) copy[random_below(&r, (int64_t)n)] = text[random_below(&r, (int64_t)n)];
+            for (int32_t k = 0; k < 3; k++)
+                copy[random_below(&r, (int64_t)n)] = text[random_below(&r, (int64_t)n)];
         } else {
             len = (size_t)random_below(&r, (int64_t)n);
         }

@@ -17,8 +17,12 @@ static void refused(const char *params, const char *body, const char *why)
     cr_expect(strstr(diag_first(&tile_diag), why), "%s: %s", text, diag_first(&tile_diag));
 }
 
-#define XY  "%x: tile<8xi32>, %y: tile<4xi32>, %f: tile<8xf32>, %p: ptr<f32>, %n: i32, %m: tile<8xi1>, %h: f16"
-#define PTR "%p: tile<8xptr<f32>>, %c: tile<8xptr<const f32>>, %v: tile<8xf32>, %i: tile<8xi32>, %m: tile<8xi1>, %k: tile<4xi1>"
+#define XY                                                                                         \
+    "%x: tile<8xi32>, %y: tile<4xi32>, %f: tile<8xf32>, %p: ptr<f32>, %n: i32, %m: tile<8xi1>, "   \
+    "%h: f16"
+#define PTR                                                                                        \
+    "%p: tile<8xptr<f32>>, %c: tile<8xptr<const f32>>, %v: tile<8xf32>, %i: tile<8xi32>, %m: "     \
+    "tile<8xi1>, %k: tile<4xi1>"
 #define MAT "%a: tile<8x4xf16>, %b: tile<4x8xf16>, %c: tile<8x8xf32>, %d: tile<4x4xf16>, %n: i32"
 
 Test(verify, elementwise_types_are_checked)
@@ -57,11 +61,18 @@ Test(verify, ops_across_elements_are_checked)
 {
     refused(MAT, "%1 = reduce %a {combine=add, axis=2} : tile<8xf16>", "the axis is out of range");
     refused(MAT, "%1 = reduce %a {combine=add, axis=0} : tile<8xf16>", "the other axes stay");
-    refused(MAT, "%1 = reduce %a {combine=xor, axis=0} : tile<4xf16>", "a bitwise combine takes ints");
-    refused(MAT, "%1 = reduce %a {combine=argmax, axis=0} : tile<4xf16>", "wrong number of results");
-    refused(MAT, "%1 = reduce %a {combine=region, axis=0} : tile<4xf16> (%2: f16) { yield %2 }", "combines 2n scalars into n");
-    refused(MAT, "%1 = reduce %a {combine=region, axis=0} : tile<4xf16> (%2: f16, %3: f16) { barrier yield %2 }", "touches memory");
-    refused(MAT, "%1 = scan %a {combine=add, axis=0} : tile<4xf16>", "results have the operands' types");
+    refused(MAT, "%1 = reduce %a {combine=xor, axis=0} : tile<4xf16>",
+            "a bitwise combine takes ints");
+    refused(MAT, "%1 = reduce %a {combine=argmax, axis=0} : tile<4xf16>",
+            "wrong number of results");
+    refused(MAT, "%1 = reduce %a {combine=region, axis=0} : tile<4xf16> (%2: f16) { yield %2 }",
+            "combines 2n scalars into n");
+    refused(MAT,
+            "%1 = reduce %a {combine=region, axis=0} : tile<4xf16> (%2: f16, %3: f16) { barrier "
+            "yield %2 }",
+            "touches memory");
+    refused(MAT, "%1 = scan %a {combine=add, axis=0} : tile<4xf16>",
+            "results have the operands' types");
     refused(MAT, "%1 = sort %a : tile<8x8xf16>", "the last axis may not grow");
     refused(MAT, "%1 = dot %a, %b, %a : tile<8x4xf16>", "the accumulator is M x N");
     refused(MAT, "%1 = dot %a, %a, %c : tile<8x8xf32>", "inner extents differ");
@@ -84,17 +95,21 @@ Test(verify, memory_types_are_checked)
 Test(verify, control_flow_is_checked)
 {
     refused(MAT, "for %1 = %n to %n step %n { barrier }", "the body yields the results");
-    refused(MAT, "%1 = for %2 = %n to %n step %n carry (%3 = %n) : i32 { yield %a }", "the body yields the results");
-    refused(MAT, "%1 = for %2 = %n to %n step %n carry (%3 = %a) : i32 { yield %n }", "initial values and results differ");
+    refused(MAT, "%1 = for %2 = %n to %n step %n carry (%3 = %n) : i32 { yield %a }",
+            "the body yields the results");
+    refused(MAT, "%1 = for %2 = %n to %n step %n carry (%3 = %a) : i32 { yield %n }",
+            "initial values and results differ");
     refused(MAT, "while { condition %n } do { yield }", "the condition is a scalar i1");
     refused(MAT, "if %n { yield }", "the condition is a scalar i1");
     refused(MAT, "yield\nbarrier", "only the last op of a region ends it");
-    refused("%c: i1", "if %c { %1 = const {value=1} : i32\nyield }\n%2 = neg %1 : i32", "not visible here");
+    refused("%c: i1", "if %c { %1 = const {value=1} : i32\nyield }\n%2 = neg %1 : i32",
+            "not visible here");
 }
 
 Test(verify, broken_links_are_found)
 {
-    Func *fn = tile_func("func @f(%0: i32) -> i32 {\n  %1 = neg %0 : i32\n  %2 = neg %1 : i32\n  return %2\n}\n");
+    Func *fn = tile_func(
+        "func @f(%0: i32) -> i32 {\n  %1 = neg %0 : i32\n  %2 = neg %1 : i32\n  return %2\n}\n");
     Op *first = fn->body->first, *second = first->next;
     op_unlink(first);
     op_insert(first, fn->body, second->next); // after its use

@@ -16,7 +16,8 @@ static View view(const Case *c, const char *name)
     for (int32_t i = 0; i < c->card->spec.n_params; i++) {
         const SpecParam *p = &c->card->spec.params[i];
         const CaseBuffer *b = &c->buffers[i];
-        if (!strcmp(p->name, name) && p->kind == SPEC_PTR) return (View){b->at, p->dtype, (int64_t)b->bytes / dtype_bytes(p->dtype)};
+        if (!strcmp(p->name, name) && p->kind == SPEC_PTR)
+            return (View){b->at, p->dtype, (int64_t)b->bytes / dtype_bytes(p->dtype)};
     }
     return (View){0};
 }
@@ -55,8 +56,10 @@ static double *doubles(int64_t n)
 
 static void rmsnorm(Case *c)
 {
-    View y = view(c, "y"), x = view(c, "x"), r = view(c, "r"), g = view(c, "g"), ends = view(c, "ends");
-    int64_t n = integer(c, "n"), sy = integer(c, "sy"), sx = integer(c, "sx"), sr = integer(c, "sr");
+    View y = view(c, "y"), x = view(c, "x"), r = view(c, "r"), g = view(c, "g"),
+         ends = view(c, "ends");
+    int64_t n = integer(c, "n"), sy = integer(c, "sy"), sx = integer(c, "sx"),
+            sr = integer(c, "sr");
     double *v = doubles(n);
     for (int64_t i = 0; i < MIN(c->grid.x, geti(view(c, "rows"), 0)); i++) {
         int64_t row = ends.at ? geti(ends, i) - 1 : i;
@@ -91,15 +94,19 @@ static void softmax(Case *c)
     int64_t sx = integer(c, "sx"), sy = integer(c, "sy");
     for (int64_t i = 0; i < MIN(c->grid.x, geti(view(c, "rows"), 0)); i++) {
         double top = -INFINITY, sum = 0;
-        for (int64_t k = 0; k < geti(cols, i); k++) top = fmax(top, get(x, i * sx + k));
-        for (int64_t k = 0; k < geti(cols, i); k++) sum += exp(get(x, i * sx + k) - top);
-        for (int64_t k = 0; k < geti(cols, i); k++) set(y, i * sy + k, exp(get(x, i * sx + k) - top) / sum);
+        for (int64_t k = 0; k < geti(cols, i); k++)
+            top = fmax(top, get(x, i * sx + k));
+        for (int64_t k = 0; k < geti(cols, i); k++)
+            sum += exp(get(x, i * sx + k) - top);
+        for (int64_t k = 0; k < geti(cols, i); k++)
+            set(y, i * sy + k, exp(get(x, i * sx + k) - top) / sum);
     }
 }
 
 static void embed(Case *c)
 {
-    View y = view(c, "y"), table = view(c, "table"), scale = view(c, "scale"), token = view(c, "token");
+    View y = view(c, "y"), table = view(c, "table"), scale = view(c, "scale"),
+         token = view(c, "token");
     int64_t n = integer(c, "n");
     for (int64_t i = 0; i < MIN(c->grid.x, geti(view(c, "rows"), 0)); i++)
         for (int64_t k = 0; k < n; k++) {
@@ -113,13 +120,15 @@ static void embed(Case *c)
 
 static void linear(Case *c)
 {
-    View y = view(c, "y"), x = view(c, "x"), w = view(c, "w"), scale = view(c, "scale"), bias = view(c, "bias");
+    View y = view(c, "y"), x = view(c, "x"), w = view(c, "w"), scale = view(c, "scale"),
+         bias = view(c, "bias");
     int64_t N = integer(c, "N"), K = integer(c, "K");
     for (int64_t i = 0; i < geti(view(c, "rows"), 0); i++)
         for (int64_t n = 0; n < N; n++) {
             double sum = bias.at ? get(bias, n) : 0;
             for (int64_t k = 0; k < K; k++)
-                sum += get(x, i * integer(c, "sx") + k) * get(w, n * K + k) * (scale.at ? get(scale, (n * K + k) / 32) : 1);
+                sum += get(x, i * integer(c, "sx") + k) * get(w, n * K + k) *
+                       (scale.at ? get(scale, (n * K + k) / 32) : 1);
             set(y, i * integer(c, "sy") + n, sum);
         }
 }
@@ -135,7 +144,8 @@ static List list_of(const Case *c, int64_t seq, int64_t head)
 {
     int64_t slot = geti(view(c, "slot_of"), seq), at = integer(c, "layer0") + head;
     int64_t list = geti(view(c, "list_of"), slot * integer(c, "per") + at);
-    return (List){geti(view(c, "list_len"), list), list * integer(c, "max_pages"), geti(view(c, "list_spread"), list) * at};
+    return (List){geti(view(c, "list_len"), list), list * integer(c, "max_pages"),
+                  geti(view(c, "list_spread"), list) * at};
 }
 
 static int64_t page_of(const Case *c, const List *l, int64_t place)
@@ -163,11 +173,13 @@ static void rotate(const Case *c, const double *in, double *out, int64_t pos)
 }
 
 /// Stores a head as numbers, or as codes and the scale that it returns.
-static double store_head(const Case *c, View page, int64_t base, bool is_key, int64_t o, const double *x, bool coded)
+static double store_head(const Case *c, View page, int64_t base, bool is_key, int64_t o,
+                         const double *x, bool coded)
 {
     int64_t D = integer(c, "HEAD_DIM");
     double amax = 0;
-    for (int64_t d = 0; d < D; d++) amax = fmax(amax, fabs(x[d]));
+    for (int64_t d = 0; d < D; d++)
+        amax = fmax(amax, fabs(x[d]));
     for (int64_t d = 0; d < D; d++) {
         int64_t at = base + (is_key ? key_at(c, o, d) : o * D + d);
         set(page, at, coded ? floor(x[d] * 127 / (amax > 0 ? amax : 1) + 0.5) : x[d]);
@@ -177,7 +189,8 @@ static double store_head(const Case *c, View page, int64_t base, bool is_key, in
 
 static void rope_append(Case *c)
 {
-    View q = view(c, "q"), k = view(c, "k"), v = view(c, "v"), starts = view(c, "q_start"), k_scale = view(c, "k_scale");
+    View q = view(c, "q"), k = view(c, "k"), v = view(c, "v"), starts = view(c, "q_start"),
+         k_scale = view(c, "k_scale");
     int64_t D = integer(c, "HEAD_DIM"), G = integer(c, "G"), page_s = integer(c, "page_s");
     double *in = doubles(D), *out = doubles(D);
     for (int64_t t = 0; t < MIN(c->grid.x, geti(view(c, "tokens"), 0)); t++)
@@ -185,18 +198,25 @@ static void rope_append(Case *c)
             int64_t pos = geti(view(c, "pos"), t), seq = geti(view(c, "seq_of"), t);
             for (int64_t g = 0; g < G; g++) {
                 int64_t at = t * integer(c, "sq") + (h * G + g) * D;
-                for (int64_t d = 0; d < D; d++) in[d] = get(q, at + d);
+                for (int64_t d = 0; d < D; d++)
+                    in[d] = get(q, at + d);
                 rotate(c, in, out, pos);
-                for (int64_t d = 0; d < D; d++) set(q, at + d, out[d]);
+                for (int64_t d = 0; d < D; d++)
+                    set(q, at + d, out[d]);
             }
             List l = list_of(c, seq, h);
-            int64_t place = l.len - (geti(starts, seq + 1) - t), o = place % integer(c, "PAGE"), page = page_of(c, &l, place);
-            for (int64_t d = 0; d < D; d++) in[d] = get(k, t * integer(c, "sk") + h * D + d);
+            int64_t place = l.len - (geti(starts, seq + 1) - t), o = place % integer(c, "PAGE"),
+                    page = page_of(c, &l, place);
+            for (int64_t d = 0; d < D; d++)
+                in[d] = get(k, t * integer(c, "sk") + h * D + d);
             rotate(c, in, out, pos);
-            double s = store_head(c, view(c, "k_page"), page * integer(c, "page_k"), true, o, out, k_scale.at);
+            double s = store_head(c, view(c, "k_page"), page * integer(c, "page_k"), true, o, out,
+                                  k_scale.at);
             if (k_scale.at) set(k_scale, page * page_s + o, s);
-            for (int64_t d = 0; d < D; d++) in[d] = get(v, t * integer(c, "sv") + h * D + d);
-            s = store_head(c, view(c, "v_page"), page * integer(c, "page_v"), false, o, in, k_scale.at);
+            for (int64_t d = 0; d < D; d++)
+                in[d] = get(v, t * integer(c, "sv") + h * D + d);
+            s = store_head(c, view(c, "v_page"), page * integer(c, "page_v"), false, o, in,
+                           k_scale.at);
             if (k_scale.at) set(view(c, "v_scale"), page * page_s + o, s);
         }
     free(in);
@@ -206,11 +226,12 @@ static void rope_append(Case *c)
 // ---- attention ----------------------------------------------------------------------------------------
 
 /// One query row over the pages `first .. end` of its visits; keys at place < sees.
-static void attend_row(Case *c, const List *l, int64_t q_at, int64_t out_at, int64_t visits, int64_t first, int64_t end,
-                       int64_t sees)
+static void attend_row(Case *c, const List *l, int64_t q_at, int64_t out_at, int64_t visits,
+                       int64_t first, int64_t end, int64_t sees)
 {
     int64_t D = integer(c, "HEAD_DIM"), P = integer(c, "PAGE"), n = 0;
-    View kp = view(c, "k_page"), vp = view(c, "v_page"), ks = view(c, "k_scale"), vs = view(c, "v_scale"), o = view(c, "o");
+    View kp = view(c, "k_page"), vp = view(c, "v_page"), ks = view(c, "k_scale"),
+         vs = view(c, "v_scale"), o = view(c, "o");
     double *score = doubles((end - first) * P), *out = doubles(D), top = -INFINITY, total = 0;
     int64_t *place = calloc((size_t)((end - first) * P + 1), sizeof *place);
     for (int64_t i = first; i < end; i++) {
@@ -219,7 +240,8 @@ static void attend_row(Case *c, const List *l, int64_t q_at, int64_t out_at, int
             int64_t page = page_of(c, l, p);
             double s = 0;
             for (int64_t d = 0; d < D; d++)
-                s += get(view(c, "q"), q_at + d) * get(kp, page * integer(c, "page_k") + key_at(c, p % P, d));
+                s += get(view(c, "q"), q_at + d) *
+                     get(kp, page * integer(c, "page_k") + key_at(c, p % P, d));
             if (ks.at) s *= get(ks, page * integer(c, "page_s") + p % P);
             score[n] = s * number(c, "scale");
             top = fmax(top, score[n]);
@@ -228,11 +250,14 @@ static void attend_row(Case *c, const List *l, int64_t q_at, int64_t out_at, int
     }
     for (int64_t j = 0; j < n; j++) {
         int64_t page = page_of(c, l, place[j]);
-        double p = exp(score[j] - top), vscale = vs.at ? get(vs, page * integer(c, "page_s") + place[j] % P) : 1;
+        double p = exp(score[j] - top),
+               vscale = vs.at ? get(vs, page * integer(c, "page_s") + place[j] % P) : 1;
         total += p;
-        for (int64_t d = 0; d < D; d++) out[d] += p * vscale * get(vp, page * integer(c, "page_v") + place[j] % P * D + d);
+        for (int64_t d = 0; d < D; d++)
+            out[d] += p * vscale * get(vp, page * integer(c, "page_v") + place[j] % P * D + d);
     }
-    for (int64_t d = 0; d < D; d++) set(o, out_at * D + d, n ? out[d] / total : 0);
+    for (int64_t d = 0; d < D; d++)
+        set(o, out_at * D + d, n ? out[d] / total : 0);
     if (view(c, "lse").at) set(view(c, "lse"), out_at, n ? top + log(total) : -INFINITY);
     free(place);
     free(out);
@@ -242,7 +267,8 @@ static void attend_row(Case *c, const List *l, int64_t q_at, int64_t out_at, int
 static void attend_head(Case *c, int64_t seq, int64_t head)
 {
     View starts = view(c, "q_start");
-    int64_t q0 = geti(starts, seq), n_q = geti(starts, seq + 1) - q0, G = integer(c, "G"), M = integer(c, "BLOCK_M");
+    int64_t q0 = geti(starts, seq), n_q = geti(starts, seq + 1) - q0, G = integer(c, "G"),
+            M = integer(c, "BLOCK_M");
     int64_t splits = integer(c, "SPLITS"), heads = c->grid.y;
     List l = list_of(c, seq, head);
     for (int64_t r = 0; r < n_q * G; r++) {
@@ -255,15 +281,17 @@ static void attend_head(Case *c, int64_t seq, int64_t head)
         }
         int64_t share = div_up(n_visit, splits), t = q0 + r / G, h = head * G + r % G;
         for (int64_t s = 0; s < splits; s++)
-            attend_row(c, &l, t * integer(c, "sq") + h * integer(c, "HEAD_DIM"), (t * heads * G + h) * splits + s, visits,
-                       s * share, MAX(MIN((s + 1) * share, n_visit), s * share), l.len - n_q + r / G + 1);
+            attend_row(c, &l, t * integer(c, "sq") + h * integer(c, "HEAD_DIM"),
+                       (t * heads * G + h) * splits + s, visits, s * share,
+                       MAX(MIN((s + 1) * share, n_visit), s * share), l.len - n_q + r / G + 1);
     }
 }
 
 static void attend(Case *c)
 {
     for (int64_t s = 0; s < MIN(c->grid.z, geti(view(c, "seqs"), 0)); s++)
-        for (int64_t h = 0; h < c->grid.y; h++) attend_head(c, s, h);
+        for (int64_t h = 0; h < c->grid.y; h++)
+            attend_head(c, s, h);
 }
 
 static void attend_merge(Case *c)
@@ -272,8 +300,10 @@ static void attend_merge(Case *c)
     int64_t D = integer(c, "HEAD_DIM"), S = integer(c, "SPLITS"), heads = integer(c, "heads");
     for (int64_t row = 0; row < MIN(c->grid.x, geti(view(c, "tokens"), 0)) * heads; row++) {
         double top = -INFINITY, total = 0;
-        for (int64_t s = 0; s < S; s++) top = fmax(top, get(logs, row * S + s));
-        for (int64_t s = 0; s < S && top > -INFINITY; s++) total += exp(get(logs, row * S + s) - top);
+        for (int64_t s = 0; s < S; s++)
+            top = fmax(top, get(logs, row * S + s));
+        for (int64_t s = 0; s < S && top > -INFINITY; s++)
+            total += exp(get(logs, row * S + s) - top);
         for (int64_t d = 0; d < D; d++) {
             double sum = 0;
             for (int64_t s = 0; s < S && total > 0; s++)
@@ -327,7 +357,8 @@ static double philox_uniform(uint64_t seed, uint32_t step)
     uint32_t a[4] = {step, 0, 0, 0}, k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     for (int round = 0; round < 10; round++) {
         uint64_t x = (uint64_t)a[0] * 0xD2511F53u, y = (uint64_t)a[2] * 0xCD9E8D57u;
-        uint32_t next[4] = {(uint32_t)(y >> 32) ^ a[1] ^ k0, (uint32_t)y, (uint32_t)(x >> 32) ^ a[3] ^ k1, (uint32_t)x};
+        uint32_t next[4] = {(uint32_t)(y >> 32) ^ a[1] ^ k0, (uint32_t)y,
+                            (uint32_t)(x >> 32) ^ a[3] ^ k1, (uint32_t)x};
         memcpy(a, next, sizeof a);
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
@@ -344,14 +375,18 @@ static int by_id(const void *a, const void *b)
 /// Cuts the candidates of row i down by top-k, top-p and min-p. @return how many are left
 static int64_t filter(const Case *c, int64_t i, const Entry *e, int64_t n)
 {
-    double t = get(view(c, "temperature"), i), p = get(view(c, "top_p"), i), least = get(view(c, "min_p"), i);
+    double t = get(view(c, "temperature"), i), p = get(view(c, "top_p"), i),
+           least = get(view(c, "min_p"), i);
     double scale = integer(c, "TEMPERATURE_LAST") ? 1 : 1 / t, total = 0, mass = 0;
     int64_t k = geti(view(c, "top_k"), i), keep = 0;
     if (k > 0 && k < n) n = k;
-    for (int64_t j = 0; j < n; j++) total += exp((e[j].logit - e[0].logit) * scale);
-    while (p < 1 && keep < n && mass < p * total) mass += exp((e[keep++].logit - e[0].logit) * scale);
+    for (int64_t j = 0; j < n; j++)
+        total += exp((e[j].logit - e[0].logit) * scale);
+    while (p < 1 && keep < n && mass < p * total)
+        mass += exp((e[keep++].logit - e[0].logit) * scale);
     if (p < 1) n = MAX(keep, 1);
-    while (least > 0 && n > 1 && e[n - 1].logit < e[0].logit + log(least) / scale) n--;
+    while (least > 0 && n > 1 && e[n - 1].logit < e[0].logit + log(least) / scale)
+        n--;
     return n;
 }
 
@@ -366,8 +401,10 @@ static void sample(Case *c)
             double top = e[0].logit;
             n = filter(c, i, e, n);
             qsort(e, (size_t)n, sizeof *e, by_id);
-            for (int64_t j = 0; j < n; j++) total += exp((e[j].logit - top) / t);
-            double goal = total * philox_uniform((uint64_t)geti(view(c, "seed"), i), step.at ? (uint32_t)geti(step, i) : 0);
+            for (int64_t j = 0; j < n; j++)
+                total += exp((e[j].logit - top) / t);
+            double goal = total * philox_uniform((uint64_t)geti(view(c, "seed"), i),
+                                                 step.at ? (uint32_t)geti(step, i) : 0);
             chosen = -1;
             for (int64_t j = 0; j < n && chosen < 0; j++) {
                 mass += exp((e[j].logit - top) / t);
@@ -383,9 +420,12 @@ static const struct {
     const char *kernel;
     Reference *run;
 } references[] = {
-    {"rmsnorm", rmsnorm}, {"silu_mul", silu_mul},       {"softmax", softmax}, {"embed", embed},
-    {"gemv", linear},     {"gemm", linear},             {"attend", attend},   {"attend_merge", attend_merge},
-    {"argmax", argmax},   {"rope_append", rope_append}, {"sample", sample},
+    {"rmsnorm", rmsnorm}, {"silu_mul", silu_mul},
+    {"softmax", softmax}, {"embed", embed},
+    {"gemv", linear},     {"gemm", linear},
+    {"attend", attend},   {"attend_merge", attend_merge},
+    {"argmax", argmax},   {"rope_append", rope_append},
+    {"sample", sample},
 };
 
 Reference *reference_of(const char *kernel)

@@ -19,15 +19,22 @@
 
 typedef struct Bound {
     const char *kernel, *terms; ///< the word that is the length of its sums; NULL: 1
-    bool is_product;            ///< sums of products of inputs that are not normalised: unit is sqrt(terms)
-    const char *inner;          ///< the argument whose dtype the kernel rounds to on the way
+    bool is_product;   ///< sums of products of inputs that are not normalised: unit is sqrt(terms)
+    const char *inner; ///< the argument whose dtype the kernel rounds to on the way
 } Bound;
 
 static const Bound bounds[] = {
-    {"rmsnorm", "n", false, "x"},     {"silu_mul", NULL, false, NULL},  {"softmax", "BLOCK", false, NULL},
-    {"embed", NULL, false, NULL},     {"gemv", "K", true, NULL},        {"gemm", "K", true, "x"},
-    {"rope_append", NULL, true, "q"}, {"attend", "PAGE", false, "q"},   {"attend_merge", "SPLITS", true, NULL},
-    {"argmax", NULL, false, NULL},    {"sample", NULL, false, NULL},
+    {"rmsnorm", "n", false, "x"},
+    {"silu_mul", NULL, false, NULL},
+    {"softmax", "BLOCK", false, NULL},
+    {"embed", NULL, false, NULL},
+    {"gemv", "K", true, NULL},
+    {"gemm", "K", true, "x"},
+    {"rope_append", NULL, true, "q"},
+    {"attend", "PAGE", false, "q"},
+    {"attend_merge", "SPLITS", true, NULL},
+    {"argmax", NULL, false, NULL},
+    {"sample", NULL, false, NULL},
 };
 
 static const double ulp_f32 = 0x1p-23;
@@ -45,14 +52,16 @@ static const Bound *bound_of(const char *func)
     return &other;
 }
 
-static void relative_tolerance(const Case *c, const char *func, DType dtype, double *share, double *unit)
+static void relative_tolerance(const Case *c, const char *func, DType dtype, double *share,
+                               double *unit)
 {
     const Bound *b = bound_of(func);
     const CaseWord *w = b->terms ? case_word(c, b->terms) : NULL;
     double terms = w ? MAX(w->number, 1.0) : 1.0, inner = 0;
     for (int32_t i = 0; b->inner && i < c->card->spec.n_params; i++) {
         const SpecParam *p = &c->card->spec.params[i];
-        if (!strcmp(p->name, b->inner) && p->kind == SPEC_PTR && ulp_of(p->dtype) > ulp_f32) inner = ulp_of(p->dtype);
+        if (!strcmp(p->name, b->inner) && p->kind == SPEC_PTR && ulp_of(p->dtype) > ulp_f32)
+            inner = ulp_of(p->dtype);
     }
     *share = ulp_of(dtype) + ulp_f32 * (8 + 2 * sqrt(terms)) + inner;
     *unit = b->is_product ? 2 * sqrt(terms) : 1;
@@ -65,7 +74,8 @@ void file_up(KernelFile *f, const char *name, const char *text, const char *func
     memset(f, 0, sizeof *f);
     arena_init(&f->arena, heap_default());
     const char *path = arena_printf(&f->arena, "%s/kernels.dsl/%s", KILN_SOURCE_DIR, name);
-    KilnStatus st = text ? source_from_text(path, str_of(text), &f->source, &diag) : source_open(path, &f->source, &diag);
+    KilnStatus st = text ? source_from_text(path, str_of(text), &f->source, &diag)
+                         : source_open(path, &f->source, &diag);
     if (st == KILN_OK) st = source_cards(f->source, func, &f->arena, &f->n_cards, &f->cards, &diag);
     StrBuf out = {0};
     if (st != KILN_OK) diag_render(&diag, &out);
@@ -83,7 +93,8 @@ bool rung_up(Rung *r, const KernelFile *f, const Card *card, const Target *targe
 {
     memset(r, 0, sizeof *r);
     r->target = *target;
-    if (compile_kernel(f->source, &card->spec, target, NULL, &r->code, diag) != KILN_OK) return false;
+    if (compile_kernel(f->source, &card->spec, target, NULL, &r->code, diag) != KILN_OK)
+        return false;
     if (!target_runs_here(target)) return true;
     if (image_load(&r->code, f->source, &card->spec, &r->image, diag) != KILN_OK) {
         code_free(&r->code);
@@ -134,13 +145,16 @@ static KilnStatus run_case(Rung *r, Case *c, Diag *diag)
     if (entry && r->target.kind == TARGET_CPU) {
         Tls tls = {.scratch = r->scratch};
         entry(c->args, &c->grid, 0, n, &tls);
-        return tls.fault ? fail(diag, KILN_ERR_DEVICE, "K901", "device assert at line %d", (int)tls.fault) : KILN_OK;
+        return tls.fault
+                   ? fail(diag, KILN_ERR_DEVICE, "K901", "device assert at line %d", (int)tls.fault)
+                   : KILN_OK;
     }
     MemRange ranges[CODE_MAX_PARAMS];
     int32_t n_ranges = 0;
     for (int32_t i = 0; i < c->card->spec.n_params; i++)
         if (c->buffers[i].at)
-            ranges[n_ranges++] = (MemRange){c->buffers[i].at, c->buffers[i].bytes, c->card->spec.params[i].name};
+            ranges[n_ranges++] =
+                (MemRange){c->buffers[i].at, c->buffers[i].bytes, c->card->spec.params[i].name};
     return image_run(r->image, c->args, &c->grid, 0, n, n_ranges, ranges, diag);
 }
 
@@ -150,7 +164,8 @@ static bool is_same(double a, double b)
 }
 
 /// The first element of argument `i` that differs by more than it may, or -1.
-static int64_t buffer_differs(const Case *want, const Case *got, int32_t i, const char *func, Seen *seen)
+static int64_t buffer_differs(const Case *want, const Case *got, int32_t i, const char *func,
+                              Seen *seen)
 {
     const SpecParam *p = &want->card->spec.params[i];
     const CaseBuffer *w = &want->buffers[i], *g = &got->buffers[i];
@@ -164,7 +179,8 @@ static int64_t buffer_differs(const Case *want, const Case *got, int32_t i, cons
     }
     double tolerance = share * MAX(largest, unit);
     for (int64_t k = 0; k < n; k++) {
-        double a = dtype_load_f64(p->dtype, w->at + k * size), b = dtype_load_f64(p->dtype, g->at + k * size);
+        double a = dtype_load_f64(p->dtype, w->at + k * size),
+               b = dtype_load_f64(p->dtype, g->at + k * size);
         if (is_same(a, b)) continue;
         double error = fabs(a - b);
         if (p->dtype == DTYPE_I8 && error == 1 && ++off_by_one <= 1 + n / 50) continue;
@@ -174,20 +190,22 @@ static int64_t buffer_differs(const Case *want, const Case *got, int32_t i, cons
     return -1;
 }
 
-static const char *describe(KernelFile *f, const Card *card, const Rung *oracle, const Rung *rung, Case *want, const Case *got, int32_t i, int64_t k,
-                            uint64_t seed)
+static const char *describe(KernelFile *f, const Card *card, const Rung *oracle, const Rung *rung,
+                            Case *want, const Case *got, int32_t i, int64_t k, uint64_t seed)
 {
     char target[32];
     target_text(&rung->target, target);
     const SpecParam *p = &card->spec.params[i];
     int64_t size = dtype_bytes(p->dtype);
     return arena_printf(&f->arena, "%s: %s, case %lu (%s): %s[%ld] is %.9g, %s says %.9g", target,
-                        spec_text(&f->arena, &card->spec), (unsigned long)seed, case_text(want), p->name, (long)k,
-                        dtype_load_f64(p->dtype, got->buffers[i].at + k * size), oracle->reference ? "the formula" : "the interpreter",
+                        spec_text(&f->arena, &card->spec), (unsigned long)seed, case_text(want),
+                        p->name, (long)k, dtype_load_f64(p->dtype, got->buffers[i].at + k * size),
+                        oracle->reference ? "the formula" : "the interpreter",
                         dtype_load_f64(p->dtype, want->buffers[i].at + k * size));
 }
 
-static const char *compare_case(KernelFile *f, const Card *card, Rung *oracle, Rung *rung, uint64_t seed, Seen *seen)
+static const char *compare_case(KernelFile *f, const Card *card, Rung *oracle, Rung *rung,
+                                uint64_t seed, Seen *seen)
 {
     Diag diag;
     diag_init(&diag, heap_default());
@@ -196,15 +214,16 @@ static const char *compare_case(KernelFile *f, const Card *card, Rung *oracle, R
     KilnStatus st = case_make(card, &oracle->code, seed, &want, &diag);
     if (st == KILN_OK) st = case_copy(&want, &rung->code, &got, &diag);
     if (st == KILN_OK) {
-        snprintf(running, sizeof running, "\nfault in %s case %lu: %s\n", card->spec.func, (unsigned long)seed, case_text(&want));
+        snprintf(running, sizeof running, "\nfault in %s case %lu: %s\n", card->spec.func,
+                 (unsigned long)seed, case_text(&want));
         st = run_case(oracle, &want, &diag);
     }
     if (st == KILN_OK) st = run_case(rung, &got, &diag);
     if (st != KILN_OK) {
         StrBuf out = {0};
         diag_render(&diag, &out);
-        trouble = arena_printf(&f->arena, "%s, case %lu: %s", spec_text(&f->arena, &card->spec), (unsigned long)seed,
-                               out.data ? out.data : "failed");
+        trouble = arena_printf(&f->arena, "%s, case %lu: %s", spec_text(&f->arena, &card->spec),
+                               (unsigned long)seed, out.data ? out.data : "failed");
         strbuf_free(&out);
     }
     for (int32_t i = 0; !trouble && i < card->spec.n_params; i++) {
@@ -221,7 +240,8 @@ static const char *compare_case(KernelFile *f, const Card *card, Rung *oracle, R
     return trouble;
 }
 
-const char *rungs_compare(KernelFile *f, const Card *card, Rung *oracle, Rung *rung, uint64_t first, int32_t n, Seen *seen)
+const char *rungs_compare(KernelFile *f, const Card *card, Rung *oracle, Rung *rung, uint64_t first,
+                          int32_t n, Seen *seen)
 {
     signal(SIGSEGV, on_fault);
     signal(SIGBUS, on_fault);

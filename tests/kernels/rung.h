@@ -13,7 +13,8 @@ typedef struct KernelFile {
 
 /// A specialisation, compiled and loaded for one target; or the formulas.
 typedef struct Rung {
-    Reference *reference; ///< the formulas, in f64; then only `code`'s layout is used of what follows
+    Reference
+        *reference; ///< the formulas, in f64; then only `code`'s layout is used of what follows
     Target target;
     Code code;
     Image *image;
@@ -37,5 +38,6 @@ void rung_down(Rung *r);
 
 /// Runs cases first .. first + n - 1 of `card` on `oracle` and on `rung`.
 /// @return NULL when all buffers agree, else what differs (arena of `f`)
-const char *rungs_compare(KernelFile *f, const Card *card, Rung *oracle, Rung *rung, uint64_t first, int32_t n, Seen *seen);
+const char *rungs_compare(KernelFile *f, const Card *card, Rung *oracle, Rung *rung, uint64_t first,
+                          int32_t n, Seen *seen);
 #endif

@@ -18,7 +18,8 @@ TestSuite(kernels, .timeout = TIME_LIMIT_S);
 
 static const Target interp = {.kind = TARGET_INTERP};
 
-static void expect_agreement(const char *file, const char *func, const char *target_name, int32_t n_cases, bool may_lack)
+static void expect_agreement(const char *file, const char *func, const char *target_name,
+                             int32_t n_cases, bool may_lack)
 {
     Diag diag;
     diag_init(&diag, heap_default());
@@ -36,17 +37,20 @@ static void expect_agreement(const char *file, const char *func, const char *tar
         cr_assert(up, "%s: interp: %s", func, why.data ? why.data : "");
         up = rung_up(&rung, &f, &f.cards[i], &target, &diag);
         if (!up) diag_render(&diag, &why);
-        if (!up && may_lack) cr_skip_test("%s has no %s here: %s", func, target_name, why.data ? why.data : "");
+        if (!up && may_lack)
+            cr_skip_test("%s has no %s here: %s", func, target_name, why.data ? why.data : "");
         cr_assert(up, "%s: %s: %s", func, target_name, why.data ? why.data : "");
         if (rung.image) {
-            const char *trouble = rungs_compare(&f, &f.cards[i], &oracle, &rung, (uint64_t)i * 1000, per_card, &seen);
+            const char *trouble =
+                rungs_compare(&f, &f.cards[i], &oracle, &rung, (uint64_t)i * 1000, per_card, &seen);
             cr_expect(!trouble, "%s", trouble);
         }
         rung_down(&rung);
         rung_down(&oracle);
         strbuf_free(&why);
     }
-    if (target_runs_here(&target)) cr_expect_geq(seen.cases, n_cases, "%s ran %ld cases", func, (long)seen.cases);
+    if (target_runs_here(&target))
+        cr_expect_geq(seen.cases, n_cases, "%s ran %ld cases", func, (long)seen.cases);
     file_down(&f);
     diag_reset(&diag);
 }
@@ -67,7 +71,8 @@ static void expect_formula(const char *file, const char *func)
         if (!up) diag_render(&diag, &why);
         cr_assert(up, "%s: %s", func, why.data ? why.data : "");
         rung_reference(&formula, &f.cards[i], &rung);
-        const char *trouble = rungs_compare(&f, &f.cards[i], &formula, &rung, (uint64_t)i * 1000 + 500, per_card, &seen);
+        const char *trouble = rungs_compare(&f, &f.cards[i], &formula, &rung,
+                                            (uint64_t)i * 1000 + 500, per_card, &seen);
         cr_expect(!trouble, "%s", trouble);
         rung_down(&formula);
         rung_down(&rung);
@@ -78,22 +83,22 @@ static void expect_formula(const char *file, const char *func)
     diag_reset(&diag);
 }
 
-#define AGREES(file, func)                                                                                             \
-    Test(kernels, func##_in_the_interpreter_agrees_with_the_formula)                                                   \
-    {                                                                                                                  \
-        expect_formula(file, #func);                                                                                   \
-    }                                                                                                                  \
-    Test(kernels, func##_on_avx2_agrees_with_the_interpreter)                                                          \
-    {                                                                                                                  \
-        expect_agreement(file, #func, "cpu:avx2", CASES_PER_KERNEL, false);                                            \
-    }                                                                                                                  \
-    Test(kernels, func##_on_any_cpu_agrees_with_the_interpreter)                                                       \
-    {                                                                                                                  \
-        expect_agreement(file, #func, "cpu:generic", CASES_PER_KERNEL, false);                                         \
-    }                                                                                                                  \
-    Test(kernels, func##_compiles_for_avx512_and_agrees_where_the_host_has_it)                                         \
-    {                                                                                                                  \
-        expect_agreement(file, #func, "cpu:avx512", CASES_PER_KERNEL, false);                                          \
+#define AGREES(file, func)                                                                         \
+    Test(kernels, func##_in_the_interpreter_agrees_with_the_formula)                               \
+    {                                                                                              \
+        expect_formula(file, #func);                                                               \
+    }                                                                                              \
+    Test(kernels, func##_on_avx2_agrees_with_the_interpreter)                                      \
+    {                                                                                              \
+        expect_agreement(file, #func, "cpu:avx2", CASES_PER_KERNEL, false);                        \
+    }                                                                                              \
+    Test(kernels, func##_on_any_cpu_agrees_with_the_interpreter)                                   \
+    {                                                                                              \
+        expect_agreement(file, #func, "cpu:generic", CASES_PER_KERNEL, false);                     \
+    }                                                                                              \
+    Test(kernels, func##_compiles_for_avx512_and_agrees_where_the_host_has_it)                     \
+    {                                                                                              \
+        expect_agreement(file, #func, "cpu:avx512", CASES_PER_KERNEL, false);                      \
     }
 
 AGREES("rmsnorm.py", rmsnorm)
@@ -153,7 +158,8 @@ static bool is_noticed(KernelFile *plain, KernelFile *changed, const Target *tar
         Seen seen = {0};
         cr_assert(rung_up(&oracle, plain, &plain->cards[i], &interp, &diag));
         cr_assert(rung_up(&rung, changed, &changed->cards[i], target, &diag));
-        noticed = rungs_compare(plain, &plain->cards[i], &oracle, &rung, (uint64_t)i * 1000, 12, &seen) != NULL;
+        noticed = rungs_compare(plain, &plain->cards[i], &oracle, &rung, (uint64_t)i * 1000, 12,
+                                &seen) != NULL;
         rung_down(&rung);
         rung_down(&oracle);
     }
@@ -170,11 +176,14 @@ Test(kernels, a_kernel_with_one_changed_operation_is_noticed)
         Arena a;
         arena_init(&a, heap_default());
         StrBuf text = {0};
-        cr_assert_eq(file_read(arena_printf(&a, "%s/kernels.dsl/%s", KILN_SOURCE_DIR, m->file), &text, NULL), KILN_OK);
+        cr_assert_eq(
+            file_read(arena_printf(&a, "%s/kernels.dsl/%s", KILN_SOURCE_DIR, m->file), &text, NULL),
+            KILN_OK);
         KernelFile plain, changed;
         file_up(&plain, m->file, NULL, m->func);
         file_up(&changed, m->file, mutated(&a, text.data, m), m->func);
-        cr_expect(is_noticed(&plain, &changed, &interp), "%s: nothing differs with `%s` for `%s`", m->func, m->to, m->from);
+        cr_expect(is_noticed(&plain, &changed, &interp), "%s: nothing differs with `%s` for `%s`",
+                  m->func, m->to, m->from);
         file_down(&changed);
         file_down(&plain);
         strbuf_free(&text);

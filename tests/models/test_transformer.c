@@ -21,18 +21,67 @@ typedef struct Row {
     RopeKind rope;
     KvFormat kv;
     int32_t page_len, n_batch;
-    double tolerance; ///< of logits of order 1: f32 sums over d_ff and layers; roundings of the page format
+    double
+        tolerance; ///< of logits of order 1: f32 sums over d_ff and layers; roundings of the page format
 } Row;
 
 static const Row rows[] = {
-    {"heads alike, tied, f32", {2, 32, 4, 4, 8, 48, 67, true, BLOCK_F32}, ROPE_INTERLEAVED, KV_f32, 4, 64, 1e-4},
-    {"grouped heads, untied, f32, odd widths", {3, 40, 6, 2, 8, 52, 101, false, BLOCK_F32}, ROPE_INTERLEAVED, KV_f32, 16, 16, 1e-4},
-    {"one kv-head, half-split rotation, f16", {2, 64, 4, 1, 16, 96, 67, false, BLOCK_F16}, ROPE_HALF_SPLIT, KV_f32, 8, 64, 1e-4},
-    {"Q8_0, grouped, tied", {2, 64, 4, 2, 16, 96, 96, true, BLOCK_Q8_0}, ROPE_INTERLEAVED, KV_f32, 32, 64, 1e-4},
-    {"Q8_0 with rows that are no whole blocks", {2, 64, 4, 2, 16, 44, 67, false, BLOCK_Q8_0}, ROPE_HALF_SPLIT, KV_f32, 1, 8, 1e-4},
-    {"bf16, head of 12", {2, 48, 4, 2, 12, 64, 67, false, BLOCK_BF16}, ROPE_HALF_SPLIT, KV_f32, 16, 64, 1e-4},
-    {"f16 pages", {2, 64, 4, 2, 16, 96, 67, false, BLOCK_F32}, ROPE_INTERLEAVED, KV_f16, 16, 64, 2e-2},
-    {"int8 pages", {2, 64, 4, 2, 16, 96, 67, false, BLOCK_F32}, ROPE_INTERLEAVED, KV_int8, 16, 64, 2e-1},
+    {"heads alike, tied, f32",
+     {2, 32, 4, 4, 8, 48, 67, true, BLOCK_F32},
+     ROPE_INTERLEAVED,
+     KV_f32,
+     4,
+     64,
+     1e-4},
+    {"grouped heads, untied, f32, odd widths",
+     {3, 40, 6, 2, 8, 52, 101, false, BLOCK_F32},
+     ROPE_INTERLEAVED,
+     KV_f32,
+     16,
+     16,
+     1e-4},
+    {"one kv-head, half-split rotation, f16",
+     {2, 64, 4, 1, 16, 96, 67, false, BLOCK_F16},
+     ROPE_HALF_SPLIT,
+     KV_f32,
+     8,
+     64,
+     1e-4},
+    {"Q8_0, grouped, tied",
+     {2, 64, 4, 2, 16, 96, 96, true, BLOCK_Q8_0},
+     ROPE_INTERLEAVED,
+     KV_f32,
+     32,
+     64,
+     1e-4},
+    {"Q8_0 with rows that are no whole blocks",
+     {2, 64, 4, 2, 16, 44, 67, false, BLOCK_Q8_0},
+     ROPE_HALF_SPLIT,
+     KV_f32,
+     1,
+     8,
+     1e-4},
+    {"bf16, head of 12",
+     {2, 48, 4, 2, 12, 64, 67, false, BLOCK_BF16},
+     ROPE_HALF_SPLIT,
+     KV_f32,
+     16,
+     64,
+     1e-4},
+    {"f16 pages",
+     {2, 64, 4, 2, 16, 96, 67, false, BLOCK_F32},
+     ROPE_INTERLEAVED,
+     KV_f16,
+     16,
+     64,
+     2e-2},
+    {"int8 pages",
+     {2, 64, 4, 2, 16, 96, 67, false, BLOCK_F32},
+     ROPE_INTERLEAVED,
+     KV_int8,
+     16,
+     64,
+     2e-1},
 };
 
 static void expect_ok(KilnStatus st, Diag *diag, const char *what)
@@ -47,22 +96,27 @@ static int32_t clear_winner(const double *logits, int32_t vocab, double gap)
 {
     int32_t best = 0, second = -1;
     for (int32_t i = 1; i < vocab; i++) {
-        if (logits[i] > logits[best]) second = best, best = i;
-        else if (second < 0 || logits[i] > logits[second]) second = i;
+        if (logits[i] > logits[best])
+            second = best, best = i;
+        else if (second < 0 || logits[i] > logits[second])
+            second = i;
     }
     return logits[best] - logits[second] > gap ? best : -1;
 }
 
-static void expect_logits(const Row *row, const float *got, const double *want, int32_t n, int32_t vocab)
+static void expect_logits(const Row *row, const float *got, const double *want, int32_t n,
+                          int32_t vocab)
 {
     double worst = 0;
-    for (int64_t i = 0; i < (int64_t)n * vocab; i++) worst = fmax(worst, fabs(got[i] - want[i]));
-    cr_expect(worst <= row->tolerance, "%s, %d tokens: logits differ by %g, at most %g expected", row->what, (int)n, worst,
-              row->tolerance);
+    for (int64_t i = 0; i < (int64_t)n * vocab; i++)
+        worst = fmax(worst, fabs(got[i] - want[i]));
+    cr_expect(worst <= row->tolerance, "%s, %d tokens: logits differ by %g, at most %g expected",
+              row->what, (int)n, worst, row->tolerance);
 }
 
 /// Two prompts at once: logits of every position, and the ids drawn after them.
-static void expect_engine_agrees(const Row *row, Engine *e, const ModelFile *file, const int32_t *prompt, int32_t n_a, int32_t n_b)
+static void expect_engine_agrees(const Row *row, Engine *e, const ModelFile *file,
+                                 const int32_t *prompt, int32_t n_a, int32_t n_b)
 {
     Diag diag;
     diag_init(&diag, heap_default());
@@ -71,8 +125,12 @@ static void expect_engine_agrees(const Row *row, Engine *e, const ModelFile *fil
     float *logits[2];
     for (int32_t i = 0; i < 2; i++) {
         logits[i] = calloc((size_t)(lengths[i] * vocab), sizeof(float));
-        Request r = {.prompt = prompt + i, .n_prompt = lengths[i], .n_predict = PREDICT, .sample = {.top_p = 1},
-                     .ignore_stop = true, .prompt_logits = logits[i]};
+        Request r = {.prompt = prompt + i,
+                     .n_prompt = lengths[i],
+                     .n_predict = PREDICT,
+                     .sample = {.top_p = 1},
+                     .ignore_stop = true,
+                     .prompt_logits = logits[i]};
         expect_ok(engine_submit(e, &r, &ids[i], &diag), &diag, row->what);
     }
     expect_ok(engine_run(e, &diag), &diag, row->what);
@@ -87,8 +145,10 @@ static void expect_engine_agrees(const Row *row, Engine *e, const ModelFile *fil
         tiny_forward(file, row->rope, all, lengths[i] + n, want);
         expect_logits(row, logits[i], want, lengths[i], vocab);
         for (int32_t k = 0; k < n; k++) {
-            int32_t id = clear_winner(want + (int64_t)(lengths[i] + k - 1) * vocab, vocab, 4 * row->tolerance);
-            cr_expect(id < 0 || id == tokens[k], "%s: token %d is %d, expected %d", row->what, (int)k, (int)tokens[k], (int)id);
+            int32_t id = clear_winner(want + (int64_t)(lengths[i] + k - 1) * vocab, vocab,
+                                      4 * row->tolerance);
+            cr_expect(id < 0 || id == tokens[k], "%s: token %d is %d, expected %d", row->what,
+                      (int)k, (int)tokens[k], (int)id);
         }
         engine_forget(e, ids[i]);
         free(logits[i]);
@@ -109,19 +169,26 @@ static void expect_model_agrees(const Row *row, const char *device, uint64_t see
     Model *m;
     Engine *e;
     ModelFile *file;
-    expect_ok(device_open(&(DeviceOptions){.name = device, .n_threads = 2}, &dev, &diag), &diag, device);
+    expect_ok(device_open(&(DeviceOptions){.name = device, .n_threads = 2}, &dev, &diag), &diag,
+              device);
     KernelCacheOptions cache = {.texts = kernel_texts, .n_texts = kernel_n_texts};
     expect_ok(kernel_cache_open(dev, &cache, &kernels, &diag), &diag, "kernels");
     expect_ok(model_open(path, &(ModelOptions){.use_mmap = seed % 2}, &m, &diag), &diag, row->what);
     ((Transformer *)m)->config.rope_kind = row->rope;
-    EngineOptions options = {.n_slots = 2, .max_context = 128, .n_batch = row->n_batch, .page_len = row->page_len,
-                             .kv_format = row->kv, .all_logits = true, .memory_limit = 64 << 20};
+    EngineOptions options = {.n_slots = 2,
+                             .max_context = 128,
+                             .n_batch = row->n_batch,
+                             .page_len = row->page_len,
+                             .kv_format = row->kv,
+                             .all_logits = true,
+                             .memory_limit = 64 << 20};
     expect_ok(engine_open(kernels, m, &options, &e, &diag), &diag, row->what);
     expect_ok(model_file_open(path, heap_default(), &file, &diag), &diag, row->what);
 
     int32_t prompt[64];
     Random rng = {seed};
-    for (int32_t i = 0; i < COUNT_OF(prompt); i++) prompt[i] = (int32_t)(3 + random_below(&rng, row->shape.vocab - 3));
+    for (int32_t i = 0; i < COUNT_OF(prompt); i++)
+        prompt[i] = (int32_t)(3 + random_below(&rng, row->shape.vocab - 3));
     static const int32_t lengths[][2] = {{1, 1}, {2, 7}, {37, 16}, {33, 1}};
     for (int32_t i = 0; i < COUNT_OF(lengths); i++)
         expect_engine_agrees(row, e, file, prompt, lengths[i][0], lengths[i][1]);
@@ -141,7 +208,8 @@ static void expect_model_agrees(const Row *row, const char *device, uint64_t see
 
 Test(transformer, every_kind_of_model_agrees_with_the_formulas)
 {
-    for (int32_t i = 0; i < COUNT_OF(rows); i++) expect_model_agrees(&rows[i], "cpu", (uint64_t)i + 7);
+    for (int32_t i = 0; i < COUNT_OF(rows); i++)
+        expect_model_agrees(&rows[i], "cpu", (uint64_t)i + 7);
 }
 
 Test(transformer, a_model_agrees_in_the_interpreter_too)
@@ -172,8 +240,8 @@ static void expect_refusal(const TinyShape *shape, const char *code, const char 
     cr_expect_neq(model_open(path, &(ModelOptions){0}, &m, &diag), KILN_OK);
     cr_expect_null(m);
     diag_render(&diag, &out);
-    cr_expect(out.data && strstr(out.data, code) && strstr(out.data, words), "expected %s and `%s`, got: %s", code, words,
-              out.data ? out.data : "nothing");
+    cr_expect(out.data && strstr(out.data, code) && strstr(out.data, words),
+              "expected %s and `%s`, got: %s", code, words, out.data ? out.data : "nothing");
     strbuf_free(&out);
     unlink(path);
     arena_reset(&arena);
@@ -207,9 +275,13 @@ Test(transformer, every_allocation_of_an_open_may_fail)
         diag_init(&diag, heap_default());
         heap.fail_at = fail_at;
         KilnStatus st = model_open(path, &(ModelOptions){.heap = &heap}, &m, &diag);
-        if (st == KILN_OK) model_close(m);
-        else cr_expect(st == KILN_ERR_NOMEM && diag.n_errors > 0 && !m, "allocation %d: status %d", (int)fail_at, (int)st);
-        cr_expect_eq(heap.n_live, 0, "allocation %d failed: %ld are not given back", (int)fail_at, (long)heap.n_live);
+        if (st == KILN_OK)
+            model_close(m);
+        else
+            cr_expect(st == KILN_ERR_NOMEM && diag.n_errors > 0 && !m, "allocation %d: status %d",
+                      (int)fail_at, (int)st);
+        cr_expect_eq(heap.n_live, 0, "allocation %d failed: %ld are not given back", (int)fail_at,
+                     (long)heap.n_live);
         diag_reset(&diag);
         if (st == KILN_OK) {
             cr_expect_gt(fail_at, 2, "nothing was allocated");

@@ -75,30 +75,41 @@ static void write_tokens(Writer *w, int32_t vocab)
     put_u64(&w->head, (uint64_t)vocab);
     for (int32_t i = 0; i < vocab; i++) {
         char piece[32];
-        snprintf(piece, sizeof piece, i == 0 ? "<unk>" : i == 1 ? "<s>" : i == 2 ? "</s>" : "piece%d", (int)i);
+        snprintf(piece, sizeof piece,
+                 i == 0   ? "<unk>"
+                 : i == 1 ? "<s>"
+                 : i == 2 ? "</s>"
+                          : "piece%d",
+                 (int)i);
         put_text(&w->head, piece);
     }
     key(w, "tokenizer.ggml.scores", GGUF_ARRAY);
     put_u32(&w->head, GGUF_F32);
     put_u64(&w->head, (uint64_t)vocab);
-    for (int32_t i = 0; i < vocab; i++) put(&w->head, &(float){(float)-i}, 4);
+    for (int32_t i = 0; i < vocab; i++)
+        put(&w->head, &(float){(float)-i}, 4);
     key(w, "tokenizer.ggml.token_type", GGUF_ARRAY);
     put_u32(&w->head, GGUF_I32);
     put_u64(&w->head, (uint64_t)vocab);
-    for (int32_t i = 0; i < vocab; i++) put_u32(&w->head, i == 0 ? 2 : i < 3 ? 3 : 1);
+    for (int32_t i = 0; i < vocab; i++)
+        put_u32(&w->head, i == 0 ? 2 : i < 3 ? 3 : 1);
     key_int(w, "", "tokenizer.ggml.bos_token_id", 1);
     key_int(w, "", "tokenizer.ggml.eos_token_id", 2);
 }
 
-static void tensor(Writer *w, const TinyShape *s, const char *name, int64_t rows, int64_t cols, double scale)
+static void tensor(Writer *w, const TinyShape *s, const char *name, int64_t rows, int64_t cols,
+                   double scale)
 {
     if (s->without && !strcmp(s->without, name)) return;
     Tensor *t = &w->tensors[w->n_tensors++];
     snprintf(t->name, sizeof t->name, "%s", name);
     t->rows = rows;
     t->cols = cols;
-    t->type = rows == 0 ? BLOCK_F32 : cols % block_facts((uint32_t)s->type)->block ? BLOCK_F16 : s->type;
-    while (w->data.len % 32) strbuf_putc(&w->data, 0);
+    t->type = rows == 0                                      ? BLOCK_F32
+              : cols % block_facts((uint32_t)s->type)->block ? BLOCK_F16
+                                                             : s->type;
+    while (w->data.len % 32)
+        strbuf_putc(&w->data, 0);
     t->offset = w->data.len;
     const BlockFacts *facts = block_facts((uint32_t)t->type);
     size_t row_bytes = (size_t)block_row_bytes(t->type, cols);
@@ -106,7 +117,8 @@ static void tensor(Writer *w, const TinyShape *s, const char *name, int64_t rows
     void *packed = malloc(row_bytes);
     for (int64_t r = 0; r < MAX(rows, 1); r++) {
         for (int64_t c = 0; c < cols; c++)
-            row[c] = (float)(rows == 0 ? 1 + 0.2 * random_normal(&w->rng) : scale * random_normal(&w->rng));
+            row[c] = (float)(rows == 0 ? 1 + 0.2 * random_normal(&w->rng)
+                                       : scale * random_normal(&w->rng));
         facts->write(row, packed, cols);
         put(&w->data, packed, row_bytes);
     }
@@ -168,7 +180,8 @@ static void write_infos(const Writer *w, StrBuf *out)
         put_u32(out, (uint32_t)t->type);
         put_u64(out, t->offset);
     }
-    while (out->len % 32) strbuf_putc(out, 0);
+    while (out->len % 32)
+        strbuf_putc(out, 0);
 }
 
 const char *tiny_write(Arena *arena, const TinyShape *shape, uint64_t seed)
@@ -177,9 +190,11 @@ const char *tiny_write(Arena *arena, const TinyShape *shape, uint64_t seed)
     w->rng.state = seed;
     write_config(w, shape);
     tensor(w, shape, "token_embd.weight", shape->vocab, shape->d_model, 1.0);
-    for (int32_t l = 0; l < shape->n_layers; l++) layer_tensors(w, shape, l);
+    for (int32_t l = 0; l < shape->n_layers; l++)
+        layer_tensors(w, shape, l);
     tensor(w, shape, "output_norm.weight", 0, shape->d_model, 1.0);
-    if (!shape->tied) tensor(w, shape, "output.weight", shape->vocab, shape->d_model, 1.0 / sqrt(shape->d_model));
+    if (!shape->tied)
+        tensor(w, shape, "output.weight", shape->vocab, shape->d_model, 1.0 / sqrt(shape->d_model));
     StrBuf out = {0};
     strbuf_puts(&out, "GGUF");
     put_u32(&out, 3);
@@ -208,7 +223,8 @@ static void read_row(const WeightTensor *w, int64_t r, double *out)
     float *row = malloc((size_t)cols * sizeof *row);
     const BlockFacts *facts = block_facts((uint32_t)w->type);
     facts->read((const uint8_t *)w->data + r * block_row_bytes(w->type, cols), row, cols);
-    for (int64_t i = 0; i < cols; i++) out[i] = row[i];
+    for (int64_t i = 0; i < cols; i++)
+        out[i] = row[i];
     free(row);
 }
 
@@ -218,7 +234,8 @@ static void multiply(const WeightTensor *w, const double *x, double *y)
     for (int64_t r = 0; r < w->shape[0]; r++) {
         read_row(w, r, row);
         y[r] = 0;
-        for (int64_t c = 0; c < w->shape[1]; c++) y[r] += row[c] * x[c];
+        for (int64_t c = 0; c < w->shape[1]; c++)
+            y[r] += row[c] * x[c];
     }
     free(row);
 }
@@ -227,8 +244,10 @@ static void normalise(const ModelConfig *c, const WeightTensor *gain, const doub
 {
     double sum = 0, *g = malloc((size_t)c->d_model * sizeof *g);
     read_row(gain, 0, g);
-    for (int32_t i = 0; i < c->d_model; i++) sum += x[i] * x[i];
-    for (int32_t i = 0; i < c->d_model; i++) y[i] = x[i] / sqrt(sum / c->d_model + c->rms_eps) * g[i];
+    for (int32_t i = 0; i < c->d_model; i++)
+        sum += x[i] * x[i];
+    for (int32_t i = 0; i < c->d_model; i++)
+        y[i] = x[i] / sqrt(sum / c->d_model + c->rms_eps) * g[i];
     free(g);
 }
 
@@ -236,7 +255,8 @@ static void rotate(const ModelConfig *c, RopeKind kind, double *head, int32_t po
 {
     int32_t half = c->rope_dim / 2;
     for (int32_t i = 0; i < half; i++) {
-        int32_t a = kind == ROPE_INTERLEAVED ? 2 * i : i, b = kind == ROPE_INTERLEAVED ? 2 * i + 1 : i + half;
+        int32_t a = kind == ROPE_INTERLEAVED ? 2 * i : i,
+                b = kind == ROPE_INTERLEAVED ? 2 * i + 1 : i + half;
         float step = (float)pow(c->rope_theta, -2.0 * i / c->rope_dim);
         double angle = (float)pos * step, x = head[a], y = head[b];
         head[a] = x * cos(angle) - y * sin(angle);
@@ -250,7 +270,8 @@ static double *array(int64_t n)
 }
 
 /// out [heads * head_dim] of position t, from all q, k, v so far.
-static void attention(const ModelConfig *c, const double *q, const double *k, const double *v, int32_t t, double *out)
+static void attention(const ModelConfig *c, const double *q, const double *k, const double *v,
+                      int32_t t, double *out)
 {
     int32_t D = c->head_dim, group = c->n_heads / c->n_kv_heads, kv = c->n_kv_heads * D;
     double *p = array(t + 1);
@@ -258,55 +279,69 @@ static void attention(const ModelConfig *c, const double *q, const double *k, co
         double top = -INFINITY, sum = 0;
         for (int32_t s = 0; s <= t; s++) {
             p[s] = 0;
-            for (int32_t d = 0; d < D; d++) p[s] += q[h * D + d] * k[s * kv + h / group * D + d];
+            for (int32_t d = 0; d < D; d++)
+                p[s] += q[h * D + d] * k[s * kv + h / group * D + d];
             p[s] /= sqrt((double)D);
             top = fmax(top, p[s]);
         }
-        for (int32_t s = 0; s <= t; s++) sum += p[s] = exp(p[s] - top);
+        for (int32_t s = 0; s <= t; s++)
+            sum += p[s] = exp(p[s] - top);
         for (int32_t d = 0; d < D; d++) {
             out[h * D + d] = 0;
-            for (int32_t s = 0; s <= t; s++) out[h * D + d] += p[s] / sum * v[s * kv + h / group * D + d];
+            for (int32_t s = 0; s <= t; s++)
+                out[h * D + d] += p[s] / sum * v[s * kv + h / group * D + d];
         }
     }
     free(p);
 }
 
-static void forward_layer(const ModelFile *file, const ModelConfig *c, RopeKind rope, int32_t l, double *x, int32_t n)
+static void forward_layer(const ModelFile *file, const ModelConfig *c, RopeKind rope, int32_t l,
+                          double *x, int32_t n)
 {
     int32_t qw = c->n_heads * c->head_dim, kw = c->n_kv_heads * c->head_dim, d = c->d_model;
-    double *h = array(d), *q = array((int64_t)n * qw), *k = array((int64_t)n * kw), *v = array((int64_t)n * kw), *a = array(qw);
+    double *h = array(d), *q = array((int64_t)n * qw), *k = array((int64_t)n * kw),
+           *v = array((int64_t)n * kw), *a = array(qw);
     double *gate = array(c->d_ff), *up = array(c->d_ff), *y = array(d);
     for (int32_t t = 0; t < n; t++) {
         normalise(c, model_file_layer_tensor(file, l, "attn_norm"), x + t * d, h);
         multiply(model_file_layer_tensor(file, l, "attn_q"), h, q + t * qw);
         multiply(model_file_layer_tensor(file, l, "attn_k"), h, k + t * kw);
         multiply(model_file_layer_tensor(file, l, "attn_v"), h, v + t * kw);
-        for (int32_t i = 0; i < c->n_heads; i++) rotate(c, rope, q + t * qw + i * c->head_dim, t);
-        for (int32_t i = 0; i < c->n_kv_heads; i++) rotate(c, rope, k + t * kw + i * c->head_dim, t);
+        for (int32_t i = 0; i < c->n_heads; i++)
+            rotate(c, rope, q + t * qw + i * c->head_dim, t);
+        for (int32_t i = 0; i < c->n_kv_heads; i++)
+            rotate(c, rope, k + t * kw + i * c->head_dim, t);
     }
     for (int32_t t = 0; t < n; t++) {
         attention(c, q + t * qw, k, v, t, a);
         multiply(model_file_layer_tensor(file, l, "attn_output"), a, y);
-        for (int32_t i = 0; i < d; i++) x[t * d + i] += y[i];
+        for (int32_t i = 0; i < d; i++)
+            x[t * d + i] += y[i];
         normalise(c, model_file_layer_tensor(file, l, "ffn_norm"), x + t * d, h);
         multiply(model_file_layer_tensor(file, l, "ffn_gate"), h, gate);
         multiply(model_file_layer_tensor(file, l, "ffn_up"), h, up);
-        for (int32_t i = 0; i < c->d_ff; i++) gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+        for (int32_t i = 0; i < c->d_ff; i++)
+            gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
         multiply(model_file_layer_tensor(file, l, "ffn_down"), gate, y);
-        for (int32_t i = 0; i < d; i++) x[t * d + i] += y[i];
+        for (int32_t i = 0; i < d; i++)
+            x[t * d + i] += y[i];
     }
     double *all[] = {h, q, k, v, a, gate, up, y};
-    for (int32_t i = 0; i < COUNT_OF(all); i++) free(all[i]);
+    for (int32_t i = 0; i < COUNT_OF(all); i++)
+        free(all[i]);
 }
 
-void tiny_forward(const ModelFile *file, RopeKind rope, const int32_t *tokens, int32_t n, double *out)
+void tiny_forward(const ModelFile *file, RopeKind rope, const int32_t *tokens, int32_t n,
+                  double *out)
 {
     const ModelConfig *c = model_file_config(file);
     const WeightTensor *embedding = model_file_tensor(file, "token_embd.weight");
     const WeightTensor *output = c->tied ? embedding : model_file_tensor(file, "output.weight");
     double *x = array((int64_t)n * c->d_model), *h = array(c->d_model);
-    for (int32_t t = 0; t < n; t++) read_row(embedding, tokens[t], x + t * c->d_model);
-    for (int32_t l = 0; l < c->n_layers; l++) forward_layer(file, c, rope, l, x, n);
+    for (int32_t t = 0; t < n; t++)
+        read_row(embedding, tokens[t], x + t * c->d_model);
+    for (int32_t l = 0; l < c->n_layers; l++)
+        forward_layer(file, c, rope, l, x, n);
     for (int32_t t = 0; t < n; t++) {
         normalise(c, model_file_tensor(file, "output_norm.weight"), x + t * c->d_model, h);
         multiply(output, h, out + (int64_t)t * c->vocab);

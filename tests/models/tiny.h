@@ -16,5 +16,6 @@ const char *tiny_write(Arena *arena, const TinyShape *shape, uint64_t seed);
 
 /// Logits of every position of `tokens`, computed plainly in f64 from the file's own weights.
 /// @param out [n][vocab]
-void tiny_forward(const ModelFile *file, RopeKind rope, const int32_t *tokens, int32_t n, double *out);
+void tiny_forward(const ModelFile *file, RopeKind rope, const int32_t *tokens, int32_t n,
+                  double *out);
 #endif

@@ -31,7 +31,8 @@ static inline Bench bench_open(int32_t n_threads)
     Bench b = {0};
     DeviceOptions o = {.name = "cpu", .n_threads = n_threads, .guard = true};
     if (device_open(&o, &b.dev, NULL) != KILN_OK) BUG("no device");
-    if (kernel_cache_open(b.dev, &(KernelCacheOptions){0}, &b.cache, NULL) != KILN_OK) BUG("no cache");
+    if (kernel_cache_open(b.dev, &(KernelCacheOptions){0}, &b.cache, NULL) != KILN_OK)
+        BUG("no cache");
     return b;
 }
 
@@ -41,7 +42,8 @@ static inline void bench_close(Bench *b)
     device_close(b->dev);
 }
 
-static inline Kernel *bench_kernel(Bench *b, const char *name, KernelEntry entry, int32_t n, const CodeParam *params)
+static inline Kernel *bench_kernel(Bench *b, const char *name, KernelEntry entry, int32_t n,
+                                   const CodeParam *params)
 {
     Kernel *k;
     Code c = code_of(name, n, params);

@@ -15,8 +15,8 @@ typedef struct Tally {
     _Atomic int32_t wrong;           ///< tasks out of range, or of a job that is over
     _Atomic bool open;               ///< between pool_run's begin and end
     int64_t n_tasks;
-    int64_t plain;                   ///< written by the caller, read by tasks: what the pool must order
-    int32_t slow_task;               ///< -1: none
+    int64_t plain;     ///< written by the caller, read by tasks: what the pool must order
+    int32_t slow_task; ///< -1: none
 } Tally;
 
 static inline void nap_us(long us)

@@ -22,14 +22,16 @@ Test(device, says_which_names_there_are)
         Device *dev;
         Diag d;
         diag_init(&d, heap_default());
-        cr_expect_neq(device_open(&(DeviceOptions){.name = wrong[i]}, &dev, &d), KILN_OK, "%s", wrong[i]);
+        cr_expect_neq(device_open(&(DeviceOptions){.name = wrong[i]}, &dev, &d), KILN_OK, "%s",
+                      wrong[i]);
         cr_expect_null(dev);
         cr_expect_geq(d.n_errors, 1, "%s", wrong[i]);
         arena_reset(&d.arena);
     }
     const DeviceKind *kinds;
     int32_t n = device_kinds(&kinds);
-    for (int32_t i = 0; i < n; i++) cr_expect(kinds[i].is_available || kinds[i].why_not, "%s says nothing", kinds[i].name);
+    for (int32_t i = 0; i < n; i++)
+        cr_expect(kinds[i].is_available || kinds[i].why_not, "%s says nothing", kinds[i].name);
 }
 
 Test(device, knows_its_facts)
@@ -78,7 +80,7 @@ Test(device, counts_what_it_owns)
     cr_expect_eq(dev->counters.bytes_live, live);
     cr_expect_eq(dev->counters.bytes_peak, peak);
     cr_expect_null(device_range(dev, dev)); // not its memory
-    device_close(dev); // with what is left
+    device_close(dev);                      // with what is left
 }
 
 Test(device, takes_memory_of_others_in_place)
@@ -116,7 +118,8 @@ Test(device, stops_a_write_past_a_guarded_buffer)
             signal(SIGSEGV, SIG_DFL);
             Device *dev;
             void *at;
-            if (device_open(&(DeviceOptions){.name = "cpu", .guard = true}, &dev, NULL) != KILN_OK) _exit(1);
+            if (device_open(&(DeviceOptions){.name = "cpu", .guard = true}, &dev, NULL) != KILN_OK)
+                _exit(1);
             if (device_alloc(dev, 4096 - 64, "guarded", &at, NULL) != KILN_OK) _exit(1);
             volatile char *p = at;
             p[4096 - 64 - 1 + past] = 1;
@@ -124,8 +127,10 @@ Test(device, stops_a_write_past_a_guarded_buffer)
         }
         int status;
         waitpid(child, &status, 0);
-        bool stopped = WIFSIGNALED(status) || (WIFEXITED(status) && WEXITSTATUS(status) > 1); // a sanitizer exits
-        cr_expect_eq(stopped, past == 1, "byte %d of 4032: status %#x", 4096 - 64 - 1 + past, status);
+        bool stopped = WIFSIGNALED(status) ||
+                       (WIFEXITED(status) && WEXITSTATUS(status) > 1); // a sanitizer exits
+        cr_expect_eq(stopped, past == 1, "byte %d of 4032: status %#x", 4096 - 64 - 1 + past,
+                     status);
     }
 }
 

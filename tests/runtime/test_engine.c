@@ -25,7 +25,8 @@ typedef struct FakeArgs {
 
 static float *key_of(const StepBuffers *s, int32_t list, int32_t at, int32_t lh)
 {
-    int64_t page = s->list_pages[(int64_t)list * s->max_pages + at / s->page_len] + (int64_t)s->list_spread[list] * lh;
+    int64_t page = s->list_pages[(int64_t)list * s->max_pages + at / s->page_len] +
+                   (int64_t)s->list_spread[list] * lh;
     return (float *)(void *)(s->kv_base + page * s->page_bytes) + at % s->page_len * DIM;
 }
 
@@ -49,7 +50,8 @@ static void forward(const Told *told, int32_t seq)
     for (int32_t row = q0; row < q1; row++) {
         int32_t at = len - (q1 - row);
         bool sane = s->pos[row] == at && s->seq_of[row] == seq;
-        for (int32_t lh = 0; lh < LAYERS * HEADS; lh++) *key_of(s, list, at, lh) = sane ? (float)(s->tokens[row] + lh) : -1000;
+        for (int32_t lh = 0; lh < LAYERS * HEADS; lh++)
+            *key_of(s, list, at, lh) = sane ? (float)(s->tokens[row] + lh) : -1000;
     }
     uint32_t h = 0;
     for (int32_t at = 0; at < len; at++) {
@@ -61,7 +63,8 @@ static void forward(const Told *told, int32_t seq)
         if (row < q0) continue;
         int32_t logit_row = told->shape.all_logits ? row : row == q1 - 1 ? seq : -1;
         if (logit_row >= 0)
-            for (int32_t v = 0; v < VOCAB; v++) s->logits[logit_row * VOCAB + v] = v == next_of(h, 0, 0, 0) ? 1.0f : 0.0f;
+            for (int32_t v = 0; v < VOCAB; v++)
+                s->logits[logit_row * VOCAB + v] = v == next_of(h, 0, 0, 0) ? 1.0f : 0.0f;
     }
     s->out_ids[seq] = next_of(h, s->temperature[seq], (uint64_t)s->seed[seq], s->draw[seq]);
 }
@@ -92,13 +95,15 @@ static KilnStatus fake_load(Model *m, KernelCache *kernels, Diag *diag)
     return kernel_from_entry(kernels, &c, fake_step, &f->kernel, diag);
 }
 
-static KilnStatus fake_record(Model *m, Graph *g, const StepBuffers *step, const StepShape *shape, Diag *diag)
+static KilnStatus fake_record(Model *m, Graph *g, const StepBuffers *step, const StepShape *shape,
+                              Diag *diag)
 {
     FakeModel *f = (FakeModel *)m;
     Told *told = &f->told[f->n_told++];
     *told = (Told){*step, *shape};
     (void)graph_tensor(g, "unused", 64);
-    return graph_launch(g, f->kernel, grid_of(shape->n_seqs, 1, 1), 1, (Arg[]){arg_ptr("told", DTYPE_I8, told)}, diag);
+    return graph_launch(g, f->kernel, grid_of(shape->n_seqs, 1, 1), 1,
+                        (Arg[]){arg_ptr("told", DTYPE_I8, told)}, diag);
 }
 
 static size_t fake_activations(const Model *m, const StepShape *shape)
@@ -107,13 +112,21 @@ static size_t fake_activations(const Model *m, const StepShape *shape)
     return (size_t)shape->n_tokens * 64;
 }
 
-static const ModelOps fake_ops = {.load = fake_load, .record = fake_record, .activation_bytes = fake_activations};
+static const ModelOps fake_ops = {
+    .load = fake_load, .record = fake_record, .activation_bytes = fake_activations};
 
 static FakeModel fake_model(void)
 {
     return (FakeModel){.base = {.ops = &fake_ops,
-                                .facts = {.name = "fake", .n_layers = LAYERS, .n_heads = HEADS, .n_kv_heads = HEADS, .head_dim = DIM,
-                                          .vocab = VOCAB, .max_context = 300, .weight_bytes = 1000, .token_bytes = 1000}}};
+                                .facts = {.name = "fake",
+                                          .n_layers = LAYERS,
+                                          .n_heads = HEADS,
+                                          .n_kv_heads = HEADS,
+                                          .head_dim = DIM,
+                                          .vocab = VOCAB,
+                                          .max_context = 300,
+                                          .weight_bytes = 1000,
+                                          .token_bytes = 1000}}};
 }
 
 // ---- the reference ----------------------------------------------------------------------------
@@ -127,11 +140,13 @@ typedef struct Want {
 static uint32_t hash_of(const int32_t *tokens, int32_t n)
 {
     uint32_t h = 0;
-    for (int32_t i = 0; i < n; i++) h = mix_in(h, tokens[i]);
+    for (int32_t i = 0; i < n; i++)
+        h = mix_in(h, tokens[i]);
     return h;
 }
 
-static void expect_text(Want *w, int32_t n_predict, int32_t context, const SampleParams *sample, bool ignore_stop)
+static void expect_text(Want *w, int32_t n_predict, int32_t context, const SampleParams *sample,
+                        bool ignore_stop)
 {
     int32_t all[800];
     memcpy(all, w->prompt, sizeof w->prompt);
@@ -172,7 +187,8 @@ static void tear_down(Setup *s)
 static void random_prompt(Want *w, Random *r, int32_t most)
 {
     w->n_prompt = 1 + (int32_t)random_below(r, most);
-    for (int32_t i = 0; i < w->n_prompt; i++) w->prompt[i] = (int32_t)random_below(r, VOCAB);
+    for (int32_t i = 0; i < w->n_prompt; i++)
+        w->prompt[i] = (int32_t)random_below(r, VOCAB);
 }
 
 /// Submits `n` random requests, some while others run, and compares every text.
@@ -184,14 +200,21 @@ static void check_traffic(Setup *s, uint64_t seed, int32_t n, int32_t most)
     bool busy;
     for (int32_t i = 0; i < n; i++) {
         random_prompt(&want[i], &r, most);
-        SampleParams sample = {.temperature = (float)random_below(&r, 2), .top_p = 1, .seed = random_u64(&r) >> 1};
+        SampleParams sample = {
+            .temperature = (float)random_below(&r, 2), .top_p = 1, .seed = random_u64(&r) >> 1};
         int32_t n_predict = random_below(&r, 4) ? (int32_t)random_below(&r, 60) : -1;
         bool ignore = random_below(&r, 2);
         expect_text(&want[i], n_predict, engine_memory(s->engine)->max_context, &sample, ignore);
-        Request q = {.prompt = want[i].prompt, .n_prompt = want[i].n_prompt, .n_predict = n_predict, .sample = sample, .stop_ids = &stop,
-                     .n_stop = 1, .ignore_stop = ignore};
+        Request q = {.prompt = want[i].prompt,
+                     .n_prompt = want[i].n_prompt,
+                     .n_predict = n_predict,
+                     .sample = sample,
+                     .stop_ids = &stop,
+                     .n_stop = 1,
+                     .ignore_stop = ignore};
         cr_assert_eq(engine_submit(s->engine, &q, &ids[i], NULL), KILN_OK);
-        for (int64_t k = random_below(&r, 9); k > 0; k--) cr_assert_eq(engine_step(s->engine, &busy, NULL), KILN_OK);
+        for (int64_t k = random_below(&r, 9); k > 0; k--)
+            cr_assert_eq(engine_step(s->engine, &busy, NULL), KILN_OK);
         cr_assert(kv_check(engine_kv(s->engine)));
     }
     cr_assert_eq(engine_run(s->engine, NULL), KILN_OK);
@@ -199,10 +222,13 @@ static void check_traffic(Setup *s, uint64_t seed, int32_t n, int32_t most)
         int32_t got_n;
         FinishReason reason;
         const int32_t *got = engine_tokens(s->engine, ids[i], &got_n, &reason);
-        cr_assert_eq(got_n, want[i].n_out, "seed %d request %d: %d tokens, expected %d", (int)seed, i, got_n, want[i].n_out);
-        cr_assert_eq(reason, want[i].reason, "seed %d request %d: reason %d, expected %d", (int)seed, i, reason, want[i].reason);
+        cr_assert_eq(got_n, want[i].n_out, "seed %d request %d: %d tokens, expected %d", (int)seed,
+                     i, got_n, want[i].n_out);
+        cr_assert_eq(reason, want[i].reason, "seed %d request %d: reason %d, expected %d",
+                     (int)seed, i, reason, want[i].reason);
         for (int32_t t = 0; t < got_n; t++)
-            cr_assert_eq(got[t], want[i].out[t], "seed %d request %d token %d: %d, expected %d", (int)seed, i, t, got[t], want[i].out[t]);
+            cr_assert_eq(got[t], want[i].out[t], "seed %d request %d token %d: %d, expected %d",
+                         (int)seed, i, t, got[t], want[i].out[t]);
         engine_forget(s->engine, ids[i]);
         cr_expect_null(engine_tokens(s->engine, ids[i], &got_n, NULL));
     }
@@ -214,12 +240,16 @@ Test(engine, writes_what_the_model_says_for_any_mix_of_requests)
     for (int32_t slots = 1; slots <= 6; slots += 2)
         for (uint64_t seed = 0; seed < 6; seed++) {
             Setup s;
-            set_up(&s, (EngineOptions){.n_slots = slots, .max_context = 200, .n_batch = seed % 2 ? 24 : 512, .page_len = 1 << seed});
+            set_up(&s, (EngineOptions){.n_slots = slots,
+                                       .max_context = 200,
+                                       .n_batch = seed % 2 ? 24 : 512,
+                                       .page_len = 1 << seed});
             check_traffic(&s, seed * 10 + (uint64_t)slots, 24, 150);
             EngineStats stats;
             engine_stats(s.engine, &stats);
             cr_expect_eq(stats.preemptions, 0);
-            cr_expect_eq(stats.flow_records, 0, "%d graphs were recorded while tokens flowed", (int)stats.flow_records);
+            cr_expect_eq(stats.flow_records, 0, "%d graphs were recorded while tokens flowed",
+                         (int)stats.flow_records);
             cr_expect_eq(stats.flow_allocations, 0);
             cr_expect_eq(stats.compiles, 0);
             cr_expect_gt(stats.records, 1);
@@ -233,8 +263,14 @@ Test(engine, loses_no_request_when_pages_run_out)
     for (uint64_t seed = 0; seed < 8; seed++) {
         Setup s;
         EngineOptions o = {.n_slots = 5, .max_context = 200, .n_batch = 64, .page_len = 4};
-        KvShape shape = {.n_layers = LAYERS, .n_kv_heads = HEADS, .head_dim = DIM, .page_len = 4, .max_context = 200, .format = KV_f32};
-        o.kv_bytes = kv_bytes_for(&shape, 200) + kv_bytes_for(&shape, 60); // one sequence, and a bit
+        KvShape shape = {.n_layers = LAYERS,
+                         .n_kv_heads = HEADS,
+                         .head_dim = DIM,
+                         .page_len = 4,
+                         .max_context = 200,
+                         .format = KV_f32};
+        o.kv_bytes =
+            kv_bytes_for(&shape, 200) + kv_bytes_for(&shape, 60); // one sequence, and a bit
         set_up(&s, o);
         check_traffic(&s, seed, 20, 120);
         EngineStats stats;
@@ -249,22 +285,31 @@ Test(engine, loses_no_request_when_pages_run_out)
 Test(engine, gives_logits_of_every_prompt_position)
 {
     Setup s;
-    set_up(&s, (EngineOptions){.n_slots = 2, .max_context = 128, .n_batch = 16, .all_logits = true});
+    set_up(&s,
+           (EngineOptions){.n_slots = 2, .max_context = 128, .n_batch = 16, .all_logits = true});
     Random r = {5};
     static Want w;
     static float logits[128 * VOCAB];
-    for (int32_t n_prompt = 1; n_prompt <= 97; n_prompt += 16) { // chunks of 16 and, each time, a rest of one
+    for (int32_t n_prompt = 1; n_prompt <= 97;
+         n_prompt += 16) { // chunks of 16 and, each time, a rest of one
         random_prompt(&w, &r, 1);
-        for (w.n_prompt = 0; w.n_prompt < n_prompt; w.n_prompt++) w.prompt[w.n_prompt] = (int32_t)random_below(&r, VOCAB);
-        for (int32_t i = 0; i < COUNT_OF(logits); i++) logits[i] = NAN;
-        Request q = {.prompt = w.prompt, .n_prompt = n_prompt, .n_predict = 4, .sample = {.top_p = 1}, .prompt_logits = logits};
+        for (w.n_prompt = 0; w.n_prompt < n_prompt; w.n_prompt++)
+            w.prompt[w.n_prompt] = (int32_t)random_below(&r, VOCAB);
+        for (int32_t i = 0; i < COUNT_OF(logits); i++)
+            logits[i] = NAN;
+        Request q = {.prompt = w.prompt,
+                     .n_prompt = n_prompt,
+                     .n_predict = 4,
+                     .sample = {.top_p = 1},
+                     .prompt_logits = logits};
         int32_t id;
         cr_assert_eq(engine_submit(s.engine, &q, &id, NULL), KILN_OK);
         cr_assert_eq(engine_run(s.engine, NULL), KILN_OK);
         for (int32_t i = 0; i < n_prompt; i++)
             for (int32_t v = 0; v < VOCAB; v++) {
                 float want = v == next_of(hash_of(w.prompt, i + 1), 0, 0, 0) ? 1.0f : 0.0f;
-                cr_assert_eq(logits[i * VOCAB + v], want, "%d tokens: position %d id %d is %g", n_prompt, i, v, (double)logits[i * VOCAB + v]);
+                cr_assert_eq(logits[i * VOCAB + v], want, "%d tokens: position %d id %d is %g",
+                             n_prompt, i, v, (double)logits[i * VOCAB + v]);
             }
         cr_expect(isnan(logits[n_prompt * VOCAB]), "positions after the prompt are not written");
     }
@@ -293,7 +338,12 @@ Test(engine, streams_and_stops_when_told)
     set_up(&s, (EngineOptions){.n_slots = 2, .max_context = 100});
     int32_t prompt[] = {1, 2, 3}, id[2], n;
     Heard h = {.stop_after = 7, .cancel = -1};
-    Request q = {.prompt = prompt, .n_prompt = 3, .n_predict = 50, .sample = {.top_p = 1}, .on_token = hear, .user = &h};
+    Request q = {.prompt = prompt,
+                 .n_prompt = 3,
+                 .n_predict = 50,
+                 .sample = {.top_p = 1},
+                 .on_token = hear,
+                 .user = &h};
     FinishReason reason;
     cr_assert_eq(engine_submit(s.engine, &q, &id[0], NULL), KILN_OK);
     cr_assert_eq(engine_run(s.engine, NULL), KILN_OK);
@@ -353,7 +403,8 @@ Test(engine, refuses_requests_that_cannot_be_served)
     int32_t id, n;
     FinishReason reason;
     q = good;
-    q.n_prompt = 64, q.n_predict = -1; // the whole context is one prompt: one token can still be drawn
+    q.n_prompt = 64,
+    q.n_predict = -1; // the whole context is one prompt: one token can still be drawn
     cr_assert_eq(engine_submit(s.engine, &q, &id, NULL), KILN_OK);
     cr_assert_eq(engine_run(s.engine, NULL), KILN_OK);
     engine_tokens(s.engine, id, &n, &reason);
@@ -377,13 +428,20 @@ Test(engine, plans_memory_before_it_loads)
     cr_expect_null(e);
     cr_expect_eq(m.n_loads, 0, "weights are not loaded when the plan does not fit");
     cr_expect_str_eq(d.items.data[0]->code, "K301");
-    cr_expect(strstr(d.items.data[0]->text, "4 slots × 100000 tokens need 0.07 GiB, 0.05 GiB are free on cpu"), "%s", d.items.data[0]->text);
+    cr_expect(strstr(d.items.data[0]->text,
+                     "4 slots × 100000 tokens need 0.07 GiB, 0.05 GiB are free on cpu"),
+              "%s", d.items.data[0]->text);
     int32_t fits = 0;
-    cr_assert_eq(sscanf(d.items.data[0]->help, "fits: -c %d", &fits), 1, "%s", d.items.data[0]->help);
+    cr_assert_eq(sscanf(d.items.data[0]->help, "fits: -c %d", &fits), 1, "%s",
+                 d.items.data[0]->help);
     o.max_context = fits; // what the hint says holds, and a page more does not
     cr_expect_eq(engine_plan(b.dev, &m.base, &o, &plan, NULL), KILN_OK);
     cr_expect_leq(plan.weights + plan.kv + plan.activations + plan.step, (size_t)64 << 20);
-    KvShape shape = {.n_layers = LAYERS, .n_kv_heads = HEADS, .head_dim = DIM, .page_len = 32, .max_context = fits};
+    KvShape shape = {.n_layers = LAYERS,
+                     .n_kv_heads = HEADS,
+                     .head_dim = DIM,
+                     .page_len = 32,
+                     .max_context = fits};
     o.max_context = fits + (int32_t)(65536 / kv_page_bytes(&shape)) * 32; // an extent more
     cr_expect_eq(engine_plan(b.dev, &m.base, &o, &plan, NULL), KILN_ERR_LIMIT);
     o.max_context = 0;

@@ -10,14 +10,15 @@
 #include "base/file.h"
 #include "runtime/launch.h"
 
-static const char text[] = "import triton\n"
-                           "import triton.language as tl\n"
-                           "\n"
-                           "@triton.jit\n"
-                           "def scale(y, x, n, a, BLOCK: tl.constexpr):\n"
-                           "    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)\n"
-                           "    live = i < n\n"
-                           "    tl.store(y + i, tl.load(x + i, mask=live, other=0.0) * a, mask=live)\n";
+static const char text[] =
+    "import triton\n"
+    "import triton.language as tl\n"
+    "\n"
+    "@triton.jit\n"
+    "def scale(y, x, n, a, BLOCK: tl.constexpr):\n"
+    "    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)\n"
+    "    live = i < n\n"
+    "    tl.store(y + i, tl.load(x + i, mask=live, other=0.0) * a, mask=live)\n";
 static const KernelText texts[] = {{"scale.py", text, sizeof text - 1}};
 static const char spec[] = "scale(y: *f32:16, x: *f32:16, n: i32, a: f32, BLOCK=64)";
 
@@ -89,10 +90,13 @@ static void check_kernel(Place *p)
     cr_assert_eq(device_alloc(p->dev, 400, "x", &x, NULL), KILN_OK);
     cr_assert_eq(device_alloc(p->dev, 400, "y", &y, NULL), KILN_OK);
     float *in = x, *out = y;
-    for (int32_t i = 0; i < 100; i++) in[i] = (float)i;
-    Arg args[] = {arg_ptr("y", DTYPE_F32, y), arg_ptr("x", DTYPE_F32, x), arg_int("n", 99), arg_float("a", 0.5)};
+    for (int32_t i = 0; i < 100; i++)
+        in[i] = (float)i;
+    Arg args[] = {arg_ptr("y", DTYPE_F32, y), arg_ptr("x", DTYPE_F32, x), arg_int("n", 99),
+                  arg_float("a", 0.5)};
     cr_assert_eq(kernel_launch(k, grid_of(2, 1, 1), 4, args, NULL), KILN_OK);
-    for (int32_t i = 0; i < 100; i++) cr_assert_eq(out[i], i < 99 ? (float)i * 0.5f : 0);
+    for (int32_t i = 0; i < 100; i++)
+        cr_assert_eq(out[i], i < 99 ? (float)i * 0.5f : 0);
     device_free(p->dev, x);
     device_free(p->dev, y);
     arena_reset(&d.arena);
@@ -108,7 +112,10 @@ Test(kernel, is_compiled_once_and_found_again)
     check_kernel(&p);
     Kernel *a, *b; // other words for the same specialisation
     cr_assert_eq(kernel_find(p.cache, "scale.py", str_of(spec), &a, NULL), KILN_OK);
-    cr_assert_eq(kernel_find(p.cache, "scale.py", STR("scale(y: *f32:16,x: *f32:16,n:i32,a: f32, BLOCK = 64)"), &b, NULL), KILN_OK);
+    cr_assert_eq(kernel_find(p.cache, "scale.py",
+                             STR("scale(y: *f32:16,x: *f32:16,n:i32,a: f32, BLOCK = 64)"), &b,
+                             NULL),
+                 KILN_OK);
     cr_expect_eq(a, b);
     cr_expect_eq(p.dev->counters.compiles, 1);
     cr_expect_eq(p.dev->counters.cached_mem, 3);
@@ -123,15 +130,18 @@ Test(kernel, is_compiled_once_and_found_again)
     remove_dir(&p);
 }
 
-static long damage_at; ///< byte to flip, or, below 0, -1 - length to cut to; set by the test before each_file
+static long
+    damage_at; ///< byte to flip, or, below 0, -1 - length to cut to; set by the test before each_file
 
 static void damage(const char *path)
 {
     StrBuf b = {0};
     cr_assert_eq(file_read(path, &b, NULL), KILN_OK);
     size_t len = b.len;
-    if (damage_at >= 0) b.data[(size_t)damage_at % b.len] ^= 0x10;
-    else len = MIN(len, (size_t)(-1 - damage_at));
+    if (damage_at >= 0)
+        b.data[(size_t)damage_at % b.len] ^= 0x10;
+    else
+        len = MIN(len, (size_t)(-1 - damage_at));
     cr_assert_eq(file_replace(path, b.data, len, NULL), KILN_OK);
     strbuf_free(&b);
 }

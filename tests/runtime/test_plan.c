@@ -23,7 +23,8 @@ static size_t least_bytes(const PlanItem *items, int32_t n)
     for (int32_t t = 0; t < 64; t++) {
         size_t sum = 0;
         for (int32_t i = 0; i < n; i++)
-            if (is_used(&items[i]) && items[i].first <= t && t <= items[i].last) sum += items[i].bytes;
+            if (is_used(&items[i]) && items[i].first <= t && t <= items[i].last)
+                sum += items[i].bytes;
         most = MAX(most, sum);
     }
     return most;
@@ -40,13 +41,16 @@ Test(plan, keeps_buffers_that_live_together_apart)
         int32_t n = (int32_t)random_below(&r, COUNT_OF(items) + 1);
         for (int32_t i = 0; i < n; i++) {
             int32_t first = (int32_t)random_below(&r, 40);
-            items[i] = (PlanItem){(size_t)random_below(&r, 5000), first, first + (int32_t)random_below(&r, 9) - 1, 7};
+            items[i] = (PlanItem){(size_t)random_below(&r, 5000), first,
+                                  first + (int32_t)random_below(&r, 9) - 1, 7};
         }
         size_t total = plan_offsets(&a, n, items, 64);
         for (int32_t i = 0; i < n; i++) {
             cr_assert_eq(items[i].offset % 64, 0);
-            cr_assert(!is_used(&items[i]) || items[i].offset + items[i].bytes <= total, "seed %d item %d ends behind the arena", seed, i);
-            for (int32_t j = 0; j < i; j++) cr_assert(!collide(&items[i], &items[j]), "seed %d: items %d and %d", seed, i, j);
+            cr_assert(!is_used(&items[i]) || items[i].offset + items[i].bytes <= total,
+                      "seed %d item %d ends behind the arena", seed, i);
+            for (int32_t j = 0; j < i; j++)
+                cr_assert(!collide(&items[i], &items[j]), "seed %d: items %d and %d", seed, i, j);
         }
         size_t least = least_bytes(items, n);
         cr_assert_geq(total, least);
@@ -61,7 +65,8 @@ Test(plan, gives_a_chain_the_room_of_two_links)
     Arena a;
     arena_init(&a, heap_default());
     PlanItem items[20];
-    for (int32_t i = 0; i < 20; i++) items[i] = (PlanItem){1024, i, i + 1, 0};
+    for (int32_t i = 0; i < 20; i++)
+        items[i] = (PlanItem){1024, i, i + 1, 0};
     cr_expect_eq(plan_offsets(&a, 20, items, 64), 2048);
     arena_reset(&a);
 }

@@ -65,7 +65,8 @@ static const char *pick_alternatives(Maker *m, const char *text)
     const char *alts[32];
     int32_t n = split_commas(a, text + at + 1, end - at - 1, alts, 32);
     const char *alt = n ? alts[random_below(&m->rng, n)] : "";
-    return pick_alternatives(m, arena_printf(a, "%.*s%s%s", (int)at, text, alt, text[end] ? text + end + 1 : ""));
+    return pick_alternatives(
+        m, arena_printf(a, "%.*s%s%s", (int)at, text, alt, text[end] ? text + end + 1 : ""));
 }
 
 static KilnStatus eval_number(Maker *m, const char *text, double *out)
@@ -105,38 +106,65 @@ static int64_t integer(const GenArgs *g, int i)
     return (int64_t)g->num[i];
 }
 
-static int64_t length_is_last(const GenArgs *g, int n_args) { return integer(g, n_args - 1); }
-static int64_t length_second(const GenArgs *g, UNUSED int n_args) { return integer(g, 1); }
-static int64_t length_next(const GenArgs *g, UNUSED int n_args) { return integer(g, 1) + 1; }
-static int64_t length_product(const GenArgs *g, UNUSED int n_args) { return integer(g, 0) * integer(g, 1); }
-static int64_t length_array(const GenArgs *g, UNUSED int n_args) { return g->arr[0]->n; }
-static int64_t length_pages(const GenArgs *g, UNUSED int n_args) { return g->arr[0]->n * integer(g, 3); }
-static int64_t length_visits(const GenArgs *g, UNUSED int n_args) { return g->arr[0]->n * integer(g, 1); }
-static int64_t length_first(const GenArgs *g, UNUSED int n_args) { return integer(g, 0); }
+static int64_t length_is_last(const GenArgs *g, int n_args)
+{
+    return integer(g, n_args - 1);
+}
+static int64_t length_second(const GenArgs *g, UNUSED int n_args)
+{
+    return integer(g, 1);
+}
+static int64_t length_next(const GenArgs *g, UNUSED int n_args)
+{
+    return integer(g, 1) + 1;
+}
+static int64_t length_product(const GenArgs *g, UNUSED int n_args)
+{
+    return integer(g, 0) * integer(g, 1);
+}
+static int64_t length_array(const GenArgs *g, UNUSED int n_args)
+{
+    return g->arr[0]->n;
+}
+static int64_t length_pages(const GenArgs *g, UNUSED int n_args)
+{
+    return g->arr[0]->n * integer(g, 3);
+}
+static int64_t length_visits(const GenArgs *g, UNUSED int n_args)
+{
+    return g->arr[0]->n * integer(g, 1);
+}
+static int64_t length_first(const GenArgs *g, UNUSED int n_args)
+{
+    return integer(g, 0);
+}
 
 static void make_randn(Maker *m, const GenArgs *g, double *out)
 {
-    for (int64_t i = 0; i < g->n; i++) out[i] = random_normal(&m->rng);
+    for (int64_t i = 0; i < g->n; i++)
+        out[i] = random_normal(&m->rng);
 }
 static void make_uniform(Maker *m, const GenArgs *g, double *out)
 {
-    for (int64_t i = 0; i < g->n; i++) out[i] = g->num[0] + (g->num[1] - g->num[0]) * random_unit(&m->rng);
+    for (int64_t i = 0; i < g->n; i++)
+        out[i] = g->num[0] + (g->num[1] - g->num[0]) * random_unit(&m->rng);
 }
-static void make_zeros(UNUSED Maker *m, UNUSED const GenArgs *g, UNUSED double *out)
-{
-}
+static void make_zeros(UNUSED Maker *m, UNUSED const GenArgs *g, UNUSED double *out) {}
 static void make_full(UNUSED Maker *m, const GenArgs *g, double *out)
 {
-    for (int64_t i = 0; i < g->n; i++) out[i] = g->num[0];
+    for (int64_t i = 0; i < g->n; i++)
+        out[i] = g->num[0];
 }
 static void make_ints(Maker *m, const GenArgs *g, double *out)
 {
     int64_t span = MAX(integer(g, 1) - integer(g, 0), 1);
-    for (int64_t i = 0; i < g->n; i++) out[i] = (double)(integer(g, 0) + random_below(&m->rng, span));
+    for (int64_t i = 0; i < g->n; i++)
+        out[i] = (double)(integer(g, 0) + random_below(&m->rng, span));
 }
 static void make_iota(UNUSED Maker *m, const GenArgs *g, double *out)
 {
-    for (int64_t i = 0; i < g->n; i++) out[i] = (double)i;
+    for (int64_t i = 0; i < g->n; i++)
+        out[i] = (double)i;
 }
 static void shuffle(Maker *m, double *v, int64_t n)
 {
@@ -151,14 +179,16 @@ static void make_perm(Maker *m, const GenArgs *g, double *out)
 {
     int64_t n = MAX(integer(g, 0), g->n);
     double *all = arena_array(&m->c->arena, double, n + 1);
-    for (int64_t i = 0; i < n; i++) all[i] = (double)i;
+    for (int64_t i = 0; i < n; i++)
+        all[i] = (double)i;
     shuffle(m, all, n);
     memcpy(out, all, (size_t)g->n * sizeof *out);
 }
 static void make_picks(Maker *m, const GenArgs *g, double *out)
 {
     make_perm(m, g, out);
-    for (int64_t i = 0; i < g->n; i++) out[i]++;
+    for (int64_t i = 0; i < g->n; i++)
+        out[i]++;
 }
 static int by_value(const void *a, const void *b)
 {
@@ -167,7 +197,8 @@ static int by_value(const void *a, const void *b)
 }
 static void make_ragged(Maker *m, const GenArgs *g, double *out)
 {
-    for (int64_t i = 1; i < g->n - 1; i++) out[i] = (double)random_below(&m->rng, integer(g, 0) + 1);
+    for (int64_t i = 1; i < g->n - 1; i++)
+        out[i] = (double)random_below(&m->rng, integer(g, 0) + 1);
     out[g->n - 1] = g->num[0];
     qsort(out, (size_t)g->n, sizeof *out, by_value);
 }
@@ -175,7 +206,8 @@ static void make_segments(UNUSED Maker *m, const GenArgs *g, double *out)
 {
     const CaseWord *starts = g->arr[0];
     for (int64_t s = 0; s + 1 < starts->n; s++)
-        for (int64_t t = (int64_t)starts->values[s]; t < (int64_t)starts->values[s + 1] && t < g->n; t++)
+        for (int64_t t = (int64_t)starts->values[s]; t < (int64_t)starts->values[s + 1] && t < g->n;
+             t++)
             out[t] = (double)s;
 }
 static void make_list_of(Maker *m, const GenArgs *g, double *out)
@@ -183,7 +215,8 @@ static void make_list_of(Maker *m, const GenArgs *g, double *out)
     int64_t per = MAX(integer(g, 1), 1);
     for (int64_t s = 0; s * per < g->n; s++) {
         bool shared = random_below(&m->rng, 2) == 0;
-        for (int64_t i = 0; i < per; i++) out[s * per + i] = (double)(s * per + (shared ? 0 : i));
+        for (int64_t i = 0; i < per; i++)
+            out[s * per + i] = (double)(s * per + (shared ? 0 : i));
     }
 }
 static void make_spread(UNUSED Maker *m, const GenArgs *g, double *out)
@@ -197,30 +230,36 @@ static void make_len(Maker *m, const GenArgs *g, double *out)
 {
     const CaseWord *slots = g->arr[1], *starts = g->arr[2];
     int64_t per = integer(g, 3), most = integer(g, 4);
-    for (int64_t i = 0; i < g->n; i++) out[i] = (double)random_below(&m->rng, most + 1);
+    for (int64_t i = 0; i < g->n; i++)
+        out[i] = (double)random_below(&m->rng, most + 1);
     for (int64_t s = 0; s < slots->n && s + 1 < starts->n; s++) {
         int64_t least = (int64_t)(starts->values[s + 1] - starts->values[s]);
         for (int64_t i = 0; i < per; i++)
-            out[(int64_t)slots->values[s] * per + i] = (double)(least + random_below(&m->rng, most - least + 1));
+            out[(int64_t)slots->values[s] * per + i] =
+                (double)(least + random_below(&m->rng, most - least + 1));
     }
 }
 static void make_pages(Maker *m, const GenArgs *g, double *out)
 {
     const CaseWord *spread = g->arr[1];
-    int64_t per = MAX(integer(g, 2), 1), max_pages = integer(g, 3), n_groups = g->arr[0]->n / per * max_pages;
+    int64_t per = MAX(integer(g, 2), 1), max_pages = integer(g, 3),
+            n_groups = g->arr[0]->n / per * max_pages;
     double *groups = arena_array(&m->c->arena, double, n_groups + 1);
-    for (int64_t i = 0; i < n_groups; i++) groups[i] = (double)i;
+    for (int64_t i = 0; i < n_groups; i++)
+        groups[i] = (double)i;
     shuffle(m, groups, n_groups);
     for (int64_t i = 0; i < n_groups; i++)
         for (int64_t j = 0; j < per; j++) {
             int64_t slot = i / max_pages;
             bool shared = spread->values[slot * per] != 0;
-            out[(slot * per + j) * max_pages + i % max_pages] = groups[i] * (double)per + (double)(shared ? 0 : j);
+            out[(slot * per + j) * max_pages + i % max_pages] =
+                groups[i] * (double)per + (double)(shared ? 0 : j);
         }
 }
 static void make_visit_counts(Maker *m, const GenArgs *g, double *out)
 {
-    for (int64_t i = 0; i < g->n; i++) out[i] = (double)random_below(&m->rng, integer(g, 1) + 1);
+    for (int64_t i = 0; i < g->n; i++)
+        out[i] = (double)random_below(&m->rng, integer(g, 1) + 1);
 }
 static void make_visit_lists(Maker *m, const GenArgs *g, double *out)
 {
@@ -228,7 +267,8 @@ static void make_visit_lists(Maker *m, const GenArgs *g, double *out)
     for (int64_t r = 0; r < g->arr[0]->n; r++) {
         double *row = out + r * most;
         int64_t n = (int64_t)g->arr[0]->values[r];
-        for (int64_t i = 0; i < most; i++) row[i] = (double)i;
+        for (int64_t i = 0; i < most; i++)
+            row[i] = (double)i;
         shuffle(m, row, most);
         qsort(row, (size_t)n, sizeof *row, by_value);
     }
@@ -280,11 +320,13 @@ static KilnStatus generate(Maker *m, const char *text, CaseWord *out)
     const char *open = strchr(text, '(');
     const char *words[GEN_MAX_ARGS];
     size_t name_len = (size_t)(open - text);
-    int32_t n = split_commas(a, open + 1, bracket_end(text, name_len) - name_len - 1, words, GEN_MAX_ARGS);
+    int32_t n =
+        split_commas(a, open + 1, bracket_end(text, name_len) - name_len - 1, words, GEN_MAX_ARGS);
     if (n == 3 && !strncmp(text, "sometimes(", 10)) return generate_sometimes(m, words, out);
     for (int32_t k = 0; k < COUNT_OF(generators); k++) {
         const Generator *gen = &generators[k];
-        if (strlen(gen->name) != name_len || strncmp(gen->name, text, name_len) || gen->n_args != n) continue;
+        if (strlen(gen->name) != name_len || strncmp(gen->name, text, name_len) || gen->n_args != n)
+            continue;
         GenArgs g = {0};
         for (int32_t i = 0; i < n; i++) {
             g.arr[i] = case_word(m->c, words[i]);
@@ -293,14 +335,16 @@ static KilnStatus generate(Maker *m, const char *text, CaseWord *out)
             if (st != KILN_OK) return st;
         }
         g.n = gen->length(&g, n);
-        if (g.n < 0 || g.n > (1 << 26)) return fail(m->diag, KILN_ERR_LIMIT, "K901", "%s makes %ld elements", text, (long)g.n);
+        if (g.n < 0 || g.n > (1 << 26))
+            return fail(m->diag, KILN_ERR_LIMIT, "K901", "%s makes %ld elements", text, (long)g.n);
         out->is_array = true;
         out->n = g.n;
         out->values = arena_array(a, double, g.n + 1);
         gen->make(m, &g, out->values);
         return KILN_OK;
     }
-    return fail(m->diag, KILN_ERR_INPUT, "K901", "`%s` of a launch card is no generator that tests know", text);
+    return fail(m->diag, KILN_ERR_INPUT, "K901",
+                "`%s` of a launch card is no generator that tests know", text);
 }
 
 static bool is_generator(const char *text)
@@ -310,20 +354,23 @@ static bool is_generator(const char *text)
     size_t len = (size_t)(open - text);
     if (len == 9 && !strncmp(text, "sometimes", 9)) return true;
     for (int32_t k = 0; k < COUNT_OF(generators); k++)
-        if (strlen(generators[k].name) == len && !strncmp(generators[k].name, text, len)) return true;
+        if (strlen(generators[k].name) == len && !strncmp(generators[k].name, text, len))
+            return true;
     return false;
 }
 
 // ---- memory -------------------------------------------------------------------------------------------
 
 /// `bytes` between two guard pages. `side` 0: against the one after; 1: against the one before, off by `skew`.
-static KilnStatus buffer_map(size_t bytes, bool aligned, bool at_end, size_t skew, CaseBuffer *out, Diag *diag)
+static KilnStatus buffer_map(size_t bytes, bool aligned, bool at_end, size_t skew, CaseBuffer *out,
+                             Diag *diag)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t inner = (size_t)round_up((int64_t)(bytes + 64), (int64_t)page);
     uint8_t *map = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED || mprotect(map + page, inner, PROT_READ | PROT_WRITE))
-        return fail(diag, KILN_ERR_NOMEM, "K901", "no memory for a test buffer of %zu bytes", bytes);
+        return fail(diag, KILN_ERR_NOMEM, "K901", "no memory for a test buffer of %zu bytes",
+                    bytes);
     uint8_t *at = at_end ? map + page + inner - bytes : map + page + (aligned ? 0 : skew);
     if (aligned) at -= (uintptr_t)at % 16;
     *out = (CaseBuffer){at, bytes, map, inner + 2 * page};
@@ -350,11 +397,14 @@ static KilnStatus place_argument(Maker *m, const Code *code, int32_t i)
     if (p->kind == SPEC_CONST) return KILN_OK;
     const CaseWord *w = case_word(c, p->name);
     if (!w || w->is_array != (p->kind == SPEC_PTR))
-        return fail(m->diag, KILN_ERR_INPUT, "K901", "the launch card of %s has no word for `%s`", c->card->spec.func, p->name);
+        return fail(m->diag, KILN_ERR_INPUT, "K901", "the launch card of %s has no word for `%s`",
+                    c->card->spec.func, p->name);
     const CodeParam *at = code_param(code, p->name);
     if (p->kind == SPEC_SCALAR) {
         if (p->divisible && fmod(w->number, 16) != 0)
-            return fail(m->diag, KILN_ERR_INPUT, "K901", "%s: %s is %g, the card promises a multiple of 16", c->card->spec.func, p->name, w->number);
+            return fail(m->diag, KILN_ERR_INPUT, "K901",
+                        "%s: %s is %g, the card promises a multiple of 16", c->card->spec.func,
+                        p->name, w->number);
         if (at) store_scalar(c->args + at->offset, p->dtype, w->number);
         return KILN_OK;
     }
@@ -364,7 +414,8 @@ static KilnStatus place_argument(Maker *m, const Code *code, int32_t i)
     CaseBuffer *b = &c->buffers[i];
     KilnStatus st = buffer_map(bytes, p->divisible, at_end, skew, b, m->diag);
     if (st != KILN_OK) return st;
-    for (int64_t k = 0; k < w->n; k++) dtype_store_f64(p->dtype, b->at + (size_t)k * size, w->values[k]);
+    for (int64_t k = 0; k < w->n; k++)
+        dtype_store_f64(p->dtype, b->at + (size_t)k * size, w->values[k]);
     if (at) memcpy(c->args + at->offset, &b->at, sizeof b->at);
     return KILN_OK;
 }
@@ -379,7 +430,8 @@ KilnStatus case_make(const Card *card, const Code *code, uint64_t seed, Case *ou
     for (int32_t i = 0; i < card->spec.n_params; i++) {
         const SpecParam *p = &card->spec.params[i];
         if (p->kind != SPEC_CONST) continue;
-        if (p->value.kind == CONST_INT || p->value.kind == CONST_BOOL) put_number(out, p->name, (double)p->value.i);
+        if (p->value.kind == CONST_INT || p->value.kind == CONST_BOOL)
+            put_number(out, p->name, (double)p->value.i);
         if (p->value.kind == CONST_FLOAT) put_number(out, p->name, p->value.f);
     }
     for (int32_t i = 0; i < card->n_lets; i++) {
@@ -394,7 +446,8 @@ KilnStatus case_make(const Card *card, const Code *code, uint64_t seed, Case *ou
         if (card->grid[i]) TRY(eval_number(&m, card->grid[i], &v));
         *dims[i] = (int32_t)v;
     }
-    for (int32_t i = 0; i < card->spec.n_params; i++) TRY(place_argument(&m, code, i));
+    for (int32_t i = 0; i < card->spec.n_params; i++)
+        TRY(place_argument(&m, code, i));
 done:
     return st;
 }
@@ -406,7 +459,8 @@ KilnStatus case_copy(const Case *from, const Code *code, Case *out, Diag *diag)
     out->card = from->card;
     out->grid = from->grid;
     memcpy(out->args, from->args, sizeof out->args);
-    for (int32_t i = 0; i < from->words.len; i++) vec_push(&out->arena, &out->words, from->words.data[i]);
+    for (int32_t i = 0; i < from->words.len; i++)
+        vec_push(&out->arena, &out->words, from->words.data[i]);
     for (int32_t i = 0; i < from->card->spec.n_params; i++) {
         const CaseBuffer *b = &from->buffers[i];
         if (!b->at) continue;
@@ -440,6 +494,7 @@ const char *case_text(Case *c)
     const char *text = "";
     for (int32_t i = 0; i < c->words.len; i++)
         if (!c->words.data[i].is_array)
-            text = arena_printf(&c->arena, "%s%s%s=%g", text, *text ? " " : "", c->words.data[i].name, c->words.data[i].number);
+            text = arena_printf(&c->arena, "%s%s%s=%g", text, *text ? " " : "",
+                                c->words.data[i].name, c->words.data[i].number);
     return text;
 }

@@ -26,9 +26,9 @@
 
 /// A pointer argument's memory between guard pages.
 typedef struct CaseBuffer {
-    uint8_t *at;    ///< first byte
+    uint8_t *at; ///< first byte
     size_t bytes;
-    void *map;      ///< with the guards
+    void *map; ///< with the guards
     size_t map_bytes;
 } CaseBuffer;
 
@@ -47,12 +47,14 @@ typedef struct Case {
     Grid grid;
     VEC(CaseWord) words; ///< compile-time parameters first, then the card's words in order
     uint8_t args[CODE_MAX_PARAMS * 8];
-    CaseBuffer buffers[CODE_MAX_PARAMS]; ///< by index of the specialisation's parameter; .at NULL: no pointer
+    CaseBuffer buffers
+        [CODE_MAX_PARAMS]; ///< by index of the specialisation's parameter; .at NULL: no pointer
 } Case;
 
 /// Makes case `seed` of `card`. `code` gives the layout of the argument block.
 /// @param out owned: case_free(), also after an error
-MUST_USE KilnStatus case_make(const Card *card, const Code *code, uint64_t seed, Case *out, Diag *diag);
+MUST_USE KilnStatus case_make(const Card *card, const Code *code, uint64_t seed, Case *out,
+                              Diag *diag);
 /// The same arguments in memory of their own: a second run to compare with.
 MUST_USE KilnStatus case_copy(const Case *from, const Code *code, Case *out, Diag *diag);
 void case_free(Case *c);

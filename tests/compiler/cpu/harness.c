@@ -14,7 +14,9 @@ bool bench_can_run(CpuLevel level)
 {
     __builtin_cpu_init();
     if (level == CPU_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (level == CPU_AVX512) return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+    if (level == CPU_AVX512)
+        return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni") &&
+               __builtin_cpu_supports("avx512bf16");
     return level == CPU_GENERIC;
 }
 

@@ -35,14 +35,17 @@ static int32_t pick(Gen *g, int32_t n)
 static void keep(Gen *g, Value *v, bool is_exact)
 {
     Entry e = {v, is_exact};
-    if (g->n_pool < MAX_POOL) g->pool[g->n_pool++] = e;
-    else g->pool[pick(g, MAX_POOL)] = e;
+    if (g->n_pool < MAX_POOL)
+        g->pool[g->n_pool++] = e;
+    else
+        g->pool[pick(g, MAX_POOL)] = e;
 }
 
 static DType any_type(Gen *g)
 {
-    static const DType types[] = {DTYPE_F32, DTYPE_F32, DTYPE_I32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_U8, DTYPE_I16,
-                                  DTYPE_U16, DTYPE_I64, DTYPE_U32, DTYPE_F64, DTYPE_F8E4M3, DTYPE_F8E5M2, DTYPE_U64};
+    static const DType types[] = {DTYPE_F32, DTYPE_F32, DTYPE_I32,    DTYPE_F16,    DTYPE_BF16,
+                                  DTYPE_I8,  DTYPE_U8,  DTYPE_I16,    DTYPE_U16,    DTYPE_I64,
+                                  DTYPE_U32, DTYPE_F64, DTYPE_F8E4M3, DTYPE_F8E5M2, DTYPE_U64};
     return types[pick(g, COUNT_OF(types))];
 }
 
@@ -51,7 +54,9 @@ static Entry *find(Gen *g, DType t)
 {
     for (int32_t tries = 0; tries < 40 && g->n_pool; tries++) {
         Entry *e = &g->pool[pick(g, g->n_pool)];
-        if (e->v->type->kind == TYPE_TILE && !e->v->type->is_ptr && (t == DTYPE_VOID || e->v->type->dtype == t)) return e;
+        if (e->v->type->kind == TYPE_TILE && !e->v->type->is_ptr &&
+            (t == DTYPE_VOID || e->v->type->dtype == t))
+            return e;
     }
     return NULL;
 }
@@ -84,17 +89,28 @@ static Value *offsets2(Gen *g, bool transposed, Value **mask)
     Builder *b = &g->b;
     int32_t shape[2] = {g->rows, g->cols};
     Value *r = arange_like(g, g->rows, 2, 0, shape), *c = arange_like(g, g->cols, 2, 1, shape);
-    Value *stride = pick(g, 2) ? build_splat(b, g->m, 2, shape) : splat_int(g, transposed ? g->rows : g->cols, r->type);
+    Value *stride = pick(g, 2) ? build_splat(b, g->m, 2, shape)
+                               : splat_int(g, transposed ? g->rows : g->cols, r->type);
     Value *o = transposed ? build_binary(b, ELEM_ADD, build_binary(b, ELEM_MUL, c, stride), r)
                           : build_binary(b, ELEM_ADD, build_binary(b, ELEM_MUL, r, stride), c);
     *mask = NULL;
     Value *n = build_splat(b, g->n, 2, shape);
     switch (pick(g, 5)) {
-    case 0: *mask = build_binary(b, ELEM_LT, c, n); break;
-    case 1: *mask = build_binary(b, ELEM_AND, build_binary(b, ELEM_LT, r, n), build_binary(b, ELEM_GT, n, c)); break;
-    case 2: *mask = build_binary(b, ELEM_LE, c, r); break;
-    case 3: *mask = build_binary(b, ELEM_GE, c, n); break;
-    default: break;
+    case 0:
+        *mask = build_binary(b, ELEM_LT, c, n);
+        break;
+    case 1:
+        *mask = build_binary(b, ELEM_AND, build_binary(b, ELEM_LT, r, n),
+                             build_binary(b, ELEM_GT, n, c));
+        break;
+    case 2:
+        *mask = build_binary(b, ELEM_LE, c, r);
+        break;
+    case 3:
+        *mask = build_binary(b, ELEM_GE, c, n);
+        break;
+    default:
+        break;
     }
     return o;
 }
@@ -111,7 +127,9 @@ static void step_load(Gen *g)
     Value *mask, *o = offsets2(g, pick(g, 3) == 0, &mask);
     const Type *t = type_with_dtype(g->bench->module, o->type, g->buffer_type[buffer]);
     Value *other = NULL;
-    if (mask && pick(g, 2)) other = dtype_is_float(t->dtype) ? build_const_float(&g->b, t, 2.0) : build_const_int(&g->b, t, 3);
+    if (mask && pick(g, 2))
+        other = dtype_is_float(t->dtype) ? build_const_float(&g->b, t, 2.0)
+                                         : build_const_int(&g->b, t, 3);
     keep(g, build_load(&g->b, pointers(g, buffer, o), mask, other), true);
 }
 
@@ -132,12 +150,15 @@ static void step_store(Gen *g, int32_t buffer, bool transposed)
     for (int32_t tries = 0; tries < 60 && !e; tries++) {
         Entry *c = &g->pool[pick(g, g->n_pool)];
         const Type *t = c->v->type;
-        if (t->kind == TYPE_TILE && t->rank == 2 && t->shape[0] == g->rows && t->shape[1] == g->cols) e = c;
+        if (t->kind == TYPE_TILE && t->rank == 2 && t->shape[0] == g->rows &&
+            t->shape[1] == g->cols)
+            e = c;
     }
     if (!e) return;
     Value *mask, *o = offsets2(g, transposed, &mask);
     Value *v = e->v;
-    if (v->type->dtype != g->buffer_type[buffer]) v = build_cast(&g->b, v, g->buffer_type[buffer], ROUND_RNE);
+    if (v->type->dtype != g->buffer_type[buffer])
+        v = build_cast(&g->b, v, g->buffer_type[buffer], ROUND_RNE);
     build_store(&g->b, pointers(g, buffer, o), v, mask);
 }
 
@@ -146,10 +167,14 @@ static bool admits(ElemDomain d, DType t)
     if (t == DTYPE_I1) return d == DOMAIN_INT || d == DOMAIN_ANY;
     bool f = dtype_is_float(t), low = t == DTYPE_F8E4M3 || t == DTYPE_F8E5M2;
     switch (d) {
-    case DOMAIN_INT: return !f;
-    case DOMAIN_FLOAT: return f && !low;
-    case DOMAIN_F32: return t == DTYPE_F32 || t == DTYPE_F64;
-    default: return true;
+    case DOMAIN_INT:
+        return !f;
+    case DOMAIN_FLOAT:
+        return f && !low;
+    case DOMAIN_F32:
+        return t == DTYPE_F32 || t == DTYPE_F64;
+    default:
+        return true;
     }
 }
 
@@ -159,7 +184,8 @@ static void step_elem(Gen *g)
     if (e >= ELEM_RSQRT && e <= ELEM_TANH) return; // tested in ulps
     Entry *x = find(g, e == ELEM_SELECT ? DTYPE_I1 : DTYPE_VOID);
     if (!x || !admits(elem_facts[e].domain, x->v->type->dtype)) return;
-    if ((e == ELEM_SHL || e == ELEM_SHR || e == ELEM_MULHI) && x->v->type->dtype == DTYPE_I1) return;
+    if ((e == ELEM_SHL || e == ELEM_SHR || e == ELEM_MULHI) && x->v->type->dtype == DTYPE_I1)
+        return;
     if (e == ELEM_MULHI && dtype_bits(x->v->type->dtype) < 32) return;
     if (e == ELEM_SELECT) {
         Entry *y = NULL;
@@ -179,8 +205,9 @@ static void step_elem(Gen *g)
         in[i] = y->v;
         is_exact &= y->is_exact;
     }
-    bool moves = e == ELEM_MIN || e == ELEM_MAX || e == ELEM_NEG || e == ELEM_ABS || e == ELEM_FLOOR || e == ELEM_CEIL ||
-                 e == ELEM_TRUNC || e == ELEM_RINT || elem_facts[e].result == RESULT_BOOL;
+    bool moves = e == ELEM_MIN || e == ELEM_MAX || e == ELEM_NEG || e == ELEM_ABS ||
+                 e == ELEM_FLOOR || e == ELEM_CEIL || e == ELEM_TRUNC || e == ELEM_RINT ||
+                 elem_facts[e].result == RESULT_BOOL;
     bool is_int = !dtype_is_float(x->v->type->dtype);
     keep(g, build_elem(&g->b, e, elem_facts[e].arity, in), is_int || (is_exact && moves));
 }
@@ -194,7 +221,8 @@ static void step_cast(Gen *g)
     bool low = to == DTYPE_F8E4M3 || to == DTYPE_F8E5M2;
     if (from == DTYPE_F64 && low) return; // two roundings or one: open
     bool small = x->is_exact && (dtype_is_float(from) || dtype_bits(from) <= 8);
-    keep(g, build_cast(&g->b, x->v, to, ROUND_RNE), !dtype_is_float(to) || (small && !low && to != DTYPE_BF16));
+    keep(g, build_cast(&g->b, x->v, to, ROUND_RNE),
+         !dtype_is_float(to) || (small && !low && to != DTYPE_BF16));
 }
 
 static void step_shape(Gen *g)
@@ -208,13 +236,18 @@ static void step_shape(Gen *g)
     case 0:
         if (t->rank == 2) keep(g, build_trans(b, x->v, perm), x->is_exact);
         return;
-    case 1: keep(g, build_reshape(b, x->v, 1, flat), x->is_exact); return;
+    case 1:
+        keep(g, build_reshape(b, x->v, 1, flat), x->is_exact);
+        return;
     case 2:
-        if (t->numel == (int64_t)g->rows * g->cols) keep(g, build_reshape(b, x->v, 2, two), x->is_exact);
+        if (t->numel == (int64_t)g->rows * g->cols)
+            keep(g, build_reshape(b, x->v, 2, two), x->is_exact);
         return;
     case 3:
-        if (t->rank == 1 && t->shape[0] == g->cols) keep(g, build_broadcast(b, build_expand_dims(b, x->v, 0), 2, two), x->is_exact);
-        else if (t->rank == 1 && t->shape[0] == g->rows) keep(g, build_broadcast(b, build_expand_dims(b, x->v, 1), 2, two), x->is_exact);
+        if (t->rank == 1 && t->shape[0] == g->cols)
+            keep(g, build_broadcast(b, build_expand_dims(b, x->v, 0), 2, two), x->is_exact);
+        else if (t->rank == 1 && t->shape[0] == g->rows)
+            keep(g, build_broadcast(b, build_expand_dims(b, x->v, 1), 2, two), x->is_exact);
         return;
     case 4: {
         Entry *y = find_like(g, x->v);
@@ -229,10 +262,13 @@ static void step_shape(Gen *g)
     }
     case 5: {
         Entry *y = find_like(g, x->v);
-        if (y && t->numel <= 4096) keep(g, build_cat(b, x->v, y->v, pick(g, t->rank)), x->is_exact && y->is_exact);
+        if (y && t->numel <= 4096)
+            keep(g, build_cat(b, x->v, y->v, pick(g, t->rank)), x->is_exact && y->is_exact);
         return;
     }
-    default: keep(g, build_flip(b, x->v, pick(g, t->rank)), x->is_exact); return;
+    default:
+        keep(g, build_flip(b, x->v, pick(g, t->rank)), x->is_exact);
+        return;
     }
 }
 
@@ -243,8 +279,11 @@ static void step_reduce(Gen *g)
     const Type *t = x->v->type;
     bool f = dtype_is_float(t->dtype);
     if (f && !x->is_exact) return;
-    static const CombineKind ints[] = {COMBINE_ADD, COMBINE_MUL, COMBINE_MIN, COMBINE_MAX, COMBINE_AND, COMBINE_OR, COMBINE_XOR, COMBINE_ARGMIN, COMBINE_ARGMAX};
-    static const CombineKind floats[] = {COMBINE_ADD, COMBINE_MIN, COMBINE_MAX, COMBINE_ARGMIN, COMBINE_ARGMAX};
+    static const CombineKind ints[] = {COMBINE_ADD, COMBINE_MUL,    COMBINE_MIN,
+                                       COMBINE_MAX, COMBINE_AND,    COMBINE_OR,
+                                       COMBINE_XOR, COMBINE_ARGMIN, COMBINE_ARGMAX};
+    static const CombineKind floats[] = {COMBINE_ADD, COMBINE_MIN, COMBINE_MAX, COMBINE_ARGMIN,
+                                         COMBINE_ARGMAX};
     CombineKind k = f ? floats[pick(g, 5)] : ints[pick(g, 9)];
     if (t->dtype == DTYPE_I1 && k != COMBINE_OR && k != COMBINE_AND && k != COMBINE_XOR) return;
     Value *out[2];
@@ -263,7 +302,8 @@ static void step_reduce(Gen *g)
 static void step_scan(Gen *g)
 {
     Entry *x = find(g, DTYPE_VOID);
-    if (!x || (dtype_is_float(x->v->type->dtype) && !x->is_exact) || x->v->type->dtype == DTYPE_I1) return;
+    if (!x || (dtype_is_float(x->v->type->dtype) && !x->is_exact) || x->v->type->dtype == DTYPE_I1)
+        return;
     DType t = x->v->type->dtype;
     if (t == DTYPE_F8E4M3 || t == DTYPE_F8E5M2 || t == DTYPE_F16 || t == DTYPE_BF16) return;
     CombineKind k = pick(g, 2) || dtype_is_float(t) ? COMBINE_ADD : COMBINE_MAX;
@@ -281,7 +321,9 @@ static void step_region(Gen *g)
     Builder inner = build_at_end(g->bench->fn, op->regions[0]);
     Value *a = op->regions[0]->args[0], *c = op->regions[0]->args[1], *r;
     if (scan) {
-        Value *odd = build_cast(&inner, build_binary(&inner, ELEM_AND, c, build_const_int(&inner, c->type, 1)), DTYPE_I1, ROUND_RNE);
+        Value *odd = build_cast(
+            &inner, build_binary(&inner, ELEM_AND, c, build_const_int(&inner, c->type, 1)),
+            DTYPE_I1, ROUND_RNE);
         r = build_select(&inner, odd, c, a);
     } else {
         r = build_binary(&inner, ELEM_XOR, a, c);
@@ -308,13 +350,15 @@ static void step_gather(Gen *g)
     int32_t axis = pick(g, x->v->type->rank);
     for (int32_t a = 0; a < x->v->type->rank; a++)
         if (a != axis && x->v->type->shape[a] != i->v->type->shape[a]) return;
-    Value *index = build_binary(&g->b, ELEM_AND, i->v, splat_int(g, x->v->type->shape[axis] - 1, i->v->type));
+    Value *index =
+        build_binary(&g->b, ELEM_AND, i->v, splat_int(g, x->v->type->shape[axis] - 1, i->v->type));
     keep(g, build_gather(&g->b, x->v, index, axis), x->is_exact);
 }
 
 static void step_dot(Gen *g)
 {
-    static const DType types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I8, DTYPE_U8, DTYPE_F64, DTYPE_F8E5M2};
+    static const DType types[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16,  DTYPE_I8,
+                                  DTYPE_U8,  DTYPE_F64, DTYPE_F8E5M2};
     DType t = types[pick(g, COUNT_OF(types))];
     Entry *x = find(g, t), *y = find(g, t);
     if (!x || !y || x->v->type->rank != 2 || y->v->type->rank != 2) return;
@@ -358,7 +402,8 @@ static void step_for(Gen *g)
     keep(g, args[1], is_exact);
     keep(g, args[2], is_exact);
     keep(g, build_load(&g->b, args[3], mask, NULL), true);
-    for (int32_t i = pick(g, 5); i > 0; i--) step_any(g);
+    for (int32_t i = pick(g, 5); i > 0; i--)
+        step_any(g);
     Entry *u = find_like(g, x->v), *w = find_like(g, x->v);
     Value *step = build_const_int(&g->b, type_with_dtype(g->bench->module, o->type, DTYPE_I32), 1);
     Value *next[] = {u ? u->v : args[2], w ? w->v : args[1], build_addptr(&g->b, args[3], step)};
@@ -385,7 +430,8 @@ static void step_if(Gen *g)
         int32_t mark = g->n_pool;
         memcpy(saved, g->pool, sizeof saved);
         g->b = build_at_end(g->bench->fn, op->regions[k]);
-        for (int32_t i = pick(g, 3); i > 0; i--) step_any(g);
+        for (int32_t i = pick(g, 3); i > 0; i--)
+            step_any(g);
         build_yield(&g->b, 1, k ? &y->v : &x->v);
         memcpy(g->pool, saved, sizeof saved);
         g->n_pool = mark;
@@ -396,9 +442,10 @@ static void step_if(Gen *g)
 
 static void step_any(Gen *g)
 {
-    static void (*const steps[])(Gen *) = {step_load, step_load, step_gather_load, step_elem, step_elem, step_elem, step_elem, step_elem,
-                                           step_cast, step_cast, step_shape, step_shape, step_reduce, step_scan, step_region,
-                                           step_sort, step_gather, step_dot, step_histogram};
+    static void (*const steps[])(Gen *) = {
+        step_load,   step_load, step_gather_load, step_elem,  step_elem,     step_elem,   step_elem,
+        step_elem,   step_cast, step_cast,        step_shape, step_shape,    step_reduce, step_scan,
+        step_region, step_sort, step_gather,      step_dot,   step_histogram};
     steps[pick(g, COUNT_OF(steps))](g);
 }
 
@@ -414,12 +461,14 @@ static void generate(Gen *g, uint64_t seed)
         g->buffer_type[i] = any_type(g);
         types[i] = type_ptr(m, g->buffer_type[i], false);
     }
-    for (int32_t i = 0; i < 3; i++) types[N_BUFFERS + i] = type_scalar(m, DTYPE_I32);
+    for (int32_t i = 0; i < 3; i++)
+        types[N_BUFFERS + i] = type_scalar(m, DTYPE_I32);
     g->bench->fn = func_new(m, "random", N_BUFFERS + 3, types, names);
     g->bench->fn->fp_fusion = false;
     g->b = build_at_end(g->bench->fn, g->bench->fn->body);
     Value **args = g->bench->fn->body->args;
-    for (int32_t i = 0; i < N_BUFFERS; i++) g->pointer[i] = args[i];
+    for (int32_t i = 0; i < N_BUFFERS; i++)
+        g->pointer[i] = args[i];
     g->n = args[N_BUFFERS];
     g->m = args[N_BUFFERS + 1];
     g->trip = args[N_BUFFERS + 2];
@@ -429,12 +478,17 @@ static void generate(Gen *g, uint64_t seed)
     int32_t steps = 4 + pick(g, 14);
     for (int32_t i = 0; i < steps; i++) {
         int32_t k = pick(g, 14);
-        if (k == 0) step_for(g);
-        else if (k == 1) step_if(g);
-        else if (k == 2) step_store(g, pick(g, N_BUFFERS), pick(g, 4) == 0);
-        else step_any(g);
+        if (k == 0)
+            step_for(g);
+        else if (k == 1)
+            step_if(g);
+        else if (k == 2)
+            step_store(g, pick(g, N_BUFFERS), pick(g, 4) == 0);
+        else
+            step_any(g);
     }
-    for (int32_t i = 0; i < 3; i++) step_store(g, i == 0 ? 0 : pick(g, N_BUFFERS), false);
+    for (int32_t i = 0; i < 3; i++)
+        step_store(g, i == 0 ? 0 : pick(g, N_BUFFERS), false);
     build_return(&g->b, 0, NULL);
 }
 
@@ -443,7 +497,11 @@ static void fill(Gen *g, Guarded *buffers)
     for (int32_t i = 0; i < N_BUFFERS; i++) {
         int32_t bytes = dtype_bytes(g->buffer_type[i]);
         for (int64_t k = 0; k < g->buffer_numel; k++)
-            dtype_store_f64(g->buffer_type[i], buffers[i].data + k * bytes, (double)pick(g, 65) / 4 - (dtype_is_signed(g->buffer_type[i]) || dtype_is_float(g->buffer_type[i]) ? 8 : 0));
+            dtype_store_f64(
+                g->buffer_type[i], buffers[i].data + k * bytes,
+                (double)pick(g, 65) / 4 -
+                    (dtype_is_signed(g->buffer_type[i]) || dtype_is_float(g->buffer_type[i]) ? 8
+                                                                                             : 0));
     }
 }
 
@@ -452,7 +510,8 @@ static bool same(DType t, const uint8_t *x, const uint8_t *y)
     if (!memcmp(x, y, (size_t)dtype_bytes(t))) return true;
     if (!dtype_is_float(t)) return false;
     double a = dtype_load_f64(t, x), b = dtype_load_f64(t, y);
-    return a == b || (a != a && b != b); // signs of zeros and NaNs are open where min and max choose
+    return a == b ||
+           (a != a && b != b); // signs of zeros and NaNs are open where min and max choose
 }
 
 typedef struct Args {
@@ -471,29 +530,41 @@ static void check(uint64_t seed, CpuLevel level)
     g.buffer_numel = MAX((int64_t)m * MAX(g.rows, g.cols) + 8, 128);
     Guarded buffers[2][N_BUFFERS];
     for (int32_t i = 0; i < N_BUFFERS; i++)
-        for (int32_t k = 0; k < 2; k++) buffers[k][i] = guard_new((size_t)g.buffer_numel * (size_t)dtype_bytes(g.buffer_type[i]), seed & 1 ? GUARD_END : GUARD_BEGIN);
+        for (int32_t k = 0; k < 2; k++)
+            buffers[k][i] =
+                guard_new((size_t)g.buffer_numel * (size_t)dtype_bytes(g.buffer_type[i]),
+                          seed & 1 ? GUARD_END : GUARD_BEGIN);
     fill(&g, buffers[0]);
-    for (int32_t i = 0; i < N_BUFFERS; i++) memcpy(buffers[1][i].data, buffers[0][i].data, buffers[0][i].bytes);
+    for (int32_t i = 0; i < N_BUFFERS; i++)
+        memcpy(buffers[1][i].data, buffers[0][i].data, buffers[0][i].bytes);
     func_print(bench.fn, &bench.text);
     const char *text = bench.text.data;
     Grid grid = {1, 1, 1, 0};
-    for (int32_t i = 0; i < N_BUFFERS; i++) args.buffer[i] = buffers[1][i].data;
+    for (int32_t i = 0; i < N_BUFFERS; i++)
+        args.buffer[i] = buffers[1][i].data;
     cr_assert(bench_interpret(&bench, &args, grid), "seed %lu: %s", seed, bench.text.data);
-    cr_assert(bench_compile(&bench, level), "seed %lu %s: %s", seed, bench_level_name(level), bench.text.data);
-    for (int32_t i = 0; i < N_BUFFERS; i++) args.buffer[i] = buffers[0][i].data;
+    cr_assert(bench_compile(&bench, level), "seed %lu %s: %s", seed, bench_level_name(level),
+              bench.text.data);
+    for (int32_t i = 0; i < N_BUFFERS; i++)
+        args.buffer[i] = buffers[0][i].data;
     if (bench_can_run(level)) {
         bench_run(&bench, &args, grid);
         for (int32_t i = 0; i < N_BUFFERS; i++) {
             int32_t bytes = dtype_bytes(g.buffer_type[i]);
             for (int64_t k = 0; k < g.buffer_numel; k++) {
-                const uint8_t *got = buffers[0][i].data + k * bytes, *want = buffers[1][i].data + k * bytes;
-                cr_assert(same(g.buffer_type[i], got, want), "seed %lu %s: buffer %d element %ld: %g, want %g (n %d m %d trip %d)\n%s", seed,
-                          bench_level_name(level), i, (long)k, dtype_load_f64(g.buffer_type[i], got), dtype_load_f64(g.buffer_type[i], want), args.n, args.m, args.trip, text);
+                const uint8_t *got = buffers[0][i].data + k * bytes,
+                              *want = buffers[1][i].data + k * bytes;
+                cr_assert(same(g.buffer_type[i], got, want),
+                          "seed %lu %s: buffer %d element %ld: %g, want %g (n %d m %d trip %d)\n%s",
+                          seed, bench_level_name(level), i, (long)k,
+                          dtype_load_f64(g.buffer_type[i], got),
+                          dtype_load_f64(g.buffer_type[i], want), args.n, args.m, args.trip, text);
             }
         }
     }
     for (int32_t i = 0; i < N_BUFFERS; i++)
-        for (int32_t k = 0; k < 2; k++) guard_free(&buffers[k][i]);
+        for (int32_t k = 0; k < 2; k++)
+            guard_free(&buffers[k][i]);
     bench_close(&bench);
 }
 
@@ -506,15 +577,18 @@ TestSuite(random_programs, .timeout = 300);
 Test(random_programs, agree_with_the_interpreter_on_avx2)
 {
     if (!bench_can_run(CPU_AVX2)) cr_skip("this machine has no AVX2");
-    for (uint64_t seed = 1; seed <= RANDOM_SEEDS; seed++) check(seed, CPU_AVX2);
+    for (uint64_t seed = 1; seed <= RANDOM_SEEDS; seed++)
+        check(seed, CPU_AVX2);
 }
 
 Test(random_programs, agree_with_the_interpreter_on_generic_x86)
 {
-    for (uint64_t seed = 1; seed <= RANDOM_SEEDS / 3; seed++) check(seed, CPU_GENERIC);
+    for (uint64_t seed = 1; seed <= RANDOM_SEEDS / 3; seed++)
+        check(seed, CPU_GENERIC);
 }
 
 Test(random_programs, compile_for_avx512_and_agree_where_it_runs)
 {
-    for (uint64_t seed = 1; seed <= RANDOM_SEEDS / 5; seed++) check(seed, CPU_AVX512);
+    for (uint64_t seed = 1; seed <= RANDOM_SEEDS / 5; seed++)
+        check(seed, CPU_AVX512);
 }
