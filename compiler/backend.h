@@ -29,7 +29,8 @@ typedef struct ImageOps {
     /// As image_run(). Spans in `diag` point into file 0, which the driver has registered.
     KilnStatus (*run)(void *self, const void *args, const Grid *grid, int64_t first, int64_t n,
                       int32_t n_ranges, const MemRange *ranges, Diag *diag);
-    void (*free)(void *self); ///< NULL is fine for `self`
+    void (*free)(void *self);                               ///< NULL is fine for `self`
+    void (*counters)(const void *self, ImageCounters *out); ///< NULL: does not count
 } ImageOps;
 
 /// A runnable kernel. A loader sets `ops` and `self`, and `entry` where the code is a KernelEntry.

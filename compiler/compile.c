@@ -416,3 +416,11 @@ KilnStatus image_run(Image *img, const void *args, const Grid *grid, int64_t fir
     diag_reset(&own);
     return st;
 }
+
+bool image_counters(const Image *img, ImageCounters *out)
+{
+    *out = (ImageCounters){0};
+    if (!img->ops || !img->ops->counters) return false;
+    img->ops->counters(img->self, out);
+    return true;
+}

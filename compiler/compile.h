@@ -213,4 +213,27 @@ KernelEntry image_entry(const Image *img);
 /// @return KILN_OK; KILN_ERR_DEVICE: out of bounds, divergence, race, assert: the place is in diag
 MUST_USE KilnStatus image_run(Image *img, const void *args, const Grid *grid, int64_t first,
                               int64_t n, int32_t n_ranges, const MemRange *ranges, Diag *diag);
+
+/// Requests of warps to one memory. A request is one access of the 32 threads of a warp.
+typedef struct MemCounters {
+    int64_t requests;
+    int64_t
+        units; ///< what they took: sectors of 32 bytes (global), passes over the 32 banks (shared)
+    int64_t ideal; ///< what the same bytes take at best
+} MemCounters;
+
+/// What an emulated kernel did since its image was loaded.
+typedef struct ImageCounters {
+    int64_t programs;
+    MemCounters loads, stores;               ///< of global memory, copies among the loads
+    MemCounters shared_loads, shared_stores; ///< copies among the stores, ldmatrix among the loads
+    int64_t atomics;                         ///< threads' read-modify-writes
+    int64_t barriers;                        ///< of a block
+    int64_t shuffles, matrix_loads, mmas;    ///< of a warp
+    int64_t copies;                          ///< asynchronous ones, of a thread
+    int64_t copies_in_flight; ///< most groups of one thread that were under way at once
+} ImageCounters;
+
+/// @return false, with zeros: the image does not count (only the emulator does)
+bool image_counters(const Image *img, ImageCounters *out);
 #endif

@@ -39,10 +39,11 @@ static void thread_main(void *user)
     t->state = EMU_DONE;
 }
 
-void emu_wait(EmuThread *t, EmuState state, EmuOp op, const uint64_t *args, uint64_t *ret,
-              int64_t place)
+void emu_collect(EmuThread *t, EmuServe serve, int32_t imm, const uint64_t *args, uint64_t *ret,
+                 int64_t place)
 {
-    t->state = state, t->op = op, t->args = args, t->ret = ret, t->place = place;
+    t->state = serve ? EMU_AT_COLLECTIVE : EMU_AT_BARRIER;
+    t->serve = serve, t->imm = imm, t->args = args, t->ret = ret, t->place = place;
     fiber_yield(t->fiber);
 }
 
@@ -68,10 +69,18 @@ void emu_fault(EmuThread *t, const char *code, const char *fmt, ...)
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
     report(t, code, what);
-    fiber_yield(t->fiber); // never resumed: the block has ended, its fibers start afresh
+    // Never resumed: the block has ended, its fibers start afresh.
+    if (t->block->running == t) fiber_yield(t->fiber);
 }
 
 // ---- scheduling -------------------------------------------------------------------------------
+
+static void resume(EmuBlock *b, EmuThread *t)
+{
+    b->running = t;
+    fiber_resume(t->fiber);
+    b->running = NULL;
+}
 
 /// Runs the ready lanes of a warp until each waits for more than its warp, or is done.
 static void run_warp(EmuBlock *b, EmuThread *lanes)
@@ -80,12 +89,14 @@ static void run_warp(EmuBlock *b, EmuThread *lanes)
         int32_t waiting = 0;
         again = false;
         for (int32_t i = 0; i < EMU_LANES && !b->has_fault; i++) {
-            if (lanes[i].state == EMU_READY) fiber_resume(lanes[i].fiber);
-            waiting += lanes[i].state == EMU_AT_SHUFFLE && lanes[i].op == lanes[0].op &&
-                       lanes[i].place == lanes[0].place;
+            if (lanes[i].state == EMU_READY) resume(b, &lanes[i]);
+            waiting += lanes[i].state == EMU_AT_COLLECTIVE && lanes[i].serve == lanes[0].serve &&
+                       lanes[i].imm == lanes[0].imm && lanes[i].place == lanes[0].place;
         }
         if (waiting == EMU_LANES && !b->has_fault) {
-            emu_shuffle(lanes);
+            lanes[0].serve(lanes, lanes[0].imm);
+            for (int32_t i = 0; i < EMU_LANES; i++)
+                lanes[i].state = EMU_READY;
             again = true;
         }
     }
@@ -93,9 +104,9 @@ static void run_warp(EmuBlock *b, EmuThread *lanes)
 
 static const char *doing(const EmuThread *t)
 {
-    return t->state == EMU_AT_BARRIER   ? "waits at a barrier"
-           : t->state == EMU_AT_SHUFFLE ? "exchanges data with its warp"
-                                        : "has ended";
+    return t->state == EMU_AT_BARRIER      ? "waits at a barrier"
+           : t->state == EMU_AT_COLLECTIVE ? "exchanges data with its warp"
+                                           : "has ended";
 }
 
 /// Nobody can go on: names the first thread that waits and the first that does something else.
@@ -123,6 +134,7 @@ void emu_block_run(EmuBlock *b)
     for (int32_t i = 0; i < b->n_threads; i++) {
         EmuThread *t = &b->threads[i];
         t->state = EMU_READY, t->place = -1;
+        if (t->async) t->async->reset(t);
         fiber_start(t->fiber, thread_main, t);
     }
     while (!b->has_fault) {
@@ -150,13 +162,17 @@ typedef struct EmuImage {
     LLVMOrcLLJITRef jit;
     void (*entry)(const void *args);
     int32_t n_threads, shared_bytes;
+    ImageCounters counters;
 } EmuImage;
 
 void emu_block_free(EmuBlock *b)
 {
     if (!b) return;
-    for (int32_t i = 0; i < b->n_threads; i++)
-        fiber_free(b->threads[i].fiber);
+    for (int32_t i = 0; i < b->n_threads; i++) {
+        EmuThread *t = &b->threads[i];
+        if (t->async) t->async->free(t);
+        fiber_free(t->fiber);
+    }
     heap_free(heap_default(), b->shared);
     heap_free(heap_default(), b->shadow);
     heap_free(heap_default(), b);
@@ -170,6 +186,7 @@ EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes)
     b->n_threads = n_threads, b->shared_bytes = shared_bytes;
     b->shared = heap_alloc(heap_default(), bytes, 1024);
     b->shadow = heap_array(heap_default(), EmuShadow, bytes);
+    b->counters = &b->own_counters;
     bool good = b->shared && b->shadow;
     for (int32_t i = 0; i < b->n_threads && good; i++) {
         b->threads[i] = (EmuThread){.block = b, .id = i, .fiber = fiber_new()};
@@ -183,14 +200,14 @@ EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes)
 static KilnStatus emu_run(void *self, const void *args, const Grid *grid, int64_t first, int64_t n,
                           int32_t n_ranges, const MemRange *ranges, Diag *diag)
 {
-    const EmuImage *img = self;
+    EmuImage *img = self;
     if (n <= 0) return KILN_OK;
     EmuBlock *b = emu_block_new(img->n_threads, img->shared_bytes);
     if (!b)
         return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for %d emulated threads",
                     img->n_threads);
     b->entry = img->entry, b->args = args, b->diag = diag, b->ranges = ranges,
-    b->n_ranges = n_ranges;
+    b->n_ranges = n_ranges, b->counters = &img->counters;
     b->grid[0] = grid->x, b->grid[1] = grid->y, b->grid[2] = grid->z;
     for (int64_t i = first; i < first + n && !b->has_fault; i++) {
         b->program[0] = (int32_t)(i % grid->x);
@@ -211,7 +228,12 @@ static void emu_free(void *self)
     heap_free(heap_default(), img);
 }
 
-static const ImageOps emu_ops = {.run = emu_run, .free = emu_free};
+static void emu_counters(const void *self, ImageCounters *out)
+{
+    *out = ((const EmuImage *)self)->counters;
+}
+
+static const ImageOps emu_ops = {.run = emu_run, .free = emu_free, .counters = emu_counters};
 
 static KilnStatus link_failed(LLVMErrorRef e, Diag *diag)
 {

@@ -16,25 +16,40 @@
 #include "compiler/backend.h"
 #include "compiler/gpu/gpu.h"
 
-typedef enum EmuState { EMU_READY, EMU_AT_BARRIER, EMU_AT_SHUFFLE, EMU_DONE } EmuState;
+typedef enum EmuState { EMU_READY, EMU_AT_BARRIER, EMU_AT_COLLECTIVE, EMU_DONE } EmuState;
 
 typedef struct EmuBlock EmuBlock;
+typedef struct EmuThread EmuThread;
 
-typedef struct EmuThread {
+/// Serves a warp collective once its 32 lanes have arrived: reads lanes[i].args, writes
+/// lanes[i].ret. Runs outside of the lanes; a fault there (emu_fault of a lane) returns.
+typedef void (*EmuServe)(EmuThread *lanes, int32_t imm);
+
+/// What a thread keeps for its asynchronous copies. Whoever issues the first one hangs a struct
+/// that begins with this into EmuThread.async.
+typedef struct EmuAsync {
+    void (*reset)(EmuThread *t); ///< a new program begins: nothing is in flight
+    void (*free)(EmuThread *t);
+} EmuAsync;
+
+struct EmuThread {
     EmuBlock *block;
     Fiber *fiber;
     int32_t id;
     EmuState state;
     const uint64_t *args; ///< of the collective it waits in
     uint64_t *ret;
-    EmuOp op;
-    int64_t place; ///< span of the last op that told us: begin << 32 | end, -1: none
-} EmuThread;
+    EmuServe serve; ///< of that collective, with its constant; NULL: a barrier
+    int32_t imm;
+    int64_t place;   ///< span of the last op that told us: begin << 32 | end, -1: none
+    EmuAsync *async; ///< NULL: has issued none
+};
 
 /// One byte of shared memory: who wrote and read it last, and in which epoch (0: never).
 typedef struct EmuShadow {
     int32_t written, read;
     int16_t writer, reader; ///< reader -1: several
+    int16_t pending;        ///< 1 + the thread whose asynchronous copy is to land here
 } EmuShadow;
 
 enum { EMU_MAX_THREADS = 1024, EMU_LANES = 32 };
@@ -52,6 +67,8 @@ struct EmuBlock {
     const MemRange *ranges;
     bool has_fault;
     Diag *diag;
+    EmuThread *running; ///< NULL: between threads
+    ImageCounters *counters, own_counters;
 };
 
 /// What a handler may do: its thread, the row's constant, arguments and results as 64-bit words.
@@ -68,9 +85,17 @@ void emu_block_run(EmuBlock *b);
 /// Reports at the thread's place and stops the block; does not return to emulated code when called
 /// on its fiber.
 void emu_fault(EmuThread *t, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/// Waits in a collective until the scheduler has served it.
-void emu_wait(EmuThread *t, EmuState state, EmuOp op, const uint64_t *args, uint64_t *ret,
-              int64_t place);
-/// Serves the 32 waiting lanes of a warp.
-void emu_shuffle(EmuThread *lanes);
+/// Waits until all 32 lanes of the warp wait with the same `serve`, `imm` and place, and it has
+/// served them. `args` and `ret` are what `serve` finds in the lane.
+void emu_collect(EmuThread *t, EmuServe serve, int32_t imm, const uint64_t *args, uint64_t *ret,
+                 int64_t place);
+
+/// How a thread touches memory. An asynchronous copy issues its writes and lands them later:
+/// between the two nobody may touch the bytes.
+typedef enum EmuTouch { EMU_READS, EMU_WRITES, EMU_ISSUES, EMU_LANDS } EmuTouch;
+
+/// Checks and records an access of `bytes` (a power of two) at a host address; the thread's place
+/// is set before. @return false: reported, do not touch
+bool emu_touch_shared(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how);
+bool emu_touch_global(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how);
 #endif

@@ -57,39 +57,38 @@ static void op_TRAP(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 
 static void op_BARRIER(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
-    (void)imm;
-    emu_wait(t, EMU_AT_BARRIER, EMU_BARRIER, a, r, (int64_t)a[0]);
+    emu_collect(t, NULL, imm, a, r, (int64_t)a[0]);
+}
+
+/// args: mask, value, lane or lane mask, clamp, place. imm: 1: the lane is xored
+static void serve_shuffle(EmuThread *lanes, int32_t imm)
+{
+    lanes->block->counters->shuffles++;
+    for (uint32_t i = 0; i < EMU_LANES; i++) {
+        uint32_t from = (uint32_t)lanes[i].args[2] & 31;
+        lanes[i].ret[0] = (uint32_t)lanes[imm ? from ^ i : from].args[1];
+    }
 }
 
 static void op_SHFL_BFLY(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
     (void)imm;
-    emu_wait(t, EMU_AT_SHUFFLE, EMU_SHFL_BFLY, a, r, (int64_t)a[4]);
+    emu_collect(t, serve_shuffle, 1, a, r, (int64_t)a[4]);
 }
 
 static void op_SHFL_IDX(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
     (void)imm;
-    emu_wait(t, EMU_AT_SHUFFLE, EMU_SHFL_IDX, a, r, (int64_t)a[4]);
-}
-
-/// args: mask, value, lane or lane mask, clamp, place
-void emu_shuffle(EmuThread *lanes)
-{
-    for (uint32_t i = 0; i < EMU_LANES; i++) {
-        uint32_t from = (uint32_t)lanes[i].args[2] & 31;
-        if (lanes[i].op == EMU_SHFL_BFLY) from ^= i;
-        lanes[i].ret[0] = (uint32_t)lanes[from].args[1];
-        lanes[i].state = EMU_READY;
-    }
+    emu_collect(t, serve_shuffle, 0, a, r, (int64_t)a[4]);
 }
 
 // ---- global memory ----------------------------------------------------------------------------
 
 /// Is [at, at + bytes) inside one of the ranges the caller named, and aligned to its size?
-static bool check_global(EmuThread *t, uint64_t at, int32_t bytes, bool is_write)
+bool emu_touch_global(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how)
 {
     const EmuBlock *b = t->block;
+    bool is_write = how == EMU_WRITES;
     const char *what = is_write ? "store" : "load";
     if (at % (uint64_t)bytes) {
         emu_fault(t, "E1106", "misaligned %s of %d bytes at %#llx", what, bytes,
@@ -119,14 +118,14 @@ static void op_CHECK_READ(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t
 {
     (void)r;
     t->place = (int64_t)a[1];
-    check_global(t, a[0], imm, false);
+    emu_touch_global(t, a[0], imm, EMU_READS);
 }
 
 static void op_CHECK_WRITE(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
     (void)r;
     t->place = (int64_t)a[1];
-    check_global(t, a[0], imm, true);
+    emu_touch_global(t, a[0], imm, EMU_WRITES);
 }
 
 /// args: predicate, words to keep, address, place
@@ -136,7 +135,7 @@ static void op_LOAD(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     t->place = (int64_t)a[n + 2];
     for (int32_t i = 0; i < n; i++)
         r[i] = a[1 + i];
-    if (!(a[0] & 1) || !check_global(t, a[n + 1], n * bytes, false)) return;
+    if (!(a[0] & 1) || !emu_touch_global(t, a[n + 1], n * bytes, EMU_READS)) return;
     for (int32_t i = 0; i < n; i++) {
         r[i] = 0;
         memcpy(&r[i], (const char *)(uintptr_t)a[n + 1] + (size_t)i * (size_t)bytes, (size_t)bytes);
@@ -149,7 +148,7 @@ static void op_STORE(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     int32_t bytes = imm & 0xff, n = imm >> 8;
     (void)r;
     t->place = (int64_t)a[n + 2];
-    if (!(a[0] & 1) || !check_global(t, a[1], n * bytes, true)) return;
+    if (!(a[0] & 1) || !emu_touch_global(t, a[1], n * bytes, EMU_WRITES)) return;
     for (int32_t i = 0; i < n; i++)
         memcpy((char *)(uintptr_t)a[1] + (size_t)i * (size_t)bytes, &a[2 + i], (size_t)bytes);
 }
@@ -193,7 +192,7 @@ static void op_ATOMIC(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     int32_t kind = imm & 0xff, bits = imm >> 8;
     t->place = (int64_t)a[3];
     r[0] = 0;
-    if (!(a[0] & 1) || !check_global(t, a[1], bits / 8, true)) return;
+    if (!(a[0] & 1) || !emu_touch_global(t, a[1], bits / 8, EMU_WRITES)) return;
     void *at = (void *)(uintptr_t)a[1];
     if (bits == 16) {
         uint16_t old = __atomic_load_n((uint16_t *)at, __ATOMIC_RELAXED);
@@ -223,7 +222,7 @@ static void op_ATOMIC_CAS(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t
 {
     t->place = (int64_t)a[4];
     r[0] = 0;
-    if (!(a[0] & 1) || !check_global(t, a[1], imm / 8, true)) return;
+    if (!(a[0] & 1) || !emu_touch_global(t, a[1], imm / 8, EMU_WRITES)) return;
     void *at = (void *)(uintptr_t)a[1];
     if (imm == 16) {
         uint16_t e = (uint16_t)a[2];
@@ -245,12 +244,20 @@ static void op_ATOMIC_CAS(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t
 
 // ---- shared memory ----------------------------------------------------------------------------
 
-static void touch_byte(EmuThread *t, EmuShadow *s, bool is_write)
+static void touch_byte(EmuThread *t, EmuShadow *s, EmuTouch how)
 {
     EmuBlock *b = t->block;
+    bool is_write = how != EMU_READS;
     bool other_wrote = s->written == b->epoch && s->writer != t->id;
     bool other_read = s->read == b->epoch && s->reader != t->id;
-    if (is_write && (other_wrote || other_read)) {
+    if (how == EMU_LANDS) {
+        s->pending = 0, s->written = b->epoch, s->writer = (int16_t)t->id;
+    } else if (s->pending) {
+        emu_fault(
+            t, "E1108",
+            "missing wait: shared memory is %s while a copy that thread %d issued is on its way",
+            is_write ? "written" : "read", s->pending - 1);
+    } else if (is_write && (other_wrote || other_read)) {
         int32_t who = other_wrote ? s->writer : s->reader;
         emu_fault(t, "E1105",
                   "race: shared memory is written without a barrier after thread %d's access%s",
@@ -261,6 +268,8 @@ static void touch_byte(EmuThread *t, EmuShadow *s, bool is_write)
                   s->writer);
     } else if (!is_write && !s->written) {
         emu_fault(t, "E1107", "shared memory is read before it is written");
+    } else if (how == EMU_ISSUES) {
+        s->pending = (int16_t)(t->id + 1);
     } else if (is_write) {
         s->written = b->epoch, s->writer = (int16_t)t->id;
     } else {
@@ -269,14 +278,10 @@ static void touch_byte(EmuThread *t, EmuShadow *s, bool is_write)
     }
 }
 
-/// args: address, place. imm: bytes | is_write << 8
-static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
+bool emu_touch_shared(EmuThread *t, uint64_t address, int32_t bytes, EmuTouch how)
 {
     EmuBlock *b = t->block;
-    int32_t bytes = imm & 0xff;
-    uint64_t at = a[0] - (uintptr_t)b->shared;
-    (void)r;
-    t->place = (int64_t)a[1];
+    uint64_t at = address - (uintptr_t)b->shared;
     if (at > (uint64_t)b->shared_bytes || (uint64_t)b->shared_bytes - at < (uint64_t)bytes) {
         emu_fault(t, "E1107", "shared access at byte %lld of %d", (long long)at, b->shared_bytes);
     } else if (at % (uint64_t)bytes) {
@@ -284,7 +289,16 @@ static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
                   (long long)at);
     }
     for (int32_t i = 0; i < bytes && !b->has_fault; i++)
-        touch_byte(t, &b->shadow[at + (uint64_t)i], imm >> 8);
+        touch_byte(t, &b->shadow[at + (uint64_t)i], how);
+    return !b->has_fault;
+}
+
+/// args: address, place. imm: bytes | is_write << 8
+static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
+{
+    (void)r;
+    t->place = (int64_t)a[1];
+    emu_touch_shared(t, a[0], imm & 0xff, imm >> 8 ? EMU_WRITES : EMU_READS);
 }
 
 const EmuHandler emu_handlers[EMU_OP_COUNT] = {
