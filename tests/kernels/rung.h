@@ -1,6 +1,7 @@
 // tests/kernels/rung.h - one launch card's cases on two rungs of the ladder, and where they differ.
 #ifndef TESTS_KERNELS_RUNG_H
 #define TESTS_KERNELS_RUNG_H
+#include "tests/kernels/agree.h"
 #include "tests/kernels/reference.h"
 
 /// A kernel file with its cards.
