@@ -124,48 +124,88 @@ static void push_bit(Layout *l, int32_t in, int32_t d, int32_t i)
     if (inside || in != IN_REG) layout_push(l, in, inside ? bit_of(l, d, i) : 0);
 }
 
-Layout layout_mma_acc(int32_t m, int32_t n, int32_t wm, int32_t wn)
+void layout_mma_k_runs(MmaTile *t, int32_t log_word, int32_t log_run)
 {
-    enum { M, N };
-    Layout l = layout_empty(2, (int32_t[2]){m, n});
-    int32_t lwm = log2_floor((uint64_t)wm), lwn = log2_floor((uint64_t)wn);
-    int32_t n_top = MAX(3, l.log_dim[N] - lwn), i; // bits of n in one warp: [0, n_top)
-    push_bit(&l, IN_REG, N, 0), push_bit(&l, IN_REG, M, 3);
-    for (i = 3; i < n_top; i++)
-        push_bit(&l, IN_REG, N, i);
-    for (i = 4 + lwm; i < l.log_dim[M]; i++)
-        push_bit(&l, IN_REG, M, i);
-    push_bit(&l, IN_LANE, N, 1), push_bit(&l, IN_LANE, N, 2);
-    for (i = 0; i < 3; i++)
-        push_bit(&l, IN_LANE, M, i);
-    for (i = 0; i < lwn; i++)
-        push_bit(&l, IN_WARP, N, n_top + i);
-    for (i = 0; i < lwm; i++)
-        push_bit(&l, IN_WARP, M, 4 + i);
+    int32_t n = 0;
+    ASSERT(log_run >= log_word);
+    for (int32_t i = 0; i < log_word; i++)
+        t->k_slot[n++] = (int8_t)i;
+    for (int32_t i = 0; i < 2; i++)
+        t->k_slot[n++] = (int8_t)(log_run + i);
+    for (int32_t i = log_word; i < log_run; i++)
+        t->k_slot[n++] = (int8_t)i;
+    for (; n < LAYOUT_MAX_BITS; n++)
+        t->k_slot[n] = (int8_t)n;
+}
+
+void layout_mma_k_chained(MmaTile *t, int32_t log_word)
+{
+    // An accumulator's registers count columns 1, 8, 16 ..., its lanes l0 l1 columns 2 and 4.
+    int32_t n = 0, reg = 0;
+    for (int32_t i = 0; i < log_word; i++)
+        t->k_slot[n++] = (int8_t)(reg ? reg + 2 : 0), reg++;
+    for (int32_t i = 0; i < 2; i++)
+        t->k_slot[n++] = (int8_t)(i + 1);
+    for (; n < LAYOUT_MAX_BITS; n++)
+        t->k_slot[n] = (int8_t)(reg ? reg + 2 : 0), reg++;
+}
+
+enum { BATCH, LEFT, RIGHT }; // dimensions of a rank-3 tile
+
+static void push_bits(Layout *l, int32_t in, int32_t d, int32_t begin, int32_t end)
+{
+    for (int32_t i = begin; i < end; i++)
+        push_bit(l, in, d, i);
+}
+
+/// First bit of the instruction's columns that tells warps apart.
+static int32_t col_top(const MmaTile *t, int32_t width)
+{
+    return MAX(3, width - t->warps_col);
+}
+
+Layout layout_mma_acc(const MmaTile *t)
+{
+    Layout l = layout_empty(3, (int32_t[3]){1 << t->batch, 1 << t->m, 1 << t->n});
+    int32_t row = t->swap ? RIGHT : LEFT, col = t->swap ? LEFT : RIGHT,
+            top = col_top(t, l.log_dim[col]);
+    push_bit(&l, IN_REG, col, 0), push_bit(&l, IN_REG, row, 3);
+    push_bits(&l, IN_REG, col, 3, top);
+    push_bits(&l, IN_REG, row, 4 + t->warps_row, l.log_dim[row]);
+    push_bits(&l, IN_REG, BATCH, t->warps_batch, t->batch);
+    push_bits(&l, IN_LANE, col, 1, 3), push_bits(&l, IN_LANE, row, 0, 3);
+    push_bits(&l, IN_WARP, col, top, top + t->warps_col);
+    push_bits(&l, IN_WARP, row, 4, 4 + t->warps_row);
+    push_bits(&l, IN_WARP, BATCH, 0, t->warps_batch);
     return l;
 }
 
-Layout layout_mma_operand(bool b, int32_t mn, int32_t k, int32_t bits, int32_t wm, int32_t wn)
+Layout layout_mma_operand(const MmaTile *t, bool b, int32_t log_word)
 {
-    int32_t K = b ? 0 : 1, MN = b ? 1 : 0, i;
-    Layout l = layout_empty(2, b ? (int32_t[2]){k, mn} : (int32_t[2]){mn, k});
-    int32_t e = log2_floor((uint64_t)(32 / bits)), lwm = log2_floor((uint64_t)wm),
-            lwn = log2_floor((uint64_t)wn);
-    int32_t top = b ? MAX(3, l.log_dim[MN] - lwn) : l.log_dim[MN];
-    for (i = 0; i < e; i++)
-        push_bit(&l, IN_REG, K, i);
-    if (!b) push_bit(&l, IN_REG, MN, 3);
-    for (i = e + 2; i < l.log_dim[K]; i++)
-        push_bit(&l, IN_REG, K, i);
-    for (i = b ? 3 : 4 + lwm; i < top; i++)
-        push_bit(&l, IN_REG, MN, i);
-    push_bit(&l, IN_LANE, K, e), push_bit(&l, IN_LANE, K, e + 1);
-    for (i = 0; i < 3; i++)
-        push_bit(&l, IN_LANE, MN, i);
-    for (i = 0; i < lwn; i++)
-        push_bit(&l, IN_WARP, MN, b ? top + i : 31);
-    for (i = 0; i < lwm; i++)
-        push_bit(&l, IN_WARP, MN, b ? 31 : 4 + i);
+    int32_t k = b ? LEFT : RIGHT, mn = b ? RIGHT : LEFT, i;
+    bool is_rows = b == t->swap;
+    Layout l = layout_empty(3, b ? (int32_t[3]){1 << t->batch, 1 << t->k, 1 << t->n}
+                                 : (int32_t[3]){1 << t->batch, 1 << t->m, 1 << t->k});
+    int32_t top = col_top(t, l.log_dim[mn]);
+    ASSERT(t->k >= log_word + 2);
+    for (i = 0; i < log_word; i++)
+        push_bit(&l, IN_REG, k, t->k_slot[i]);
+    if (is_rows) push_bit(&l, IN_REG, mn, 3);
+    for (i = log_word + 2; i < t->k; i++)
+        push_bit(&l, IN_REG, k, t->k_slot[i]);
+    if (is_rows)
+        push_bits(&l, IN_REG, mn, 4 + t->warps_row, l.log_dim[mn]);
+    else
+        push_bits(&l, IN_REG, mn, 3, top);
+    push_bits(&l, IN_REG, BATCH, t->warps_batch, t->batch);
+    for (i = log_word; i < log_word + 2; i++)
+        push_bit(&l, IN_LANE, k, t->k_slot[i]);
+    push_bits(&l, IN_LANE, mn, 0, 3);
+    for (i = 0; i < t->warps_col; i++)
+        push_bit(&l, IN_WARP, mn, is_rows ? LAYOUT_MAX_BITS : top + i);
+    for (i = 0; i < t->warps_row; i++)
+        push_bit(&l, IN_WARP, mn, is_rows ? 4 + i : LAYOUT_MAX_BITS);
+    push_bits(&l, IN_WARP, BATCH, 0, t->warps_batch);
     return l;
 }
 

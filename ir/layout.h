@@ -53,11 +53,30 @@ Layout layout_blocked(int32_t rank, const int32_t *shape, const int32_t *spt, co
 /// A blocked layout for a tile about which nothing is known: row-major, `vec` neighbours per
 /// thread.
 Layout layout_default(int32_t rank, const int32_t *shape, int32_t log_warps, int32_t vec);
-/// Accumulator of mma.sync m16n8 on an M x N tile, warps wm x wn (layouts.md 2.2).
-Layout layout_mma_acc(int32_t m, int32_t n, int32_t wm, int32_t wn);
-/// Operand `b` (0: A [M,K], 1: B [K,N]) of mma.sync for elements of `bits` bits on the same warp
-/// grid.
-Layout layout_mma_operand(bool b, int32_t mn, int32_t k, int32_t bits, int32_t wm, int32_t wn);
+/// How the warps of a block share C[batch, M, N] += A[batch, M, K] B[batch, K, N] on mma.sync, whose
+/// fragments have 16 rows and 8 columns (layouts.md 2.2). Extents and counts are logarithms; batch
+/// axes are one here, and the layouts below are of rank 3: layout_reshape() gives them the tile's.
+typedef struct MmaTile {
+    int32_t batch, m, n, k;
+    int32_t warps_batch, warps_row,
+        warps_col; ///< on the batch, the instruction's rows, its columns
+    bool swap;     ///< the instruction's rows are N: C^T = B^T A^T, for tiles with few rows
+    /// Any order of the k bits gives the same sum, as long as both operands have the same: slot i
+    /// (in the word, then lanes l0 l1, then registers) takes bit k_slot[i].
+    int8_t k_slot[LAYOUT_MAX_BITS];
+} MmaTile;
+
+/// k_slot for operands whose lanes hold 2^log_run neighbours along k, in words of 2^log_word of
+/// them.
+void layout_mma_k_runs(MmaTile *t, int32_t log_word, int32_t log_run);
+/// k_slot with which an accumulator, whose columns are the k of this product, is operand A as it is.
+void layout_mma_k_chained(MmaTile *t, int32_t log_word);
+/// The accumulator: warps of rows interleave in blocks of 16, warps of columns own whole runs of
+/// them. Tiles smaller than the warps or the fragment have zero columns.
+Layout layout_mma_acc(const MmaTile *t);
+/// Operand `b` (0: A, 1: B) for elements of which a 32-bit word holds 2^log_word. K has at least
+/// log_word + 2 bits.
+Layout layout_mma_operand(const MmaTile *t, bool b, int32_t log_word);
 /// Accumulator of wgmma m64nN on an M x N tile for `log_warps` >= 2.
 Layout layout_wgmma_acc(int32_t m, int32_t n, int32_t log_warps);
 

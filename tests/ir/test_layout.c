@@ -61,37 +61,199 @@ static Layout random_layout(Random *r, int32_t rank, int32_t bits, int32_t warps
     return l;
 }
 
-Test(layout, fragments_hold_what_the_ptx_tables_say)
+/// M x N x K of one batch, warps wm x wn.
+static MmaTile mma_tile(int32_t m, int32_t n, int32_t k, int32_t wm, int32_t wn)
 {
-    expect_at(layout_mma_acc(16, 8, 1, 1), 3, 13, 0, 11, 3);
-    expect_at(layout_mma_operand(false, 16, 16, 16, 1, 1), 6, 13, 0, 11, 10);
-    expect_at(layout_mma_operand(false, 16, 32, 8, 1, 1), 11, 13, 0, 3, 23);
-    expect_at(layout_mma_operand(false, 16, 8, 32, 1, 1), 2, 13, 0, 3, 5);
-    expect_at(layout_mma_operand(true, 8, 16, 16, 1, 1), 3, 13, 0, 11, 3);
-    expect_at(layout_mma_operand(true, 8, 32, 8, 1, 1), 6, 13, 0, 22, 3);
-    expect_at(layout_mma_operand(true, 8, 8, 32, 1, 1), 1, 13, 0, 5, 3);
+    MmaTile t = {.m = log2_floor((uint64_t)m),
+                 .n = log2_floor((uint64_t)n),
+                 .k = log2_floor((uint64_t)k),
+                 .warps_row = log2_floor((uint64_t)wm),
+                 .warps_col = log2_floor((uint64_t)wn)};
+    layout_mma_k_runs(&t, 0, 0);
+    return t;
+}
+
+/// Without the batch of one.
+static Layout flat(Layout l)
+{
+    return layout_reshape(&l, 2, (int32_t[2]){1 << l.log_dim[1], 1 << l.log_dim[2]});
+}
+
+static Layout acc_of(int32_t m, int32_t n, int32_t wm, int32_t wn)
+{
+    MmaTile t = mma_tile(m, n, 16, wm, wn);
+    return flat(layout_mma_acc(&t));
+}
+
+/// Operand A [mn, k] or B [k, mn] of elements of `bits` bits.
+static Layout operand_of(bool b, int32_t mn, int32_t k, int32_t bits, int32_t wm, int32_t wn)
+{
+    MmaTile t = mma_tile(b ? 16 : mn, b ? mn : 8, k, wm, wn);
+    layout_mma_k_runs(&t, log2_floor(32 / (uint64_t)bits), log2_floor(32 / (uint64_t)bits));
+    return flat(layout_mma_operand(&t, b, log2_floor(32 / (uint64_t)bits)));
+}
+
+Test(layout, fragments_hold_what_the_vectors_of_the_specification_say)
+{
+    expect_at(acc_of(16, 8, 1, 1), 3, 13, 0, 11, 3);
+    expect_at(operand_of(false, 16, 16, 16, 1, 1), 6, 13, 0, 11, 10);
+    expect_at(operand_of(false, 16, 32, 8, 1, 1), 11, 13, 0, 3, 23);
+    expect_at(operand_of(false, 16, 8, 32, 1, 1), 2, 13, 0, 3, 5);
+    expect_at(operand_of(true, 8, 16, 16, 1, 1), 3, 13, 0, 11, 3);
+    expect_at(operand_of(true, 8, 32, 8, 1, 1), 6, 13, 0, 22, 3);
+    expect_at(operand_of(true, 8, 8, 32, 1, 1), 1, 13, 0, 5, 3);
     expect_at(layout_wgmma_acc(64, 128, 2), 37, 22, 2, 37, 77);
-    expect_at(layout_mma_acc(64, 64, 4, 1), 21, 13, 2, 35, 43);
-    expect_text(layout_mma_acc(64, 64, 4, 1),
+    expect_at(acc_of(64, 64, 4, 1), 21, 13, 2, 35, 43);
+    expect_text(acc_of(64, 64, 4, 1),
+                "#l<64x64>{reg 1 512 8 16 32; lane 2 4 64 128 256; warp 1024 2048}");
+    expect_text(operand_of(false, 64, 64, 16, 4, 1),
                 "#l<64x64>{reg 1 512 8 16 32; lane 2 4 64 128 256; warp 1024 2048}");
 }
 
-Test(layout, the_accumulator_is_the_operand_of_a_chained_16_bit_dot)
+/// Row and k (or k and column) of element i of word w of a lane, as the PTX ISA's tables of
+/// fragments say for mma.m16n8 with words of `per` elements.
+static void ptx_operand(bool b, int32_t per, int32_t w, int32_t i, int32_t lane, int32_t *mn,
+                        int32_t *k)
 {
-    Layout acc = layout_mma_acc(64, 64, 4, 1), op = layout_mma_operand(false, 64, 64, 16, 4, 1);
-    cr_expect(layout_equal(&acc, &op));
+    int32_t group = lane >> 2, in_group = lane % 4;
+    *mn = b ? group : group + 8 * (w & 1);
+    *k = in_group * per + i + 4 * per * (b ? w : w >> 1);
+}
+
+Test(layout, every_element_of_every_operand_is_where_the_ptx_isa_puts_it)
+{
+    for (int32_t log_word = 0; log_word <= 3; log_word++)
+        for (int32_t b = 0; b < 2; b++) {
+            int32_t per = 1 << log_word, k_len = 8 * per, n_words = b ? 2 : 4;
+            Layout l = operand_of(b, b ? 8 : 16, k_len, 32 >> log_word, 1, 1);
+            cr_assert_null(layout_check(&l), "%s", layout_check(&l));
+            cr_assert_eq(layout_regs(&l), n_words * per);
+            for (int32_t lane = 0; lane < 32; lane++)
+                for (int32_t w = 0; w < n_words; w++)
+                    for (int32_t i = 0; i < per; i++) {
+                        int32_t mn, k;
+                        ptx_operand(b, per, w, i, lane, &mn, &k);
+                        expect_at(l, (uint32_t)(w * per + i), (uint32_t)lane, 0,
+                                  (uint32_t)(b ? k : mn), (uint32_t)(b ? mn : k));
+                    }
+        }
+}
+
+Test(layout, half_as_long_operands_are_the_first_registers_of_the_whole_ones)
+{
+    for (int32_t log_word = 0; log_word <= 2; log_word++)
+        for (int32_t b = 0; b < 2; b++) {
+            int32_t k = 8 << log_word, mn = b ? 8 : 16;
+            Layout whole = operand_of(b, mn, k, 32 >> log_word, 1, 1),
+                   half = operand_of(b, mn, k / 2, 32 >> log_word, 1, 1);
+            cr_assert_eq(2 * layout_regs(&half), layout_regs(&whole));
+            for (uint32_t lane = 0; lane < 32; lane++)
+                for (uint32_t r = 0; r < (uint32_t)layout_regs(&half); r++) {
+                    uint32_t at = layout_at(&whole, r, lane, 0);
+                    if (b)
+                        expect_at(half, r, lane, 0, at / 8, at % 8);
+                    else
+                        expect_at(half, r, lane, 0, at / (uint32_t)k, at % (uint32_t)k);
+                }
+        }
+}
+
+Test(layout, the_accumulator_is_the_operand_of_a_chained_dot)
+{
+    // 16 bits: the same layout. 8 bits and tf32: the same but for the order of registers, with k in
+    // another order for both operands.
+    Layout acc = acc_of(64, 64, 4, 1);
+    for (int32_t log_word = 0; log_word <= 2; log_word++) {
+        MmaTile t = mma_tile(64, 32, 64, 4, 1);
+        layout_mma_k_chained(&t, log_word);
+        Layout a = flat(layout_mma_operand(&t, false, log_word)),
+               b = flat(layout_mma_operand(&t, true, log_word));
+        cr_assert_null(layout_check(&a));
+        cr_assert_null(layout_check(&b));
+        cr_expect(layout_equal_up_to_regs(&a, &acc), "%s", layout_text(&arena, &a));
+        cr_expect_eq(layout_equal(&a, &acc), log_word == 1);
+        if (log_word != 1) continue;
+        Layout standard = operand_of(false, 64, 64, 16, 4, 1);
+        cr_expect(layout_equal(&a, &standard));
+    }
+    MmaTile bytes = mma_tile(64, 32, 64, 4, 1);
+    layout_mma_k_chained(&bytes, 2);
+    static const int8_t pi[] = {0, 3, 1, 2, 4, 5};
+    cr_expect(!memcmp(bytes.k_slot, pi, sizeof pi));
+}
+
+/// Both operands of one dot: lane by lane and word by word the same k.
+Test(layout, both_operands_of_a_dot_have_k_in_the_same_order)
+{
+    for (int32_t log_word = 0; log_word <= 2; log_word++)
+        for (int32_t log_run = log_word; log_run <= 4; log_run++) {
+            MmaTile t = mma_tile(16, 8, 64, 1, 1);
+            layout_mma_k_runs(&t, log_word, log_run);
+            Layout a = flat(layout_mma_operand(&t, false, log_word)),
+                   b = flat(layout_mma_operand(&t, true, log_word));
+            cr_assert_null(layout_check(&a));
+            cr_assert_null(layout_check(&b));
+            for (uint32_t lane = 0; lane < 4; lane++)
+                for (uint32_t r = 0; r < (uint32_t)layout_regs(&b); r++) {
+                    uint32_t low = r & ((1u << log_word) - 1),
+                             high = r >> log_word << (log_word + 1);
+                    cr_assert_eq(layout_at(&b, r, lane, 0) / 8, layout_at(&a, low | high, lane, 0));
+                }
+            uint32_t seen = 0; // a lane has 2^log_run neighbours along k
+            for (uint32_t r = 0; r < (uint32_t)layout_regs(&b); r++)
+                if (layout_at(&b, r, 0, 0) / 8 < 1u << log_run) seen++;
+            cr_expect_eq(seen, 1u << log_run);
+        }
 }
 
 Test(layout, mma_accumulators_follow_the_formula_of_the_instruction)
 {
-    for (int32_t wm = 1; wm <= 4; wm *= 2)
-        for (int32_t wn = 1; wn <= 4; wn *= 2) {
-            Layout l = layout_mma_acc(64, 32, wm, wn);
-            cr_assert_null(layout_check(&l), "%s", layout_check(&l));
-            for (uint32_t lane = 0; lane < 32; lane++)
-                for (uint32_t r = 0; r < 4; r++)
-                    expect_at(l, r, lane, 0, lane / 4 + 8 * (r / 2), lane % 4 * 2 + r % 2);
+    for (int32_t swap = 0; swap < 2; swap++)
+        for (int32_t wm = 1; wm <= 4; wm *= 2)
+            for (int32_t wn = 1; wn <= 4; wn *= 2) {
+                MmaTile t = mma_tile(64, 64, 16, wm, wn);
+                t.swap = swap;
+                Layout l = flat(layout_mma_acc(&t));
+                cr_assert_null(layout_check(&l), "%s", layout_check(&l));
+                for (uint32_t lane = 0; lane < 32; lane++)
+                    for (uint32_t r = 0; r < 4; r++) {
+                        uint32_t row = lane / 4 + 8 * (r / 2), col = lane % 4 * 2 + r % 2;
+                        expect_at(l, r, lane, 0, swap ? col : row, swap ? row : col);
+                    }
+            }
+}
+
+Test(layout, small_and_batched_tiles_have_every_element_once_per_owner)
+{
+    Random r = {31};
+    for (int32_t round = 0; round < 500; round++) {
+        int32_t log_word = (int32_t)below(&r, 3);
+        MmaTile t = {.batch = (int32_t)below(&r, 3),
+                     .m = (int32_t)below(&r, 8),
+                     .n = (int32_t)below(&r, 8),
+                     .k = log_word + 2 + (int32_t)below(&r, 4),
+                     .warps_batch = (int32_t)below(&r, 3),
+                     .warps_row = (int32_t)below(&r, 3),
+                     .warps_col = (int32_t)below(&r, 3),
+                     .swap = below(&r, 2)};
+        layout_mma_k_runs(&t, log_word, log_word);
+        Layout all[3] = {layout_mma_acc(&t), layout_mma_operand(&t, false, log_word),
+                         layout_mma_operand(&t, true, log_word)};
+        int32_t warps = t.warps_batch + t.warps_row + t.warps_col;
+        for (int32_t i = 0; i < 3; i++) {
+            cr_assert_null(layout_check(&all[i]), "%s: %s", layout_check(&all[i]),
+                           layout_text(&arena, &all[i]));
+            cr_assert_eq(all[i].n_col[IN_WARP], warps);
         }
+        // A warp's operands are those of its part of the accumulator.
+        for (uint32_t w = 0; w < 1u << warps; w++) {
+            uint32_t c = layout_at(&all[0], 0, 0, w), a = layout_at(&all[1], 0, 0, w),
+                     b = layout_at(&all[2], 0, 0, w);
+            cr_assert_eq(c >> t.n, a >> t.k);
+            cr_assert_eq(c & ((1u << t.n) - 1), b & ((1u << t.n) - 1));
+            cr_assert_eq(c >> (t.n + t.m), b >> (t.n + t.k));
+        }
+    }
 }
 
 Test(layout, shared_layouts_follow_their_formulas)
@@ -118,7 +280,7 @@ Test(layout, shared_layouts_follow_their_formulas)
 
 Test(layout, squeezing_the_reduced_axis_leaves_free_lanes)
 {
-    Layout acc = layout_mma_acc(64, 64, 4, 1), row = layout_squeeze(&acc, 1);
+    Layout acc = acc_of(64, 64, 4, 1), row = layout_squeeze(&acc, 1);
     expect_text(row, "#l<64>{reg 8; lane 0 0 1 2 4; warp 16 32}");
     cr_expect_eq(layout_free(&row, IN_LANE), 3);
     cr_expect_eq(layout_free(&row, IN_WARP), 0);
@@ -256,6 +418,133 @@ Test(layout, a_swizzle_serves_writers_and_readers_without_bank_conflicts)
                       cs, cd, layout_text(&arena, &s), layout_text(&arena, &d),
                       layout_text(&arena, &z.mem));
     }
+}
+
+/// What ldmatrix leaves in (register, lane), from the addresses of all lanes, by the PTX ISA.
+static uint32_t matrix_element(const MatrixRead *m, const Layout *l, const Layout *inverse,
+                               const Layout *mem, uint32_t reg, uint32_t lane, int32_t bytes)
+{
+    uint32_t in_word = 0, matrix = 0, base = reg;
+    for (int32_t i = 0; i < m->n_word; i++)
+        if (reg & m->word[i]) in_word |= 1u << i, base &= ~m->word[i];
+    for (int32_t i = 0; i < m->n_more; i++)
+        if (reg & m->more[i]) matrix |= 1u << i, base &= ~m->more[i];
+    uint32_t at = layout_apply(inverse, layout_at(l, base, 0, 0)), per = 4u / (uint32_t)bytes;
+    uint32_t row = m->trans ? lane % 4 * 2 + in_word : lane / 4,
+             col = m->trans ? lane / 4 : lane % 4 * per + in_word;
+    uint32_t address = at ^ gf2_apply(m->lane, row | matrix << 3);
+    cr_assert_eq(address * (uint32_t)bytes % 16, 0, "row %u starts at byte %u", row,
+                 address * (uint32_t)bytes);
+    return layout_apply(mem, address + col);
+}
+
+static void expect_matrix_read(Layout mem, Layout l, int32_t bytes, bool trans, int32_t n_more)
+{
+    Layout inverse = layout_invert(&mem);
+    MatrixRead m;
+    cr_assert(matrix_read_applies(&l, &inverse, bytes, &m), "%s from %s", layout_text(&arena, &l),
+              layout_text(&arena, &mem));
+    cr_expect_eq(m.trans, trans);
+    cr_expect_eq(m.n_more, n_more);
+    cr_expect_eq(matrix_read_conflicts(&l, &inverse, bytes, &m), 1, "%s from %s",
+                 layout_text(&arena, &l), layout_text(&arena, &mem));
+    for (uint32_t lane = 0; lane < 32; lane++)
+        for (uint32_t r = 0; r < (uint32_t)layout_regs(&l); r++)
+            cr_assert_eq(matrix_element(&m, &l, &inverse, &mem, r, lane, bytes),
+                         layout_at(&l, r, lane, 0), "register %u of lane %u", r, lane);
+}
+
+Test(layout, ldmatrix_reads_operands_from_a_hardware_swizzle)
+{
+    Layout mem = layout_hw_swizzled(64, 64, 2, 128);
+    expect_matrix_read(mem, operand_of(false, 64, 64, 16, 4, 1), 2, false, 2);
+    expect_matrix_read(mem, operand_of(true, 64, 64, 16, 4, 1), 2, true, 2);
+    expect_matrix_read(layout_hw_swizzled(16, 16, 2, 32), operand_of(false, 16, 16, 16, 1, 1), 2,
+                       false, 2);
+    expect_matrix_read(layout_hw_swizzled(16, 16, 2, 32), operand_of(true, 16, 16, 16, 1, 1), 2,
+                       true, 2);
+    expect_matrix_read(layout_hw_swizzled(64, 64, 1, 64), operand_of(false, 64, 64, 8, 2, 2), 1,
+                       false, 2);
+    expect_matrix_read(layout_hw_swizzled(64, 32, 4, 128), operand_of(false, 64, 32, 32, 2, 2), 4,
+                       false, 2);
+    expect_matrix_read(layout_hw_swizzled(16, 8, 2, 32), operand_of(true, 8, 16, 16, 1, 1), 2, true,
+                       1);
+}
+
+Test(layout, ldmatrix_does_not_read_what_its_rows_do_not_hold)
+{
+    Layout mem = layout_row_major(2, (int32_t[2]){64, 64}), inverse = layout_invert(&mem);
+    MatrixRead m;
+    Layout acc = acc_of(64, 64, 2, 2), b = operand_of(true, 64, 64, 8, 4, 1),
+           rows = layout_default(2, (int32_t[2]){64, 64}, 2, 4);
+    cr_expect(matrix_read_applies(&acc, &inverse, 2, &m));
+    cr_expect_gt(matrix_read_conflicts(&acc, &inverse, 2, &m), 1); // 128-byte rows, no swizzle
+    cr_expect_not(matrix_read_pays(&acc, &inverse, 2, &m) &&
+                  matrix_read_conflicts(&acc, &inverse, 2, &m) == 1);
+    cr_expect_not(matrix_read_applies(&b, &inverse, 1, &m)); // bytes of a column
+    cr_expect_not(matrix_read_applies(&acc, &inverse, 8, &m));
+    cr_expect_not(matrix_read_applies(&rows, &inverse, 2, &m));
+    Layout other = operand_of(false, 64, 64, 16, 4, 1); // one column flipped: another fragment
+    cr_expect(matrix_read_applies(&other, &inverse, 2, &m));
+    uint32_t c = other.col[0], first = (uint32_t)layout_first(&other, IN_LANE);
+    other.col[0] = other.col[first], other.col[first] = c;
+    cr_expect_not(matrix_read_applies(&other, &inverse, 2, &m));
+}
+
+/// A coalesced load of the tile: 16 bytes per lane along its contiguous axis.
+static Layout load_of(int32_t rows, int32_t cols, bool by_rows, int32_t bytes, int32_t log_warps)
+{
+    int32_t v = 16 / bytes, n = by_rows ? cols : rows, per = MIN(32, MAX(1, n / v));
+    int32_t spt[2] = {by_rows ? 1 : v, by_rows ? v : 1},
+            tpw[2] = {by_rows ? 32 / per : per, by_rows ? per : 32 / per},
+            wpc[2] = {by_rows ? 1 << log_warps : 1, by_rows ? 1 : 1 << log_warps},
+            order[2] = {by_rows ? 1 : 0, by_rows ? 0 : 1};
+    return layout_blocked(2, (int32_t[2]){rows, cols}, spt, tpw, wpc, order);
+}
+
+/// @return the destination reads with ldmatrix
+static bool expect_no_conflicts(Swizzle z, Layout s, Layout d, int32_t bytes)
+{
+    cr_assert_null(layout_check(&z.mem));
+    Layout inverse = layout_invert(&z.mem);
+    MatrixRead m;
+    bool reads = matrix_read_pays(&d, &inverse, bytes, &m);
+    cr_expect_eq(reads, z.by_matrix);
+    int32_t cs = swizzle_conflicts(&z.mem, &s, z.src_vec, bytes),
+            cd = reads ? matrix_read_conflicts(&d, &inverse, bytes, &m)
+                       : swizzle_conflicts(&z.mem, &d, z.dst_vec, bytes);
+    cr_expect(cs == 1 && cd == 1, "%d bytes, %d and %d ways:\n%s\n%s\n%s", bytes, cs, cd,
+              layout_text(&arena, &s), layout_text(&arena, &z.mem), layout_text(&arena, &d));
+    return reads;
+}
+
+Test(layout, operands_of_every_type_are_stored_and_read_without_bank_conflicts)
+{
+    int32_t matrices = 0, cases = 0;
+    for (int32_t log_word = 0; log_word <= 2; log_word++)
+        for (int32_t warps = 0; warps <= 3; warps++)
+            for (int32_t b = 0; b < 2; b++)
+                for (int32_t by_rows = 0; by_rows < 2; by_rows++)
+                    for (int32_t mn = 16; mn <= 128; mn *= 2)
+                        for (int32_t k = 8 << log_word; k <= 128; k *= 2) {
+                            int32_t bytes = 4 >> log_word, wm = 1 << (warps - warps / 2),
+                                    wn = 1 << (warps / 2), size = mn * k * bytes;
+                            if (size < 16 * 32 << warps) continue;
+                            Layout d = operand_of(b, mn, k, 8 * bytes, wm, wn),
+                                   s = b ? load_of(k, mn, by_rows, bytes, warps)
+                                         : load_of(mn, k, by_rows, bytes, warps);
+                            bool along_k = by_rows != b;
+                            expect_no_conflicts(swizzle_build(&s, &d, bytes), s, d, bytes);
+                            Swizzle z =
+                                swizzle_for_copy(&s, log2_floor(16 / (uint64_t)bytes), &d, bytes);
+                            bool reads = expect_no_conflicts(z, s, d, bytes);
+                            cr_expect_eq(reads, along_k || bytes == 2, "%s",
+                                         layout_text(&arena, &d));
+                            cr_expect_eq(bytes << z.src_vec, 16);
+                            if (reads) expect_matrix_read(z.mem, d, bytes, !along_k, 2);
+                            matrices += reads, cases++;
+                        }
+    cr_expect_gt(matrices, 200, "%d of %d", matrices, cases);
 }
 
 Test(layout, the_worked_transpose_is_free_of_conflicts)
