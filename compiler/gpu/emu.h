@@ -68,6 +68,7 @@ struct EmuBlock {
     bool has_fault;
     Diag *diag;
     EmuThread *running; ///< NULL: between threads
+    uint64_t seed;      ///< of the order in which copies land, with the program's index
     ImageCounters *counters, own_counters;
 };
 
@@ -98,4 +99,9 @@ typedef enum EmuTouch { EMU_READS, EMU_WRITES, EMU_ISSUES, EMU_LANDS } EmuTouch;
 /// is set before. @return false: reported, do not touch
 bool emu_touch_shared(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how);
 bool emu_touch_global(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how);
+
+/// Handlers of cp.async, its groups and waits (emu_async.c).
+void emu_copy_issue(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
+void emu_copy_commit(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
+void emu_copy_wait(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
 #endif

@@ -301,6 +301,9 @@ static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     emu_touch_shared(t, a[0], imm & 0xff, imm >> 8 ? EMU_WRITES : EMU_READS);
 }
 
+#define op_CP_ASYNC  emu_copy_issue
+#define op_CP_COMMIT emu_copy_commit
+#define op_CP_WAIT   emu_copy_wait
 const EmuHandler emu_handlers[EMU_OP_COUNT] = {
 #define EMU(NAME) [EMU_##NAME] = op_##NAME,
 #include "compiler/gpu/emu_ops.def"

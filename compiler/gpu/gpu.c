@@ -83,7 +83,8 @@ KilnStatus gpu_generate(GpuCx *cx, const Emit *emit, Code *out)
     LlvmCx ll = {0};
     StrBuf text = {0};
     Lower lo = {.cx = cx, .ll = &ll, .code = out};
-    TRY(scratch_assign(cx));
+    TRY(shared_assign(cx, true));
+    barriers_place(cx);
     TRY(cx->is_emu ? emu_open(&ll, cx->diag) : nvptx_open(cx->sm, &ll, cx->diag));
     TRY(llvm_guard(&ll, build, &lo));
     TRY(llvm_verify(&ll));

@@ -3,7 +3,9 @@
 //   tile IR --anchors--> MemFacts per memory op       where neighbours lie, how wide an access may
 //   be
 //           --propagate--> every tile type has a layout; CONVERT where two meet
-//           --scratch--> Scratch per op that needs shared memory; offsets, barriers
+//           --pipeline--> loads of loops become copies that run iterations ahead
+//           --shared--> a place in shared memory for every buffer and every op that needs some
+//           --barriers--> the ops in front of which all threads of the block meet
 //           --lower--> LLVM IR of one thread          a tile is one value per register
 //           --nvptx or emu--> PTX text, or a host object that the emulator runs
 //
@@ -34,14 +36,12 @@ typedef struct MemFacts {
         v_max; ///< lg of the elements that one aligned access may move (mask uniform, <= 16 bytes)
 } MemFacts;
 
-/// One op's use of shared memory (scratch.c). Two regions take turns, so that one barrier per op
-/// suffices: whoever writes region A has met a barrier after the last reads of A, the one inside
-/// B's op.
+/// One op's use of shared memory: an ALLOC's buffer, live from there to its last reader, or what an
+/// op needs while it runs (it writes, meets the other threads, and reads).
 typedef struct Scratch {
-    int64_t bytes;
-    int32_t region;     ///< 0 or 1
+    int64_t bytes;      ///< of all stages
     int32_t offset;     ///< bytes in dynamic shared memory
-    bool needs_barrier; ///< before the first write: reads of this region may be pending
+    bool needs_barrier; ///< before the op's first access of shared memory (barriers.c)
 } Scratch;
 
 typedef enum ConvertClass {
@@ -78,6 +78,7 @@ typedef struct OpNote {
     Scratch scratch;
     bool global_barrier; ///< a barrier before this memory op orders it behind other threads'
                          ///< accesses
+    int32_t first, last; ///< program order of the op and of the last one inside it (shared.c)
 } OpNote;
 
 typedef struct GpuCx {
@@ -88,7 +89,9 @@ typedef struct GpuCx {
     const SmFacts *sm;
     bool is_emu;
     int32_t log_warps;
-    int32_t shared_bytes; ///< result of scratch_assign
+    int32_t shared_bytes; ///< result of shared_assign
+    int32_t most_stages;  ///< of pipelined loops; 0: as many as they ask for
+    int32_t n_pipelined;  ///< loops that pipeline_loops() rewrote
 } GpuCx;
 
 static inline OpNote *op_note(const Op *op)
@@ -107,9 +110,26 @@ void anchors_choose(GpuCx *cx, AffineCx *affine);
 /// Gives every tile type a layout and inserts CONVERTs.
 /// @return KILN_OK; KILN_ERR_LIMIT: a tile has more elements per thread than we keep (E0904)
 MUST_USE KilnStatus layouts_assign(GpuCx *cx);
-/// Sizes, places and orders shared memory.
+/// The layout of the threads that copy what `load` loads: the widest vectors its address allows.
+const Layout *anchor_copy(const GpuCx *cx, const AffineCx *affine, const Op *load);
+/// Turns loads inside `for` loops into copies that run num_stages - 1 iterations ahead
+/// (pipeline.c). Between anchors_choose() and layouts_assign().
+void pipeline_loops(GpuCx *cx, const AffineCx *affine);
+/// Gives every buffer the layout in which its elements lie, from those of writers and readers
+/// (async.c).
+void buffers_assign(GpuCx *cx);
+/// Measures and places shared memory: what lives at the same time has places of its own.
+/// @param report  says in the diagnostics what does not fit
 /// @return KILN_OK; KILN_ERR_LIMIT: the architecture has less (E0904)
-MUST_USE KilnStatus scratch_assign(GpuCx *cx);
+MUST_USE KilnStatus shared_assign(GpuCx *cx, bool report);
+/// Decides which ops a barrier goes in front of: Scratch.needs_barrier, OpNote.global_barrier.
+void barriers_place(GpuCx *cx);
+/// The kernel's pointer argument that `v` (a pointer or a tile of them) comes from; NULL: unknown.
+const Value *pointer_root(const Value *v);
+/// Are there lanes or warps that hold the same elements as others?
+bool layout_repeats(const Layout *l);
+/// Does a thread read and write memory here, and through which operand? @return -1: no
+int32_t pointer_operand(const Op *op);
 /// Bytes of shared memory that `op` needs, 0 for most.
 int64_t scratch_bytes(const GpuCx *cx, const Op *op);
 /// The layout in which a dot accumulates: a block of registers per thread, batch axes on warps
