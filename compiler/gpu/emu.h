@@ -100,6 +100,10 @@ typedef enum EmuTouch { EMU_READS, EMU_WRITES, EMU_ISSUES, EMU_LANDS } EmuTouch;
 bool emu_touch_shared(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how);
 bool emu_touch_global(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how);
 
+/// Handlers of the matrix instructions (emu_mma.c).
+void emu_ldmatrix(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
+void emu_mma(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
+
 /// Handlers of cp.async, its groups and waits (emu_async.c).
 void emu_copy_issue(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
 void emu_copy_commit(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);

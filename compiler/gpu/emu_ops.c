@@ -304,6 +304,8 @@ static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 #define op_CP_ASYNC  emu_copy_issue
 #define op_CP_COMMIT emu_copy_commit
 #define op_CP_WAIT   emu_copy_wait
+#define op_LDMATRIX  emu_ldmatrix
+#define op_MMA       emu_mma
 const EmuHandler emu_handlers[EMU_OP_COUNT] = {
 #define EMU(NAME) [EMU_##NAME] = op_##NAME,
 #include "compiler/gpu/emu_ops.def"

@@ -206,8 +206,9 @@ LLVMValueRef thread_field(Lower *lo, const Layout *l, int32_t low, int32_t width
     return v;
 }
 
-LLVMValueRef thread_xor(Lower *lo, const uint32_t *lane_cols, int32_t n_warp,
-                        const uint32_t *warp_cols)
+/// The xor of columns, written where the builder stands.
+static LLVMValueRef xor_columns(Lower *lo, const uint32_t *lane_cols, int32_t n_warp,
+                                const uint32_t *warp_cols)
 {
     LLVMValueRef sum = NULL;
     for (int32_t side = 0; side < 2; side++) {
@@ -235,6 +236,23 @@ LLVMValueRef thread_xor(Lower *lo, const uint32_t *lane_cols, int32_t n_warp,
         }
     }
     return sum ? sum : const_i32(lo, 0);
+}
+
+LLVMValueRef thread_xor(Lower *lo, const uint32_t *lane_cols, int32_t n_warp,
+                        const uint32_t *warp_cols)
+{
+    char *key = arena_strdup(lo->cx->arena, "xor");
+    for (int32_t i = 0; i < LAYOUT_LANES + n_warp; i++)
+        key = arena_printf(lo->cx->arena, "%s:%x", key,
+                           i < LAYOUT_LANES ? lane_cols[i] : warp_cols[i - LAYOUT_LANES]);
+    LLVMValueRef v = map_get(&lo->fields, str_of(key));
+    if (v) return v;
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(lo->b);
+    block_enter(lo, lo->entry);
+    v = xor_columns(lo, lane_cols, n_warp, warp_cols);
+    block_enter(lo, here);
+    map_put(lo->cx->arena, &lo->fields, str_of(key), v);
+    return v;
 }
 
 LLVMValueRef owner_predicate(Lower *lo, const Layout *l)
@@ -596,6 +614,13 @@ void lower_op(Lower *lo, Op *op)
         break;
     case OP_CONVERT:
         lower_convert(lo, op);
+        break;
+    case OP_ALLOC:
+    case OP_COPY_ASYNC:
+    case OP_WAIT:
+    case OP_BUF_LOAD:
+    case OP_BUF_STORE:
+        lower_async(lo, op);
         break;
     case OP_ASSERT:
         lower_assert(lo, op);

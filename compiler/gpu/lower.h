@@ -111,8 +111,14 @@ int32_t type_bytes(const Lower *lo, LLVMTypeRef t);
 /// (lower_convert.c).
 void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
                 LLVMValueRef *regs, LLVMValueRef base);
+/// shared_get() reads with ldmatrix where the algebra allows.
 void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
                 LLVMValueRef base, LLVMValueRef *out);
+
+/// The same by 8 x 8 matrices. @return false: they do not divide the layout, or vectors cost less
+/// (ldmatrix.c)
+bool ldmatrix_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
+                  LLVMValueRef base, LLVMValueRef *out);
 
 void lower_region(Lower *lo, Region *r);
 void lower_op(Lower *lo, Op *op);
@@ -127,6 +133,10 @@ LLVMValueRef emit_cast(Lower *lo, LLVMValueRef x, DType from, DType to, RoundMod
 LLVMValueRef emit_fma(Lower *lo, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 LLVMValueRef emit_math(Lower *lo, ElemKind e, LLVMValueRef x); // lower_math.c, f32 and f64
 void lower_memory(Lower *lo, Op *op);                          // lower_mem.c
+/// What `op` (a LOAD, a COPY_ASYNC) reads, into registers; its pointer is operand `first`, mask and
+/// `other` follow.
+void load_registers(Lower *lo, const Op *op, int32_t first, LLVMValueRef *out);
+void lower_async(Lower *lo, Op *op); // async.c: buffers, copies, waits
 void lower_atomic(Lower *lo, Op *op);                          // lower_atomic.c
 void lower_reduce(Lower *lo, Op *op);                          // lower_reduce.c
 void lower_scan(Lower *lo, Op *op);                            // lower_scan.c
