@@ -10,20 +10,29 @@
 
 // ---- the table --------------------------------------------------------------------------------
 
+// clang-format off
+#define HOST_KINDS                                                                                 \
+    {"cpu", "native code on this machine's threads (cpu:generic, cpu:avx2, cpu:avx512, cpu:neon "  \
+            "force a level)", true, NULL},                                                         \
+    {"interp", "the meaning of the tile IR, every access checked", true, NULL},                    \
+    {"emu", "GPU code on this CPU, checked: emu:sm_75, 80, 86, 89, 90a", true, NULL}
+// clang-format on
+
 static const DeviceKind kinds[] = {
-    {"cpu",
-     "native code on this machine's threads (cpu:generic, cpu:avx2, cpu:avx512, cpu:neon force a "
-     "level)",
-     true, NULL},
-    {"interp", "the meaning of the tile IR, every access checked", true, NULL},
-    {"emu", "GPU code on this CPU, checked: emu:sm_75, 80, 86, 89, 90a", true, NULL},
+    HOST_KINDS,
+    {"cuda", "NVIDIA GPUs: cuda:0, cuda:1 ...; cuda is the first", true, NULL},
+};
+static const DeviceKind kinds_without_cuda[] = {
+    HOST_KINDS,
     {"cuda", "NVIDIA GPUs", false,
-     "this build has no CUDA device; emu:sm_80 and emu:sm_90a run the same code on the CPU"},
+     "no NVIDIA driver that can be used (kiln doctor says why); emu:sm_80 and emu:sm_90a run the "
+     "same code on the CPU"},
 };
 
 int32_t device_kinds(const DeviceKind **out)
 {
-    *out = kinds;
+    CudaList cards;
+    *out = device_cuda_list(NULL, &cards, NULL) == KILN_OK ? kinds : kinds_without_cuda;
     return COUNT_OF(kinds);
 }
 
@@ -83,20 +92,30 @@ static void host_model(char *out, size_t size)
 
 static KilnStatus resolve(const char *name, Target *target, Diag *diag)
 {
-    const DeviceKind *kind = kind_named(name);
-    if (!kind)
-        return fail_hint(diag, KILN_ERR_INPUT, "K302",
-                         "there are: cpu, cpu:avx2, cpu:generic, emu:sm_80, emu:sm_90a, interp",
-                         "--device %s: no such device", name);
-    if (!kind->is_available)
-        return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K302",
-                         "leave --device out to use the CPU, or try --device emu:sm_90a",
-                         "--device %s: %s", name, kind->why_not);
+    if (!kind_named(name))
+        return fail_hint(
+            diag, KILN_ERR_INPUT, "K302",
+            "there are: cpu, cpu:avx2, cpu:generic, cuda:0, emu:sm_80, emu:sm_90a, interp",
+            "--device %s: no such device", name);
     KilnStatus st = target_parse(name, target, diag);
     if (st != KILN_OK) return st;
     if (!target_runs_here(target))
         return fail(diag, KILN_ERR_UNSUPPORTED, "K302",
                     "--device %s: this machine cannot run such code", name);
+    return KILN_OK;
+}
+
+static KilnStatus open_host(Device *dev, const char *name, Diag *diag)
+{
+    KilnStatus st = resolve(name, &dev->facts.target, diag);
+    if (st != KILN_OK) return st;
+    bool is_native = dev->facts.target.kind == TARGET_CPU;
+    dev->ops = is_native ? &device_cpu_ops : &device_checked_ops;
+    host_model(dev->facts.model, sizeof dev->facts.model);
+    dev->facts.is_host_memory = true;
+    dev->facts.is_checked = !is_native;
+    dev->facts.memory_total = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    dev->facts.memory_free = host_memory_free();
     return KILN_OK;
 }
 
@@ -111,16 +130,10 @@ KilnStatus device_open(const DeviceOptions *options, Device **out, Diag *diag)
     dev->heap = heap;
     dev->log = options->log;
     dev->guard = options->guard;
-
-    TRY(resolve(name, &dev->facts.target, diag));
-    bool is_native = dev->facts.target.kind == TARGET_CPU;
-    dev->ops = is_native ? &device_cpu_ops : &device_checked_ops;
     snprintf(dev->facts.name, sizeof dev->facts.name, "%s", name);
-    host_model(dev->facts.model, sizeof dev->facts.model);
-    dev->facts.is_host_memory = true;
-    dev->facts.is_checked = !is_native;
-    dev->facts.memory_total = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    dev->facts.memory_free = host_memory_free();
+    bool is_cuda = !strcmp(name, "cuda") || !strncmp(name, "cuda:", 5);
+    TRY(is_cuda ? device_cuda_open(dev, options, diag) : open_host(dev, name, diag));
+    bool is_native = dev->facts.target.kind == TARGET_CPU;
     PoolOptions pool = {.n_threads = is_native ? options->n_threads : 1, .pin = options->pin};
     TRY(pool_open(heap, &pool, &dev->pool, diag));
     dev->facts.n_threads = pool_n_threads(dev->pool);
@@ -138,6 +151,7 @@ void device_close(Device *dev)
     if (!dev) return;
     while (dev->n_ranges)
         device_free(dev, dev->ranges[dev->n_ranges - 1].range.begin);
+    if (dev->ops && dev->ops->close) dev->ops->close(dev);
     for (int32_t i = 0; dev->tls && i < dev->facts.n_threads; i++)
         heap_free(dev->heap, dev->tls[i].scratch);
     heap_free(dev->heap, dev->tls);
@@ -203,10 +217,14 @@ KilnStatus device_alloc(Device *dev, size_t bytes, const char *name, void **out,
     DeviceRange r = {.range = {at, size, name}};
     if (!at || range_add(dev, r) != KILN_OK) {
         if (at) dev->ops->free(dev, at, size);
-        return fail(diag, KILN_ERR_NOMEM, "K301",
-                    "%s: %.1f MiB could not be had on %s (%.1f MiB in use)", name,
-                    (double)bytes / 1048576, dev->facts.name,
-                    (double)dev->counters.bytes_live / 1048576);
+        KilnStatus st = device_check(dev, diag);
+        if (st != KILN_OK) return st;
+        return fail(
+            diag, KILN_ERR_NOMEM, "K301",
+            "%s: %.1f MiB could not be had on %s (%.1f MiB in use, %.1f MiB of %.1f MiB free)",
+            name, (double)bytes / 1048576, dev->facts.name,
+            (double)dev->counters.bytes_live / 1048576, (double)device_memory_free(dev) / 1048576,
+            (double)dev->facts.memory_total / 1048576);
     }
     dev->counters.allocations++;
     dev->counters.bytes_live += size;
@@ -257,9 +275,27 @@ KilnStatus device_run(Device *dev, int32_t n, const Launch *const *launches, Dia
     return dev->ops->run(dev, n, launches, diag);
 }
 
+KilnStatus device_sync(Device *dev, Diag *diag)
+{
+    if (dev->ops->sync) dev->ops->sync(dev);
+    return device_check(dev, diag);
+}
+
+KilnStatus device_check(Device *dev, Diag *diag)
+{
+    KilnStatus st = dev->fault;
+    if (st == KILN_OK) return KILN_OK;
+    if (!dev->is_lost) dev->fault = KILN_OK;
+    if (dev->fault_hint)
+        return fail_hint(diag, st, dev->fault_code, dev->fault_hint, "%s", dev->fault_text);
+    return fail(diag, st, dev->fault_code, "%s", dev->fault_text);
+}
+
 size_t device_memory_free(Device *dev)
 {
-    return dev->facts.memory_free = host_memory_free();
+    if (!dev->ops->memory) return dev->facts.memory_free = host_memory_free();
+    dev->ops->memory(dev, &dev->facts.memory_free, &dev->facts.memory_total);
+    return dev->facts.memory_free;
 }
 
 KilnStatus device_reserve_scratch(Device *dev, int64_t bytes, Diag *diag)
@@ -277,6 +313,59 @@ KilnStatus device_reserve_scratch(Device *dev, int64_t bytes, Diag *diag)
     }
     dev->scratch_bytes = bytes;
     return KILN_OK;
+}
+
+// ---- time -------------------------------------------------------------------------------------
+
+struct DeviceEvent {
+    Device *dev;
+    double us;    ///< of the host's clock when recorded
+    void *handle; ///< of a device with a stream
+};
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+KilnStatus device_event_new(Device *dev, DeviceEvent **out, Diag *diag)
+{
+    DeviceEvent *e = *out = heap_new(dev->heap, DeviceEvent);
+    if (!e) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for an event");
+    e->dev = dev;
+    if (!dev->ops->event_new) return KILN_OK;
+    e->handle = dev->ops->event_new(dev);
+    if (e->handle) return KILN_OK;
+    *out = NULL;
+    heap_free(dev->heap, e);
+    KilnStatus st = device_check(dev, diag);
+    return st == KILN_OK ? fail(diag, KILN_ERR_DEVICE, "K303", "%s gave no event", dev->facts.name)
+                         : st;
+}
+
+void device_event_free(DeviceEvent *e)
+{
+    if (!e) return;
+    if (e->handle) e->dev->ops->event_free(e->dev, e->handle);
+    heap_free(e->dev->heap, e);
+}
+
+void device_event_record(DeviceEvent *e)
+{
+    if (e->handle)
+        e->dev->ops->event_record(e->dev, e->handle);
+    else
+        e->us = seconds() * 1e6;
+}
+
+KilnStatus device_event_us(const DeviceEvent *begin, const DeviceEvent *end, double *us, Diag *diag)
+{
+    ASSERT(begin->dev == end->dev);
+    *us = end->handle ? end->dev->ops->event_us(end->dev, begin->handle, end->handle)
+                      : end->us - begin->us;
+    return device_check(end->dev, diag);
 }
 
 // ---- bandwidth --------------------------------------------------------------------------------
@@ -320,11 +409,27 @@ static void stream_copy(void *user, int32_t thread, int64_t task)
         memcpy(s->dst + at + i, s->src + at + i, MIN(s->step, s->bytes - i));
 }
 
-static double seconds(void)
+/// Copies inside the device, timed by its events.
+static KilnStatus measure_copies(Device *dev, void *dst, const void *src, size_t bytes,
+                                 DeviceBandwidth *out, Diag *diag)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    KilnStatus st = KILN_OK;
+    DeviceEvent *begin = NULL, *end = NULL;
+    TRY(device_event_new(dev, &begin, diag));
+    TRY(device_event_new(dev, &end, diag));
+    for (int32_t pass = 0; pass < 5; pass++) {
+        double us;
+        device_event_record(begin);
+        device_copy(dev, dst, src, bytes);
+        device_event_record(end);
+        TRY(device_event_us(begin, end, &us, diag));
+        if (us > 0) out->copy = MAX(out->copy, 2 * (double)bytes / us * 1e6);
+    }
+    out->read = out->copy;
+done:
+    device_event_free(begin);
+    device_event_free(end);
+    return st;
 }
 
 KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *out, Diag *diag)
@@ -336,6 +441,10 @@ KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *
     void *src = NULL, *dst = NULL;
     TRY(device_alloc(dev, s.bytes * (size_t)n, "bandwidth source", &src, diag));
     TRY(device_alloc(dev, s.bytes * (size_t)n, "bandwidth target", &dst, diag));
+    if (!dev->facts.is_host_memory) {
+        TRY(measure_copies(dev, dst, src, s.bytes, out, diag));
+        goto done;
+    }
     s.src = src;
     s.dst = dst;
     memset(s.src, 1, s.bytes * (size_t)n);

@@ -1,7 +1,6 @@
 #include "runtime/graph.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "runtime/plan.h"
 
@@ -15,12 +14,15 @@ typedef struct Touch {
 } Touch;
 
 typedef struct Node {
-    Launch launch; ///< kernel NULL: a copy
+    Launch launch;    ///< kernel NULL: a product or a copy
+    const Gemm *gemm; ///< NULL: no product
+    GemmShape shape;
     uint8_t *block;
     int32_t n_touches;
     Touch *touches;
-    void *dst, *src; ///< copy, after graph_finish (or at once for addresses)
-    size_t bytes;
+    void
+        *ends[3]; ///< to, from (product: and weight), after graph_finish (or at once for addresses)
+    size_t bytes; ///< copy
     int32_t section, wave;
 } Node;
 
@@ -45,7 +47,9 @@ struct Graph {
     int32_t n_waves;
     int32_t *wave_start;     ///< [n_waves + 1] into order
     int32_t *order;          ///< node numbers by wave
-    const Launch **launches; ///< [n_nodes] in that order; NULL for a copy
+    DeviceStep *steps;       ///< [n_nodes] in that order
+    const Launch **launches; ///< their launches; NULL for others
+    void *captured;          ///< of a device that takes the whole list, or NULL
 };
 
 KilnStatus graph_new(Device *dev, const char *name, Graph **out, Diag *diag)
@@ -64,6 +68,7 @@ KilnStatus graph_new(Device *dev, const char *name, Graph **out, Diag *diag)
 void graph_free(Graph *g)
 {
     if (!g) return;
+    if (g->captured) g->dev->ops->forget(g->dev, g->captured);
     if (g->memory != g->given) device_free(g->dev, g->memory);
     Heap *heap = g->dev->heap;
     arena_reset(&g->arena);
@@ -156,28 +161,50 @@ KilnStatus graph_launch(Graph *g, Kernel *k, Grid grid, int32_t n_args, const Ar
     return graph_launch_with(g, k, grid, NULL, n_args, args, diag);
 }
 
-KilnStatus graph_copy(Graph *g, Arg dst, Arg src, size_t bytes, Diag *diag)
+/// The touches of a node that is no launch: end 0 is written. `bytes[i]` of each end.
+static KilnStatus add_ends(Graph *g, Node *n, const char *who, int32_t n_ends, const Arg *ends,
+                           const size_t *bytes, Diag *diag)
 {
     KilnStatus st = KILN_OK;
-    const Arg *ends[2] = {&dst, &src};
-    ASSERT(!g->is_finished);
-    Node n = {.section = g->sections.len - 1, .bytes = bytes};
-    n.touches = arena_array(&g->arena, Touch, 2);
-    for (int32_t i = 0; i < 2; i++) {
-        if (ends[i]->kind != ARG_PTR && ends[i]->kind != ARG_TENSOR)
+    n->section = g->sections.len - 1;
+    n->touches = arena_array(&g->arena, Touch, n_ends);
+    for (int32_t i = 0; i < n_ends; i++) {
+        if (ends[i].kind != ARG_PTR && ends[i].kind != ARG_TENSOR)
             TRY(fail(diag, KILN_ERR_INPUT, "K132",
-                     "copy in graph %s: found a number, expected an address", g->name));
-        TRY(check_tensor(g, "copy", ends[i], bytes, diag));
-        n.touches[n.n_touches++] = ends[i]->kind == ARG_PTR
-                                       ? touch_address(g, ends[i]->ptr, bytes, i == 0)
-                                       : (Touch){.tensor = ends[i]->t.tensor,
-                                                 .offset = ends[i]->t.offset,
-                                                 .is_write = i == 0};
+                     "%s in graph %s: found a number, expected an address", who, g->name));
+        TRY(check_tensor(g, who, &ends[i], bytes[i], diag));
+        bool is_ptr = ends[i].kind == ARG_PTR;
+        Touch t = {.tensor = ends[i].t.tensor, .offset = ends[i].t.offset, .is_write = i == 0};
+        if (is_ptr) t = touch_address(g, ends[i].ptr, bytes[i], i == 0);
+        t.block_offset = i;
+        n->touches[n->n_touches++] = t;
+        n->ends[i] = is_ptr ? ends[i].ptr : NULL;
     }
-    n.dst = dst.kind == ARG_PTR ? dst.ptr : NULL;
-    n.src = src.kind == ARG_PTR ? src.ptr : NULL;
-    if (bytes) vec_push(&g->arena, &g->nodes, n);
 done:
+    return st;
+}
+
+KilnStatus graph_copy(Graph *g, Arg dst, Arg src, size_t bytes, Diag *diag)
+{
+    ASSERT(!g->is_finished);
+    Node n = {.bytes = bytes};
+    KilnStatus st =
+        add_ends(g, &n, "copy", 2, (const Arg[]){dst, src}, (const size_t[]){bytes, bytes}, diag);
+    if (st == KILN_OK && bytes) vec_push(&g->arena, &g->nodes, n);
+    return st;
+}
+
+KilnStatus graph_gemm(Graph *g, const Gemm *gemm, const GemmShape *shape, Arg y, Arg x, Arg w,
+                      Diag *diag)
+{
+    ASSERT(!g->is_finished);
+    Node n = {.gemm = gemm, .shape = *shape};
+    size_t rows = (size_t)shape->m, cols = (size_t)shape->n, depth = (size_t)shape->k;
+    const size_t bytes[] = {rows * cols * (size_t)dtype_bytes(shape->y),
+                            rows * depth * (size_t)dtype_bytes(shape->x),
+                            cols * depth * (size_t)dtype_bytes(shape->w)};
+    KilnStatus st = add_ends(g, &n, "product", 3, (const Arg[]){y, x, w}, bytes, diag);
+    if (st == KILN_OK) vec_push(&g->arena, &g->nodes, n);
     return st;
 }
 
@@ -270,10 +297,8 @@ static void resolve(Graph *g, Node *n)
         void *at = g->memory + g->tensors.data[t->tensor].plan.offset + t->offset;
         if (n->launch.kernel)
             memcpy(n->block + t->block_offset, &at, sizeof at);
-        else if (t->is_write)
-            n->dst = at;
         else
-            n->src = at;
+            n->ends[t->block_offset] = at;
     }
 }
 
@@ -301,18 +326,37 @@ void graph_use_memory(Graph *g, void *at, size_t bytes)
     g->given_bytes = bytes;
 }
 
+/// What the device does for a node.
+static DeviceStep step_of(const Node *n)
+{
+    return (DeviceStep){.launch = n->launch.kernel ? &n->launch : NULL,
+                        .gemm = n->gemm,
+                        .dst = n->ends[0],
+                        .src = n->ends[1],
+                        .weight = n->ends[2],
+                        .bytes = n->bytes};
+}
+
 KilnStatus graph_finish(Graph *g, Diag *diag)
 {
     ASSERT(!g->is_finished);
     form_waves(g);
     KilnStatus st = plan_memory(g, diag);
     if (st != KILN_OK) return st;
-    g->launches = arena_array(&g->arena, const Launch *, MAX(g->nodes.len, 1));
-    for (int32_t i = 0; i < g->nodes.len; i++) {
+    int32_t n_nodes = g->nodes.len;
+    g->launches = arena_array(&g->arena, const Launch *, MAX(n_nodes, 1));
+    g->steps = arena_array(&g->arena, DeviceStep, MAX(n_nodes, 1));
+    for (int32_t i = 0; i < n_nodes; i++) {
         Node *n = &g->nodes.data[g->order[i]];
         resolve(g, n);
         if (g->dev->facts.is_checked) name_ranges(g, n);
-        g->launches[i] = n->launch.kernel ? &n->launch : NULL;
+        g->steps[i] = step_of(n);
+        g->launches[i] = g->steps[i].launch;
+    }
+    if (g->dev->ops->capture && n_nodes) {
+        st = g->dev->ops->capture(g->dev, g->name, n_nodes, g->steps, &g->captured, diag);
+        if (st != KILN_OK) return st;
+        g->dev->counters.captures++;
     }
     g->is_finished = true;
     g->dev->counters.records++;
@@ -321,9 +365,24 @@ KilnStatus graph_finish(Graph *g, Diag *diag)
 
 // ---- running ----------------------------------------------------------------------------------
 
+/// A node that is no launch.
+static void run_step(Device *dev, const DeviceStep *s)
+{
+    if (!s->gemm) {
+        device_copy(dev, s->dst, s->src, s->bytes);
+        return;
+    }
+    dev->counters.gemms++;
+    dev->ops->gemm_run(dev, s);
+}
+
 KilnStatus graph_run(Graph *g, Diag *diag)
 {
     ASSERT(g->is_finished);
+    if (g->captured) {
+        g->dev->counters.replays++;
+        return g->dev->ops->replay(g->dev, g->captured, diag);
+    }
     for (int32_t w = 0; w < g->n_waves; w++) {
         int32_t from = g->wave_start[w], to = g->wave_start[w + 1];
         while (from < to) { // launches in a row go together; nodes of a wave may run in any order
@@ -336,31 +395,35 @@ KilnStatus graph_run(Graph *g, Diag *diag)
                 from += n;
                 continue;
             }
-            const Node *copy = &g->nodes.data[g->order[from++]];
-            device_copy(g->dev, copy->dst, copy->src, copy->bytes);
+            run_step(g->dev, &g->steps[from++]);
         }
     }
-    return KILN_OK;
+    return device_check(g->dev, diag);
 }
 
 KilnStatus graph_run_timed(Graph *g, double *us, Diag *diag)
 {
+    KilnStatus st = KILN_OK;
+    DeviceEvent *begin = NULL, *end = NULL;
     ASSERT(g->is_finished);
+    TRY(device_event_new(g->dev, &begin, diag));
+    TRY(device_event_new(g->dev, &end, diag));
     for (int32_t i = 0; i < g->nodes.len; i++) {
-        const Node *n = &g->nodes.data[i];
-        struct timespec a, b;
-        KilnStatus st = KILN_OK;
-        clock_gettime(CLOCK_MONOTONIC, &a);
-        if (n->launch.kernel)
-            st = launch_run(&n->launch, diag);
+        double took;
+        DeviceStep s = step_of(&g->nodes.data[i]);
+        device_event_record(begin);
+        if (s.launch)
+            TRY(launch_run(s.launch, diag));
         else
-            device_copy(g->dev, n->dst, n->src, n->bytes);
-        clock_gettime(CLOCK_MONOTONIC, &b);
-        if (us)
-            us[i] = (double)(b.tv_sec - a.tv_sec) * 1e6 + (double)(b.tv_nsec - a.tv_nsec) * 1e-3;
-        if (st != KILN_OK) return st;
+            run_step(g->dev, &s);
+        device_event_record(end);
+        TRY(device_event_us(begin, end, &took, diag));
+        if (us) us[i] = took;
     }
-    return KILN_OK;
+done:
+    device_event_free(begin);
+    device_event_free(end);
+    return st;
 }
 
 // ---- facts and text ---------------------------------------------------------------------------
@@ -376,6 +439,19 @@ int32_t graph_n_launches(const Graph *g)
     for (int32_t i = 0; i < g->nodes.len; i++)
         n += g->nodes.data[i].launch.kernel != NULL;
     return n;
+}
+
+int32_t graph_n_gemms(const Graph *g)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < g->nodes.len; i++)
+        n += g->nodes.data[i].gemm != NULL;
+    return n;
+}
+
+bool graph_is_captured(const Graph *g)
+{
+    return g->captured != NULL;
 }
 
 int32_t graph_n_waves(const Graph *g)
@@ -429,9 +505,12 @@ static void touch_text(const Graph *g, const Node *n, StrBuf *out)
 
 void graph_text(const Graph *g, StrBuf *out)
 {
-    strbuf_printf(out, "graph %s: %d launches, %d copies, %d waves; planned %zu bytes in %zu\n",
-                  g->name, graph_n_launches(g), g->nodes.len - graph_n_launches(g), g->n_waves,
-                  graph_tensor_bytes(g), g->memory_bytes);
+    int32_t n_launches = graph_n_launches(g), n_gemms = graph_n_gemms(g);
+    strbuf_printf(out, "graph %s: %d launches, ", g->name, n_launches);
+    if (n_gemms) strbuf_printf(out, "%d products, ", n_gemms);
+    strbuf_printf(out, "%d copies, %d waves%s; planned %zu bytes in %zu\n",
+                  g->nodes.len - n_launches - n_gemms, g->n_waves,
+                  g->captured ? ", one CUDA graph" : "", graph_tensor_bytes(g), g->memory_bytes);
     int32_t section = 0;
     for (int32_t i = 0; i < g->nodes.len; i++) {
         const Node *n = &g->nodes.data[i];
@@ -441,6 +520,9 @@ void graph_text(const Graph *g, StrBuf *out)
         if (n->launch.kernel)
             strbuf_printf(out, "launch %s (%d, %d, %d)", n->launch.kernel->code.entry,
                           n->launch.grid.x, n->launch.grid.y, n->launch.grid.z);
+        else if (n->gemm)
+            strbuf_printf(out, "gemm %s %d x %d x %d", dtype_facts[n->shape.x].name, n->shape.m,
+                          n->shape.n, n->shape.k);
         else
             strbuf_printf(out, "copy %zu bytes", n->bytes);
         touch_text(g, n, out);
@@ -464,6 +546,9 @@ void graph_dot(const Graph *g, StrBuf *out)
         if (n->launch.kernel)
             strbuf_printf(out, "  n%d [label=\"%d %s\\n%s\"];\n", i, i,
                           n->launch.kernel->code.entry, graph_node_section(g, i));
+        else if (n->gemm)
+            strbuf_printf(out, "  n%d [label=\"%d gemm %d x %d x %d\\n%s\"];\n", i, i, n->shape.m,
+                          n->shape.n, n->shape.k, graph_node_section(g, i));
         else
             strbuf_printf(out, "  n%d [label=\"%d copy %zu\"];\n", i, i, n->bytes);
         for (int32_t j = i - 1; j >= 0 && j >= i - 64; j--)

@@ -133,6 +133,15 @@ static void disk_write(KernelCache *c, const char *hex, Hash128 key, const Code 
 
 // ---- the cache --------------------------------------------------------------------------------
 
+/// Frees an entry and what its kernel holds.
+static void entry_free(KernelCache *c, Entry *e)
+{
+    if (e->kernel.handle) c->dev->ops->unload(c->dev, e->kernel.handle);
+    image_free(e->kernel.image);
+    code_free(&e->kernel.code);
+    heap_free(c->heap, e);
+}
+
 KilnStatus kernel_cache_open(Device *dev, const KernelCacheOptions *options, KernelCache **out,
                              Diag *diag)
 {
@@ -156,9 +165,7 @@ void kernel_cache_close(KernelCache *c)
     if (!c) return;
     for (Entry *e = c->entries, *next; e; e = next) {
         next = e->next;
-        image_free(e->kernel.image);
-        code_free(&e->kernel.code);
-        heap_free(c->heap, e);
+        entry_free(c, e);
     }
     for (int32_t i = 0; i < c->sources.len; i++)
         source_close(c->sources.entries[i].value);
@@ -214,7 +221,71 @@ static Spec keep_spec(KernelCache *c, const Spec *spec)
     return s;
 }
 
-/// Compiles, or reads what an earlier run compiled; then links.
+// ---- machine code made by the device ----------------------------------------------------------
+
+/// The key of machine code: that of the portable code, and what else it depends on.
+static Hash128 machine_key(const KernelCache *c, Hash128 key, char hex[33])
+{
+    Hasher h = {0};
+    hasher_add(&h, &key, sizeof key);
+    hasher_add_text(&h, c->dev->facts.code_tag);
+    Hash128 made = hasher_finish(&h);
+    hash_hex(made, hex);
+    return made;
+}
+
+/// Replaces portable code by the device's own, keeps that on disk, and loads it.
+static KilnStatus assemble(KernelCache *c, Hash128 key, Kernel *k, Diag *diag)
+{
+    KilnStatus st = KILN_OK;
+    char hex[33];
+    StrBuf made = {0};
+    Hash128 machine = machine_key(c, key, hex);
+    TRY(c->dev->ops->assemble(c->dev, &k->code, &made, diag));
+    c->dev->counters.assembles++;
+    uint8_t *bytes = heap_alloc(heap_default(), made.len + 1, 1);
+    if (!bytes || made.failed) {
+        heap_free(heap_default(), bytes);
+        TRY(fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for machine code", k->code.entry));
+    }
+    if (made.len) memcpy(bytes, made.data, made.len);
+    heap_free(heap_default(), k->code.bytes);
+    k->code.bytes = bytes;
+    k->code.size = made.len;
+    disk_write(c, hex, machine, &k->code);
+    st = c->dev->ops->load(c->dev, &k->code, &k->handle, diag);
+done:
+    strbuf_free(&made);
+    return st;
+}
+
+/// @return true when the device's own code was on disk and could be loaded
+static bool load_machine(KernelCache *c, Kernel *k)
+{
+    char hex[33];
+    if (!c->dev->ops->load || !c->dir) return false;
+    Hash128 key = machine_key(c, k->key, hex);
+    if (!disk_read(c, hex, key, &k->code)) return false;
+    if (c->dev->ops->load(c->dev, &k->code, &k->handle, NULL) == KILN_OK) return true;
+    code_free(&k->code); // intact, but of no use here: assemble it again
+    return false;
+}
+
+/// Makes `k` runnable: links its code into this process, or loads it into the device.
+static KilnStatus make_ready(KernelCache *c, Kernel *k, const Source *source, const Spec *spec,
+                             Diag *diag)
+{
+    if (c->dev->ops->load) return assemble(c, k->key, k, diag);
+    KilnStatus st = image_load(&k->code, source, spec, &k->image, diag);
+    if (st != KILN_OK) return st;
+    k->entry = image_entry(k->image);
+    if (c->dev->facts.target.kind == TARGET_CPU && !k->entry)
+        return fail(diag, KILN_ERR_DEVICE, "K116", "%s: the linked code has no entry",
+                    k->code.entry);
+    return device_reserve_scratch(c->dev, k->code.scratch_bytes, diag);
+}
+
+/// Compiles, or reads what an earlier run compiled; then makes it runnable.
 static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, const char *hex,
                         Entry *e, Diag *diag)
 {
@@ -222,11 +293,15 @@ static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, 
     Kernel *k = &e->kernel;
     DeviceCounters *n = &c->dev->counters;
     Spec kept = keep_spec(c, spec);
+    if (load_machine(c, k)) {
+        n->cached_disk++;
+        return KILN_OK;
+    }
     if (disk_read(c, hex, k->key, &k->code)) {
         n->cached_disk++;
-        if (image_load(&k->code, source, &kept, &k->image, NULL) == KILN_OK) goto linked;
+        if (make_ready(c, k, source, &kept, NULL) == KILN_OK) return KILN_OK;
+        TRY(device_check(c->dev, diag));
         code_free(&k->code); // intact, but of no use here: compile it again
-        k->code = (Code){0};
     }
     TRY(compile_kernel(source, &kept, &c->dev->facts.target, NULL, &k->code, diag));
     n->compiles++;
@@ -235,12 +310,7 @@ static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, 
     log_info(c->dev->log, "cache", "miss key=%s kernel=%s us=%lld", hex, k->code.entry,
              (long long)k->code.compile_us);
     disk_write(c, hex, k->key, &k->code);
-    TRY(image_load(&k->code, source, &kept, &k->image, diag));
-linked:
-    k->entry = image_entry(k->image);
-    if (c->dev->facts.target.kind == TARGET_CPU && !k->entry)
-        TRY(fail(diag, KILN_ERR_DEVICE, "K116", "%s: the linked code has no entry", k->code.entry));
-    TRY(device_reserve_scratch(c->dev, k->code.scratch_bytes, diag));
+    TRY(make_ready(c, k, source, &kept, diag));
 done:
     return st;
 }
@@ -266,9 +336,7 @@ KilnStatus kernel_get(KernelCache *c, const Source *source, const Spec *spec, Ke
     e->kernel.path = source_path(source);
     KilnStatus st = build(c, source, spec, hex, e, diag);
     if (st != KILN_OK) {
-        image_free(e->kernel.image);
-        code_free(&e->kernel.code);
-        heap_free(c->heap, e);
+        entry_free(c, e);
         return st;
     }
     e->next = c->entries;
@@ -299,6 +367,46 @@ KilnStatus kernel_find(KernelCache *c, const char *file, Str words, Kernel **out
     map_put(&c->arena, &c->by_words, str_of(name), *out);
 done:
     arena_reset(&scratch);
+    return st;
+}
+
+static bool target_equal(const Target *a, const Target *b)
+{
+    char x[24], y[24];
+    target_text(a, x);
+    target_text(b, y);
+    return !strcmp(x, y);
+}
+
+KilnStatus kernel_from_code(KernelCache *c, const Code *code, Kernel **out, Diag *diag)
+{
+    KilnStatus st = KILN_OK;
+    *out = NULL;
+    Entry *e = heap_new(c->heap, Entry);
+    if (!e) return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the kernel", code->entry);
+    Kernel *k = &e->kernel;
+    k->key = hash_bytes(code->bytes, code->size);
+    k->dev = c->dev;
+    k->text = k->path = arena_strdup(&c->arena, code->entry);
+    if (!target_equal(&code->target, &c->dev->facts.target) || code->target.kind == TARGET_EMU ||
+        code->target.kind == TARGET_INTERP)
+        TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K115", "%s: code for another target than %s's",
+                 code->entry, c->dev->facts.name));
+    if (!load_machine(c, k)) {
+        k->code = *code;
+        k->code.bytes = heap_alloc(heap_default(), code->size + 1, 1); // PTX has a NUL after it
+        if (!k->code.bytes)
+            TRY(fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the kernel", code->entry));
+        memcpy(k->code.bytes, code->bytes, code->size);
+        k->code.bytes[code->size] = 0;
+        TRY(make_ready(c, k, NULL, NULL, diag));
+    }
+    e->next = c->entries;
+    c->entries = e;
+    *out = k;
+    e = NULL;
+done:
+    if (e) entry_free(c, e);
     return st;
 }
 

@@ -4,6 +4,9 @@
 //
 //   CACHE_DIR/kernels/6c1f...e2     code_write image: checksummed, carries its key
 //
+// A device that makes machine code itself (a GPU's driver assembles PTX) has a second file per kernel,
+// under a key that its driver and architecture are part of: the next start assembles nothing.
+//
 // A file that is damaged, foreign or of another build is a miss, never an error. Files are written
 // under another name and renamed; the oldest go when the folder outgrows its cap. The folder is used
 // only when it belongs to this user and nobody else may enter it (0700): code is run from it.
@@ -21,7 +24,8 @@ struct Kernel {
     Hash128 key;
     Code code; ///< parameters, argument layout, resources
     Image *image;
-    KernelEntry entry; ///< NULL: only image_run can run it
+    KernelEntry entry; ///< NULL: only image_run, or the device, can run it
+    void *handle;      ///< of a device that loads code itself
     Device *dev;
     const char *text; ///< canonical specialisation, for people
     const char *path; ///< the source file it came from
@@ -60,6 +64,10 @@ MUST_USE KilnStatus kernel_get(KernelCache *cache, const Source *source, const S
 /// The same from words: file "rmsnorm.py", text "rmsnorm(y: *fp32:16, ..., BLOCK=1024)[num_warps=4]".
 MUST_USE KilnStatus kernel_find(KernelCache *cache, const char *file, Str spec_words, Kernel **out,
                                 Diag *diag);
+/// A kernel from code that was compiled elsewhere for this device's target (a stored card, say). `code` is copied.
+/// @return KILN_OK; KILN_ERR_UNSUPPORTED: K115 code for another target; KILN_ERR_DEVICE: it cannot be loaded
+MUST_USE KilnStatus kernel_from_code(KernelCache *cache, const Code *code, Kernel **out,
+                                     Diag *diag);
 /// A kernel that was made by hand: `code` (parameters and args_bytes filled in) around a native function. For tests.
 MUST_USE KilnStatus kernel_from_entry(KernelCache *cache, const Code *code, KernelEntry entry,
                                       Kernel **out, Diag *diag);

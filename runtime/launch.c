@@ -144,6 +144,7 @@ KilnStatus launch_make(Kernel *k, Grid grid, int32_t n_args, const Arg *args,
         options && options->chunk > 0 ? options->chunk : n / (8 * k->dev->facts.n_threads);
     chunk = MAX(MAX(chunk, div_up(n, MAX_TASKS)), 1);
     *out = (Launch){.kernel = k, .grid = grid, .n_programs = n, .chunk = chunk, .args = block};
+    if (options) out->cluster = options->cluster, out->overlaps = options->overlaps;
 done:
     return st;
 }

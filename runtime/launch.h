@@ -58,13 +58,17 @@ struct Launch {
     Grid grid;
     int64_t n_programs, chunk; ///< programs per task of the pool
     const void *args;          ///< [kernel->code.args_bytes]
+    int32_t cluster;           ///< programs that share a cluster of a GPU; 0 and 1: none
+    bool overlaps;             ///< may begin while the launch before it ends (it waits inside)
     int32_t n_ranges;          ///< extra ranges for checked devices
     const MemRange *ranges;
 };
 
 /// How a grid is spread over threads. All fields may be 0.
 typedef struct LaunchOptions {
-    int64_t chunk; ///< programs per task; 0: about eight tasks per thread
+    int64_t chunk;   ///< programs per task; 0: about eight tasks per thread
+    int32_t cluster; ///< as Launch; divides the grid's x
+    bool overlaps;   ///< as Launch
 } LaunchOptions;
 
 /// Checks `args` and packs them into `block` (args_bytes of the kernel, at most LAUNCH_MAX_ARGS_BYTES).
