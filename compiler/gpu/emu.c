@@ -47,30 +47,65 @@ void emu_collect(EmuThread *t, EmuServe serve, int32_t imm, const uint64_t *args
     fiber_yield(t->fiber);
 }
 
-static Span span_of(int64_t place)
+Span emu_span(int64_t place)
 {
     return place < 0 ? NO_SPAN : (Span){0, (int32_t)(place >> 32), (int32_t)place};
 }
 
-static DiagItem *report(EmuThread *t, const char *code, const char *what)
+void emu_program_of(const EmuBlock *b, int64_t i, int32_t out[3])
+{
+    int64_t x = MAX(b->grid[0], 1), y = MAX(b->grid[1], 1);
+    out[0] = (int32_t)(i % x), out[1] = (int32_t)(i / x % y), out[2] = (int32_t)(i / x / y);
+}
+
+static DiagItem *report(EmuThread *t, const char *code, const char *fmt, va_list args)
 {
     EmuBlock *b = t->block;
+    char what[256];
+    vsnprintf(what, sizeof what, fmt, args);
     b->has_fault = true;
-    return diag_add(b->diag, DIAG_ERROR, code, span_of(t->place),
+    return diag_add(b->diag, DIAG_ERROR, code, emu_span(t->place),
                     "%s (program (%d, %d, %d), thread %d)", what, b->program[0], b->program[1],
                     b->program[2], t->id);
 }
 
-void emu_fault(EmuThread *t, const char *code, const char *fmt, ...)
+DiagItem *emu_report(EmuThread *t, const char *code, const char *fmt, ...)
 {
-    char what[256];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(what, sizeof what, fmt, args);
+    DiagItem *item = report(t, code, fmt, args);
     va_end(args);
-    report(t, code, what);
+    return item;
+}
+
+void emu_fault(EmuThread *t, const char *code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    report(t, code, fmt, args);
+    va_end(args);
+    emu_stop(t);
+}
+
+void emu_stop(EmuThread *t)
+{
     // Never resumed: the block has ended, its fibers start afresh.
     if (t->block->running == t) fiber_yield(t->fiber);
+}
+
+void emu_yield(EmuThread *t)
+{
+    t->n_atomics = 0;
+    if (t->block->running == t)
+        fiber_yield(t->fiber);
+    else
+        emu_flush(t - t->id % EMU_LANES);
+}
+
+void emu_breathe(EmuThread *t)
+{
+    enum { OFTEN = 32 };
+    if (++t->n_atomics >= OFTEN) emu_yield(t);
 }
 
 // ---- scheduling -------------------------------------------------------------------------------
@@ -82,23 +117,23 @@ static void resume(EmuBlock *b, EmuThread *t)
     b->running = NULL;
 }
 
-/// Runs the ready lanes of a warp until each waits for more than its warp, or is done.
-static void run_warp(EmuBlock *b, EmuThread *lanes)
+/// Runs the ready lanes of a warp until each waits for more than its warp, is done, or lets others
+/// run. @return some lane can go on
+static bool run_warp(EmuBlock *b, EmuThread *lanes)
 {
-    for (bool again = true; again && !b->has_fault;) {
-        int32_t waiting = 0;
-        again = false;
+    for (;;) {
+        int32_t waiting = 0, ready = 0;
         for (int32_t i = 0; i < EMU_LANES && !b->has_fault; i++) {
             if (lanes[i].state == EMU_READY) resume(b, &lanes[i]);
+            ready += lanes[i].state == EMU_READY;
             waiting += lanes[i].state == EMU_AT_COLLECTIVE && lanes[i].serve == lanes[0].serve &&
                        lanes[i].imm == lanes[0].imm && lanes[i].place == lanes[0].place;
         }
-        if (waiting == EMU_LANES && !b->has_fault) {
-            lanes[0].serve(lanes, lanes[0].imm);
-            for (int32_t i = 0; i < EMU_LANES; i++)
-                lanes[i].state = EMU_READY;
-            again = true;
-        }
+        emu_flush(lanes);
+        if (waiting < EMU_LANES || b->has_fault) return ready > 0;
+        lanes[0].serve(lanes, lanes[0].imm);
+        for (int32_t i = 0; i < EMU_LANES; i++)
+            lanes[i].state = EMU_READY;
     }
 }
 
@@ -120,27 +155,48 @@ static void report_divergence(EmuBlock *b)
         EmuThread *t = &b->threads[i];
         if (t->state != first->state || t->place != first->place) other = t;
     }
-    char what[128];
-    snprintf(what, sizeof what, "divergence: a thread %s that others never reach", doing(first));
-    DiagItem *item = report(first, "E1104", what);
+    DiagItem *item =
+        emu_report(first, "E1104", "divergence: a thread %s that others never reach", doing(first));
     if (other)
-        diag_note(b->diag, item, span_of(other->place), "thread %d %s", other->id, doing(other));
+        diag_note(b->diag, item, emu_span(other->place), "thread %d %s", other->id, doing(other));
+}
+
+static void begin(EmuBlock *b)
+{
+    b->number++, b->epoch = 1;
+    b->now = stamp_of(b->number, b->epoch, 0);
+    b->known = 0, b->has_news = false;
+    b->counters->programs++;
+    for (int32_t i = 0; i < b->n_threads; i++) {
+        EmuThread *t = &b->threads[i];
+        t->state = EMU_READY, t->place = -1, t->cursor = 0, t->n_atomics = 0, t->known = 0;
+        if (t->async) t->async->reset(t);
+        fiber_start(t->fiber, thread_main, t);
+    }
+}
+
+/// All threads have arrived: what one of them knows, all know.
+static void pass_barrier(EmuBlock *b)
+{
+    b->counters->barriers++;
+    b->epoch++;
+    b->now = stamp_of(b->number, b->epoch, 0);
+    for (int32_t i = 0; b->has_news && i < b->n_threads; i++)
+        b->known = order_join(&b->order, b->known, b->threads[i].known);
+    for (int32_t i = 0; i < b->n_threads; i++)
+        b->threads[i].known = b->known, b->threads[i].state = EMU_READY;
+    b->has_news = false;
 }
 
 void emu_block_run(EmuBlock *b)
 {
-    b->epoch = 1;
-    memset(b->shadow, 0, sizeof *b->shadow * (size_t)b->shared_bytes);
-    for (int32_t i = 0; i < b->n_threads; i++) {
-        EmuThread *t = &b->threads[i];
-        t->state = EMU_READY, t->place = -1;
-        if (t->async) t->async->reset(t);
-        fiber_start(t->fiber, thread_main, t);
-    }
+    begin(b);
     while (!b->has_fault) {
         int32_t done = 0, at_barrier = 0;
+        bool again = false;
         for (int32_t i = 0; i < b->n_threads && !b->has_fault; i += EMU_LANES)
-            run_warp(b, &b->threads[i]);
+            again |= run_warp(b, &b->threads[i]);
+        if (again && !b->has_fault) continue;
         for (int32_t i = 0; i < b->n_threads; i++) {
             done += b->threads[i].state == EMU_DONE;
             at_barrier += b->threads[i].state == EMU_AT_BARRIER;
@@ -150,18 +206,24 @@ void emu_block_run(EmuBlock *b)
             report_divergence(b);
             return;
         }
-        b->epoch++;
-        for (int32_t i = 0; i < b->n_threads; i++)
-            b->threads[i].state = EMU_READY;
+        pass_barrier(b);
     }
 }
 
 // ---- images -----------------------------------------------------------------------------------
 
+/// Bytes of shadow for global memory that one image may hold: 128 MiB or more of what it watches.
+#define GLOBAL_SHADOW ((size_t)1 << 30)
+/// From here on a new launch begins with an empty shadow.
+#define STALE_SHADOW ((size_t)1 << 26)
+
 typedef struct EmuImage {
     LLVMOrcLLJITRef jit;
     void (*entry)(const void *args);
     int32_t n_threads, shared_bytes;
+    int32_t n_params;
+    CodeParam params[CODE_MAX_PARAMS];
+    EmuBlock *idle; ///< kept from the last run
     ImageCounters counters;
 } EmuImage;
 
@@ -174,7 +236,11 @@ void emu_block_free(EmuBlock *b)
         fiber_free(t->fiber);
     }
     heap_free(heap_default(), b->shared);
-    heap_free(heap_default(), b->shadow);
+    heap_free(heap_default(), b->logs);
+    heap_free(heap_default(), b->is_watched);
+    shadow_reset(&b->within);
+    shadow_reset(&b->global);
+    order_reset(&b->order);
     heap_free(heap_default(), b);
 }
 
@@ -185,9 +251,11 @@ EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes)
     size_t bytes = (size_t)MAX(shared_bytes, 16);
     b->n_threads = n_threads, b->shared_bytes = shared_bytes;
     b->shared = heap_alloc(heap_default(), bytes, 1024);
-    b->shadow = heap_array(heap_default(), EmuShadow, bytes);
+    b->logs = heap_array(heap_default(), EmuLog, n_threads / EMU_LANES);
     b->counters = &b->own_counters;
-    bool good = b->shared && b->shadow;
+    shadow_init(&b->within, SIZE_MAX);
+    shadow_init(&b->global, GLOBAL_SHADOW);
+    bool good = b->shared && b->logs;
     for (int32_t i = 0; i < b->n_threads && good; i++) {
         b->threads[i] = (EmuThread){.block = b, .id = i, .fiber = fiber_new()};
         good = b->threads[i].fiber != NULL;
@@ -197,26 +265,87 @@ EmuBlock *emu_block_new(int32_t n_threads, int32_t shared_bytes)
     return NULL;
 }
 
+static int32_t range_with(int32_t n, const MemRange *ranges, uintptr_t at)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (at >= (uintptr_t)ranges[i].begin && at < (uintptr_t)ranges[i].begin + ranges[i].bytes)
+            return i;
+    return -1;
+}
+
+/// Takes the ranges over and marks those that written arguments point into.
+static bool watch_ranges(EmuBlock *b, const EmuImage *img, int32_t n, const MemRange *ranges)
+{
+    memset(b->near, 0, sizeof b->near);
+    b->n_ranges = ranges ? n : 0, b->ranges = ranges;
+    if (b->n_ranges > b->cap_ranges) {
+        heap_free(heap_default(), b->is_watched);
+        b->is_watched = heap_array(heap_default(), bool, b->n_ranges);
+        b->cap_ranges = b->is_watched ? b->n_ranges : 0;
+        if (!b->is_watched) return false;
+    } else if (b->n_ranges) {
+        memset(b->is_watched, 0, sizeof(bool) * (size_t)b->n_ranges);
+    }
+    for (int32_t i = 0; i < img->n_params; i++) {
+        const CodeParam *p = &img->params[i];
+        uintptr_t at;
+        if (p->kind != SPEC_PTR || !p->is_written) continue;
+        memcpy(&at, (const char *)b->args + p->offset, sizeof at);
+        int32_t r = range_with(b->n_ranges, b->ranges, at);
+        if (r >= 0) b->is_watched[r] = true;
+    }
+    return true;
+}
+
+/// A block for one launch: the one that the last launch left, or a new one.
+static EmuBlock *take_block(EmuImage *img)
+{
+    EmuBlock *b = __atomic_exchange_n(&img->idle, NULL, __ATOMIC_ACQ_REL);
+    if (!b) b = emu_block_new(img->n_threads, img->shared_bytes);
+    if (!b) return NULL;
+    bool is_old = b->number >= 1u << 29 || b->global.bytes > STALE_SHADOW;
+    if (is_old) shadow_reset(&b->global), shadow_reset(&b->within), b->number = 0;
+    order_clear(&b->order);
+    b->own_counters = (ImageCounters){0};
+    b->has_fault = false;
+    return b;
+}
+
+static void leave_block(EmuImage *img, EmuBlock *b)
+{
+    int64_t *to = (int64_t *)&img->counters;
+    const int64_t *from = (const int64_t *)&b->own_counters;
+    int64_t most = MAX(img->counters.copies_in_flight, b->own_counters.copies_in_flight);
+    for (size_t i = 0; i < sizeof img->counters / sizeof *to; i++)
+        __atomic_fetch_add(&to[i], from[i], __ATOMIC_RELAXED);
+    img->counters.copies_in_flight = most;
+    b->ranges = NULL, b->diag = NULL, b->args = NULL;
+    if (__atomic_load_n(&img->idle, __ATOMIC_ACQUIRE))
+        emu_block_free(b);
+    else
+        emu_block_free(__atomic_exchange_n(&img->idle, b, __ATOMIC_ACQ_REL));
+}
+
 static KilnStatus emu_run(void *self, const void *args, const Grid *grid, int64_t first, int64_t n,
                           int32_t n_ranges, const MemRange *ranges, Diag *diag)
 {
     EmuImage *img = self;
     if (n <= 0) return KILN_OK;
-    EmuBlock *b = emu_block_new(img->n_threads, img->shared_bytes);
-    if (!b)
+    EmuBlock *b = take_block(img);
+    if (b) b->entry = img->entry, b->args = args, b->diag = diag;
+    if (!b || !watch_ranges(b, img, n_ranges, ranges)) {
+        emu_block_free(b);
         return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for %d emulated threads",
                     img->n_threads);
-    b->entry = img->entry, b->args = args, b->diag = diag, b->ranges = ranges,
-    b->n_ranges = n_ranges, b->counters = &img->counters;
+    }
     b->grid[0] = grid->x, b->grid[1] = grid->y, b->grid[2] = grid->z;
+    b->first = first, b->first_number = b->number + 1;
     for (int64_t i = first; i < first + n && !b->has_fault; i++) {
-        b->program[0] = (int32_t)(i % grid->x);
-        b->program[1] = (int32_t)(i / grid->x % grid->y);
-        b->program[2] = (int32_t)(i / grid->x / grid->y);
+        emu_program_of(b, i, b->program);
         emu_block_run(b);
     }
     KilnStatus st = b->has_fault ? KILN_ERR_DEVICE : KILN_OK;
-    emu_block_free(b);
+    leave_block(img, b);
     return st;
 }
 
@@ -224,6 +353,7 @@ static void emu_free(void *self)
 {
     EmuImage *img = self;
     if (!img) return;
+    emu_block_free(img->idle);
     if (img->jit) LLVMConsumeError(LLVMOrcDisposeLLJIT(img->jit));
     heap_free(heap_default(), img);
 }
@@ -286,7 +416,9 @@ KilnStatus emu_image_load(const Code *c, Func *fn, Image *out, Diag *diag)
     EmuImage *img = heap_new(heap_default(), EmuImage);
     (void)fn; // places in reports are byte offsets of file 0, which the code carries itself
     if (!img) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for an emulated kernel");
-    img->n_threads = 32 * c->num_warps, img->shared_bytes = c->shared_bytes;
+    img->n_threads = EMU_LANES * c->num_warps, img->shared_bytes = c->shared_bytes;
+    img->n_params = c->n_params;
+    memcpy(img->params, c->params, sizeof img->params);
     TRY(link_object(img, c, diag));
     out->ops = &emu_ops;
     out->self = img;

@@ -84,36 +84,6 @@ static void op_SHFL_IDX(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *
 
 // ---- global memory ----------------------------------------------------------------------------
 
-/// Is [at, at + bytes) inside one of the ranges the caller named, and aligned to its size?
-bool emu_touch_global(EmuThread *t, uint64_t at, int32_t bytes, EmuTouch how)
-{
-    const EmuBlock *b = t->block;
-    bool is_write = how == EMU_WRITES;
-    const char *what = is_write ? "store" : "load";
-    if (at % (uint64_t)bytes) {
-        emu_fault(t, "E1106", "misaligned %s of %d bytes at %#llx", what, bytes,
-                  (unsigned long long)at);
-        return false;
-    }
-    if (!b->ranges) return true;
-    const MemRange *near = NULL;
-    uint64_t nearest = UINT64_MAX;
-    for (int32_t i = 0; i < b->n_ranges; i++) {
-        uint64_t begin = (uintptr_t)b->ranges[i].begin, end = begin + b->ranges[i].bytes;
-        if (at >= begin && at <= end && (uint64_t)bytes <= end - at) return true;
-        uint64_t distance = at < begin ? begin - at : at > end ? at - end : 0;
-        if (distance < nearest) nearest = distance, near = &b->ranges[i];
-    }
-    if (near)
-        emu_fault(t, "E1101", "%s of %d bytes outside of memory: byte %lld of `%s`, which has %zu",
-                  what, bytes, (long long)(at - (uintptr_t)near->begin),
-                  near->name ? near->name : "?", near->bytes);
-    else
-        emu_fault(t, "E1101", "%s of %d bytes at %#llx, and no memory was given", what, bytes,
-                  (unsigned long long)at);
-    return false;
-}
-
 static void op_CHECK_READ(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
     (void)r;
@@ -131,11 +101,17 @@ static void op_CHECK_WRITE(EmuThread *t, int32_t imm, const uint64_t *a, uint64_
 /// args: predicate, words to keep, address, place
 static void op_LOAD(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
-    int32_t bytes = imm & 0xff, n = imm >> 8;
+    int32_t bytes = imm & 0xff, n = imm >> 8 & 0xff;
+    bool is_volatile = imm >> 16;
     t->place = (int64_t)a[n + 2];
     for (int32_t i = 0; i < n; i++)
         r[i] = a[1 + i];
-    if (!(a[0] & 1) || !emu_touch_global(t, a[n + 1], n * bytes, EMU_READS)) return;
+    if (!(a[0] & 1)) {
+        emu_count_none(t, COUNT_LOADS, n * bytes);
+        return;
+    }
+    if (is_volatile) emu_breathe(t);
+    if (!emu_touch_global(t, a[n + 1], n * bytes, is_volatile ? EMU_POLLS : EMU_READS)) return;
     for (int32_t i = 0; i < n; i++) {
         r[i] = 0;
         memcpy(&r[i], (const char *)(uintptr_t)a[n + 1] + (size_t)i * (size_t)bytes, (size_t)bytes);
@@ -148,7 +124,11 @@ static void op_STORE(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
     int32_t bytes = imm & 0xff, n = imm >> 8;
     (void)r;
     t->place = (int64_t)a[n + 2];
-    if (!(a[0] & 1) || !emu_touch_global(t, a[1], n * bytes, EMU_WRITES)) return;
+    if (!(a[0] & 1)) {
+        emu_count_none(t, COUNT_STORES, n * bytes);
+        return;
+    }
+    if (!emu_touch_global(t, a[1], n * bytes, EMU_WRITES)) return;
     for (int32_t i = 0; i < n; i++)
         memcpy((char *)(uintptr_t)a[1] + (size_t)i * (size_t)bytes, &a[2 + i], (size_t)bytes);
 }
@@ -189,10 +169,10 @@ static uint64_t modified(int32_t kind, int32_t bits, uint64_t old, uint64_t x)
 /// real one.
 static void op_ATOMIC(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
-    int32_t kind = imm & 0xff, bits = imm >> 8;
+    int32_t kind = imm & 0xff, bits = imm >> 8 & 0xff;
     t->place = (int64_t)a[3];
     r[0] = 0;
-    if (!(a[0] & 1) || !emu_touch_global(t, a[1], bits / 8, EMU_WRITES)) return;
+    if (!(a[0] & 1) || !emu_touch_atomic(t, a[1], bits / 8, imm >> 16)) return;
     void *at = (void *)(uintptr_t)a[1];
     if (bits == 16) {
         uint16_t old = __atomic_load_n((uint16_t *)at, __ATOMIC_RELAXED);
@@ -220,16 +200,17 @@ static void op_ATOMIC(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 /// args: predicate, address, expected, value, place
 static void op_ATOMIC_CAS(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
+    int32_t bits = imm & 0xff;
     t->place = (int64_t)a[4];
     r[0] = 0;
-    if (!(a[0] & 1) || !emu_touch_global(t, a[1], imm / 8, EMU_WRITES)) return;
+    if (!(a[0] & 1) || !emu_touch_atomic(t, a[1], bits / 8, imm >> 16)) return;
     void *at = (void *)(uintptr_t)a[1];
-    if (imm == 16) {
+    if (bits == 16) {
         uint16_t e = (uint16_t)a[2];
         __atomic_compare_exchange_n((uint16_t *)at, &e, (uint16_t)a[3], false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_SEQ_CST);
         r[0] = e;
-    } else if (imm == 32) {
+    } else if (bits == 32) {
         uint32_t e = (uint32_t)a[2];
         __atomic_compare_exchange_n((uint32_t *)at, &e, (uint32_t)a[3], false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_SEQ_CST);
@@ -243,55 +224,6 @@ static void op_ATOMIC_CAS(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t
 }
 
 // ---- shared memory ----------------------------------------------------------------------------
-
-static void touch_byte(EmuThread *t, EmuShadow *s, EmuTouch how)
-{
-    EmuBlock *b = t->block;
-    bool is_write = how != EMU_READS;
-    bool other_wrote = s->written == b->epoch && s->writer != t->id;
-    bool other_read = s->read == b->epoch && s->reader != t->id;
-    if (how == EMU_LANDS) {
-        s->pending = 0, s->written = b->epoch, s->writer = (int16_t)t->id;
-    } else if (s->pending) {
-        emu_fault(
-            t, "E1108",
-            "missing wait: shared memory is %s while a copy that thread %d issued is on its way",
-            is_write ? "written" : "read", s->pending - 1);
-    } else if (is_write && (other_wrote || other_read)) {
-        int32_t who = other_wrote ? s->writer : s->reader;
-        emu_fault(t, "E1105",
-                  "race: shared memory is written without a barrier after thread %d's access%s",
-                  who, who < 0 ? " (and others')" : "");
-    } else if (!is_write && other_wrote) {
-        emu_fault(t, "E1105",
-                  "race: shared memory is read without a barrier after thread %d wrote it",
-                  s->writer);
-    } else if (!is_write && !s->written) {
-        emu_fault(t, "E1107", "shared memory is read before it is written");
-    } else if (how == EMU_ISSUES) {
-        s->pending = (int16_t)(t->id + 1);
-    } else if (is_write) {
-        s->written = b->epoch, s->writer = (int16_t)t->id;
-    } else {
-        s->reader = s->read == b->epoch && s->reader != t->id ? (int16_t)-1 : (int16_t)t->id;
-        s->read = b->epoch;
-    }
-}
-
-bool emu_touch_shared(EmuThread *t, uint64_t address, int32_t bytes, EmuTouch how)
-{
-    EmuBlock *b = t->block;
-    uint64_t at = address - (uintptr_t)b->shared;
-    if (at > (uint64_t)b->shared_bytes || (uint64_t)b->shared_bytes - at < (uint64_t)bytes) {
-        emu_fault(t, "E1107", "shared access at byte %lld of %d", (long long)at, b->shared_bytes);
-    } else if (at % (uint64_t)bytes) {
-        emu_fault(t, "E1106", "misaligned shared access of %d bytes at byte %lld", bytes,
-                  (long long)at);
-    }
-    for (int32_t i = 0; i < bytes && !b->has_fault; i++)
-        touch_byte(t, &b->shadow[at + (uint64_t)i], how);
-    return !b->has_fault;
-}
 
 /// args: address, place. imm: bytes | is_write << 8
 static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)

@@ -22,6 +22,12 @@ static const char *scope_text(const Op *op)
     return names[op_attr_i(op, ATTR_SCOPE)];
 }
 
+/// The same two for the emulator: MemSem | MemScope << 2.
+static int32_t emu_order(const Op *op)
+{
+    return (int32_t)(op_attr_i(op, ATTR_SEM) | op_attr_i(op, ATTR_SCOPE) << 2);
+}
+
 /// How an operation on one type reads in PTX: `add` of f32 is "add.f32"; NULL: no instruction.
 static const char *rmw_text(const Lower *lo, RmwKind k, DType t)
 {
@@ -82,7 +88,7 @@ static LLVMValueRef emit_rmw(Lower *lo, const Op *op, const char *what, int32_t 
                      arena_strdup(lo->cx->arena, text),
                      EMU_ATOMIC,
                      "SLE",
-                     emu_kind | bits << 8};
+                     emu_kind | bits << 8 | emu_order(op) << 16};
     return kiln_call_row(lo, &row, (LLVMValueRef[]){pred, at, x});
 }
 
@@ -100,7 +106,7 @@ static LLVMValueRef emit_cas(Lower *lo, const Op *op, int32_t bits, LLVMValueRef
                      arena_strdup(lo->cx->arena, text),
                      EMU_ATOMIC_CAS,
                      "SLE",
-                     bits};
+                     bits | emu_order(op) << 16};
     return kiln_call_row(lo, &row, (LLVMValueRef[]){pred, at, expected, x});
 }
 

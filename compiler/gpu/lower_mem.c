@@ -144,7 +144,7 @@ static void load_predicated(Lower *lo, const Op *op, const Words *w, LLVMValueRe
                      arena_strdup(lo->cx->arena, text),
                      EMU_LOAD,
                      "STL",
-                     w->bytes | w->n << 8};
+                     w->bytes | w->n << 8 | is_volatile(op) << 16};
     LLVMValueRef in[16] = {pred};
     for (int32_t i = 0; i < w->n; i++)
         in[1 + i] = keep[i];
