@@ -14,15 +14,11 @@
 
 enum { VECTOR_BYTES = 16 };
 
-static bool is_memory(OpKind k)
-{
-    return k == OP_LOAD || k == OP_STORE || k == OP_ATOMIC_RMW || k == OP_ATOMIC_CAS;
-}
-
 static Value *mask_of(const Op *op)
 {
     if (op->kind == OP_LOAD) return op->n_in > 1 ? op->in[1] : NULL;
     if (op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW) return op->n_in > 2 ? op->in[2] : NULL;
+    if (op->kind == OP_COPY_ASYNC) return op->n_in > 3 ? op->in[3] : NULL;
     return NULL;
 }
 
@@ -74,7 +70,7 @@ static bool term_is_uniform(const AffineCx *affine, const Type *t, const MaskTer
 static int32_t widest(const AffineCx *affine, const Op *op, const Affine *a, int32_t w,
                       const MemFacts *facts)
 {
-    const Value *ptr = op->in[0], *mask = mask_of(op);
+    const Value *ptr = op->in[pointer_operand(op)], *mask = mask_of(op);
     MaskTerm terms[AFFINE_MAX_TERMS];
     int32_t n_terms = mask ? affine_mask(affine, mask, terms) : 0;
     int32_t v = MIN(facts->n_chain, log2_floor((uint64_t)MAX(1, VECTOR_BYTES / w)));
@@ -146,14 +142,16 @@ static void collect(Op *op, void *user)
     Walk *w = user;
     OpNote *note = arena_new(w->cx->arena, OpNote);
     op->note = note;
-    if (!is_memory(op->kind) || op->in[0]->type->kind != TYPE_TILE) return;
-    const Value *ptr = op->in[0];
+    if (pointer_operand(op) < 0) return;
+    const Value *ptr = op->in[pointer_operand(op)];
+    if (ptr->type->kind != TYPE_TILE) return;
     const Affine *a = affine_of(w->affine, ptr);
     int32_t bytes = dtype_bytes(ptr->type->dtype);
     note->mem.n_chain = find_chain(a, bytes, note->mem.chain);
     note->mem.v_max = widest(w->affine, op, a, bytes, &note->mem);
     // Never starve lanes to widen: two narrower accesses by all threads beat one by half of them.
     int32_t v = MIN(note->mem.v_max, MAX(0, moving_bits(a) - LAYOUT_LANES - w->cx->log_warps));
+    if (op->kind == OP_COPY_ASYNC) v = note->mem.v_max; // but for copies, which hold no registers
     vec_push(w->cx->arena, &w->ops, op);
     vec_push(w->cx->arena, &w->wanted, v);
 }
@@ -169,6 +167,7 @@ static int32_t agreed(const Walk *w, int32_t i)
         const MemFacts *mine = &op_note(op)->mem, *theirs = &op_note(o)->mem;
         int32_t more = w->wanted.data[k];
         if (more <= v || more > w->wanted.data[i] + 1 ||
+            op->kind == OP_COPY_ASYNC || o->kind == OP_COPY_ASYNC ||
             !type_same_shape(op->in[0]->type, o->in[0]->type))
             continue;
         if (mine->n_chain < more || memcmp(mine->chain, theirs->chain, (size_t)more) != 0) continue;
@@ -184,10 +183,18 @@ void anchors_choose(GpuCx *cx, AffineCx *affine)
     for (int32_t i = 0; i < w.ops.len; i++) {
         Op *op = w.ops.data[i];
         MemFacts *facts = &op_note(op)->mem;
-        const Affine *a = affine_of(affine, op->in[0]);
-        Layout l = anchor_memory(cx, affine, op->in[0], a, facts, agreed(&w, i));
+        const Value *ptr = op->in[pointer_operand(op)];
+        Layout l = anchor_memory(cx, affine, ptr, affine_of(affine, ptr), facts, agreed(&w, i));
         facts->anchor = layout_intern(cx->module, &l);
     }
+}
+
+const Layout *anchor_copy(const GpuCx *cx, const AffineCx *affine, const Op *load)
+{
+    const MemFacts *facts = &op_note(load)->mem;
+    const Value *ptr = load->in[0];
+    Layout l = anchor_memory(cx, affine, ptr, affine_of(affine, ptr), facts, facts->v_max);
+    return layout_intern(cx->module, &l);
 }
 
 /// Takes bits of dimension d into input `in`, from used[d] on.

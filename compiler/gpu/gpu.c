@@ -33,11 +33,6 @@ static void refuse(Op *op, void *user)
     case OP_PRINT:
         what = "device_print";
         break;
-    case OP_ALLOC:
-    case OP_COPY_ASYNC:
-    case OP_WAIT:
-    case OP_BUF_LOAD:
-    case OP_BUF_STORE:
     case OP_MMA_ASYNC:
     case OP_MMA_WAIT:
         what = op_facts[op->kind].name;
@@ -50,20 +45,76 @@ static void refuse(Op *op, void *user)
     r->found = true;
 }
 
-/// Layouts: the decisions that the rest follows.
+static void emit_after(const GpuCx *cx, const Emit *emit, const char *pass)
+{
+    if (!emit->tile_after || !emit->tile_after_pass || strcmp(emit->tile_after_pass, pass)) return;
+    emit->tile_after->len = 0; // of a pass that runs again with fewer stages, the last
+    func_print(cx->fn, emit->tile_after);
+}
+
+/// Pipelining and layouts: the decisions that the rest follows.
 static KilnStatus decide(GpuCx *cx, const Emit *emit)
+{
+    KilnStatus st = KILN_OK;
+    AffineCx *affine = affine_new(cx->arena, cx->fn);
+    anchors_choose(cx, affine);
+    TRY(pipeline_loops(cx, affine));
+    emit_after(cx, emit, "pipeline");
+    TRY(layouts_assign(cx));
+    buffers_assign(cx);
+#ifdef KILN_ASSERTS
+    TRY(func_verify(cx->fn, cx->diag));
+#endif
+    emit_after(cx, emit, "layouts");
+done:
+    return st;
+}
+
+typedef struct Copied {
+    Region *body;
+    Value **params; ///< [n_params]
+} Copied;
+
+/// The body once more, to start from again.
+static Copied body_copy(const GpuCx *cx)
+{
+    Func *fn = cx->fn;
+    const Region *from = fn->body;
+    Value **map = arena_array(cx->arena, Value *, func_number(fn));
+    const Type **types = arena_array(cx->arena, const Type *, from->n_args + 1);
+    for (int32_t i = 0; i < from->n_args; i++)
+        types[i] = from->args[i]->type;
+    Copied c = {region_new(cx->module, fn, NULL, from->n_args, types), NULL};
+    c.params = arena_array(cx->arena, Value *, fn->n_params + 1);
+    for (int32_t i = 0; i < from->n_args; i++) {
+        c.body->args[i]->name = from->args[i]->name;
+        c.body->args[i]->span = from->args[i]->span;
+        map[from->args[i]->id] = c.body->args[i];
+    }
+    for (int32_t i = 0; i < fn->n_params; i++)
+        c.params[i] = map[fn->params[i].value->id];
+    EACH_OP(op, from)
+        op_insert(op_clone(cx->module, op, map), c.body, NULL);
+    return c;
+}
+
+/// Decides; where the buffers of pipelined loops do not fit beside what else is needed, once more
+/// with a stage less.
+static KilnStatus decide_what_fits(GpuCx *cx, const Emit *emit)
 {
     KilnStatus st = KILN_OK;
     Refusal r = {cx->diag, false};
     region_walk(cx->fn->body, refuse, &r);
     if (r.found) return KILN_ERR_UNSUPPORTED;
-    anchors_choose(cx, affine_new(cx->arena, cx->fn));
-    TRY(layouts_assign(cx));
-#ifdef KILN_ASSERTS
-    TRY(func_verify(cx->fn, cx->diag));
-#endif
-    if (emit->tile_after && emit->tile_after_pass && !strcmp(emit->tile_after_pass, "layouts"))
-        func_print(cx->fn, emit->tile_after);
+    for (;;) {
+        Copied before = body_copy(cx);
+        TRY(decide(cx, emit));
+        if (!cx->n_pipelined || shared_assign(cx, false) == KILN_OK) break;
+        cx->most_stages = cx->stages_used - 1;
+        cx->fn->body = before.body;
+        for (int32_t i = 0; i < cx->fn->n_params; i++)
+            cx->fn->params[i].value = before.params[i];
+    }
     if (emit->layout) layouts_print(cx->fn, emit->layout);
     if (emit->layout_svg) layouts_draw(cx->fn, emit->layout_svg);
 done:
@@ -122,8 +173,9 @@ KilnStatus gpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     if (!cx.sm)
         TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K130", "no GPU target sm_%d%s", target->sm,
                  target->sm_a ? "a" : ""));
-    TRY(decide(&cx, emit));
+    TRY(decide_what_fits(&cx, emit));
     TRY(gpu_generate(&cx, emit, out));
+    if (cx.most_stages) out->num_stages = cx.most_stages;
 done:
     arena_reset(&arena);
     return st;

@@ -75,6 +75,7 @@ typedef enum EmuOp {
 /// The notes that passes leave on ops (Op.note).
 typedef struct OpNote {
     MemFacts mem;
+    const struct DotPlan *dot; ///< mma.h; NULL: not a dot, or one of multiply-adds
     Scratch scratch;
     bool global_barrier; ///< a barrier before this memory op orders it behind other threads'
                          ///< accesses
@@ -91,7 +92,7 @@ typedef struct GpuCx {
     int32_t log_warps;
     int32_t shared_bytes; ///< result of shared_assign
     int32_t most_stages;  ///< of pipelined loops; 0: as many as they ask for
-    int32_t n_pipelined;  ///< loops that pipeline_loops() rewrote
+    int32_t n_pipelined, stages_used; ///< loops that pipeline_loops() rewrote, their most stages
 } GpuCx;
 
 static inline OpNote *op_note(const Op *op)
@@ -107,6 +108,9 @@ static inline int32_t value_regs(const Value *v)
 
 /// Fills the MemFacts of every memory op and gives every op an OpNote.
 void anchors_choose(GpuCx *cx, AffineCx *affine);
+/// Gives dots their matrix instruction and layouts, where there is one (select_dot.c). W0805 once
+/// when f32 is multiplied as tf32 without having been asked.
+void dots_select(GpuCx *cx);
 /// Gives every tile type a layout and inserts CONVERTs.
 /// @return KILN_OK; KILN_ERR_LIMIT: a tile has more elements per thread than we keep (E0904)
 MUST_USE KilnStatus layouts_assign(GpuCx *cx);
@@ -114,7 +118,7 @@ MUST_USE KilnStatus layouts_assign(GpuCx *cx);
 const Layout *anchor_copy(const GpuCx *cx, const AffineCx *affine, const Op *load);
 /// Turns loads inside `for` loops into copies that run num_stages - 1 iterations ahead
 /// (pipeline.c). Between anchors_choose() and layouts_assign().
-void pipeline_loops(GpuCx *cx, const AffineCx *affine);
+MUST_USE KilnStatus pipeline_loops(GpuCx *cx, const AffineCx *affine);
 /// Gives every buffer the layout in which its elements lie, from those of writers and readers
 /// (async.c).
 void buffers_assign(GpuCx *cx);

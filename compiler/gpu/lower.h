@@ -142,6 +142,7 @@ void lower_reduce(Lower *lo, Op *op);                          // lower_reduce.c
 void lower_scan(Lower *lo, Op *op);                            // lower_scan.c
 void lower_convert(Lower *lo, Op *op);                         // lower_convert.c
 void lower_dot(Lower *lo, Op *op);                             // lower_dot.c
+void lower_mma(Lower *lo, Op *op);                             // mma.c
 void lower_shape(Lower *lo, Op *op); // lower_shape.c: aranges, broadcasts, joins ...
 void lower_sort(Lower *lo, Op *op);  // lower_sort.c: sort, gather, histogram, flip
 void lower_gather(Lower *lo, Op *op);

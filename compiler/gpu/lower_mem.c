@@ -93,6 +93,7 @@ static const char *hint_text(const Op *op)
 {
     static const char *const cache[] = {"", ".ca", ".cg", ".cs", ".cv", ".wb", ".wt"};
     static const char *const evict[] = {"", ".L1::evict_first", ".L1::evict_last"};
+    if (op->kind == OP_COPY_ASYNC) return "";
     int64_t c = op_attr_i(op, ATTR_CACHE), e = op_attr_i(op, ATTR_EVICT);
     return c ? cache[c] : evict[e];
 }
@@ -204,7 +205,7 @@ typedef struct Group {
 static Group group_of(const Op *op)
 {
     Group g = {0};
-    const Layout *l = op->in[0]->type->layout;
+    const Layout *l = op->in[pointer_operand(op)]->type->layout;
     const MemFacts *facts = &op_note(op)->mem;
     if (!l) return g;
     while (g.v < facts->v_max) {
@@ -239,24 +240,22 @@ static LLVMValueRef mask_of(Lower *lo, const Op *op, int32_t input, uint32_t r)
     return is_true ? NULL : x;
 }
 
-static void lower_load(Lower *lo, Op *op)
+void load_registers(Lower *lo, const Op *op, int32_t first, LLVMValueRef *out)
 {
-    const Value *ptr = op->in[0], *out = &op->out[0];
-    int32_t n = value_regs(out);
+    const Value *ptr = op->in[first], *other = op->n_in > first + 2 ? op->in[first + 2] : NULL;
+    int32_t n = value_regs(ptr);
     Group g = group_of(op);
-    LLVMTypeRef type = element_type(lo, out->type);
+    LLVMTypeRef type = gpu_dtype_type(lo, ptr->type->dtype);
     Words w = words_of(lo, type_bytes(lo, gpu_memory_type(lo, type)), 1 << g.v);
     bool is_special = is_volatile(op) || *hint_text(op);
-    Tile result = tile_new(lo, n, false);
     for (uint32_t r = 0; r < (uint32_t)n; r++) {
         if (r & g.mask) continue;
         LLVMValueRef elements[16], words[16], keep[16], at = reg_of(lo, ptr, (int32_t)r),
-                                                        pred = mask_of(lo, op, 1, r);
+                                                        pred = mask_of(lo, op, first + 1, r);
         if (!pred && !is_special) {
             load_plain(lo, &w, at, words);
         } else {
             for (uint32_t e = 0; e < 1u << g.v; e++) {
-                const Value *other = op->n_in > 2 ? op->in[2] : NULL;
                 int32_t from =
                     other && other->type->kind == TYPE_TILE ? (int32_t)member(&g, r, e) : 0;
                 elements[e] = other ? reg_of(lo, other, from) : LLVMConstNull(type);
@@ -267,9 +266,15 @@ static void lower_load(Lower *lo, Op *op)
         }
         unpack(lo, &w, type, words, elements);
         for (uint32_t e = 0; e < 1u << g.v; e++)
-            result.v[member(&g, r, e)] = elements[e];
+            out[member(&g, r, e)] = elements[e];
     }
-    tile_set(lo, out, result);
+}
+
+static void lower_load(Lower *lo, Op *op)
+{
+    Tile result = tile_new(lo, value_regs(&op->out[0]), false);
+    load_registers(lo, op, 0, result.v);
+    tile_set(lo, &op->out[0], result);
 }
 
 static void lower_store(Lower *lo, Op *op)

@@ -19,7 +19,7 @@
 // 3. sweep: passive originals without users go
 //
 // Source: layouts.md 6
-#include "compiler/gpu/gpu.h"
+#include "compiler/gpu/mma.h"
 
 typedef struct Made {
     const Layout *layout;
@@ -165,9 +165,7 @@ static const Layout *wanted(Assign *s, const Value *v, int32_t depth)
     EACH_USE(use, v) {
         const Op *op = use->op;
         const Layout *l = NULL;
-        if ((op->kind == OP_LOAD || op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW ||
-             op->kind == OP_ATOMIC_CAS) &&
-            op_note(op)) {
+        if (pointer_operand(op) >= 0 && op_note(op)) {
             l = op_note(op)->mem.anchor;
         } else if (is_pointwise(op->kind) && is_tile(&op->out[0])) {
             l = natural(s, &op->out[0]);
@@ -232,11 +230,13 @@ static const Layout *infer_result(Assign *s, const Op *op)
     const Layout *l;
     switch (op->kind) {
     case OP_LOAD:
+    case OP_BUF_LOAD: // NULL where it feeds dots alone: read as they want it
         return op_note(op)->mem.anchor;
     case OP_ATOMIC_RMW:
     case OP_ATOMIC_CAS:
         return op_note(op)->mem.anchor;
     case OP_DOT:
+        if (op_note(op)->dot) return op_note(op)->dot->acc;
         return intern(s, anchor_dot(s->cx, t));
     case OP_REDUCE:
         return intern(
@@ -342,7 +342,8 @@ static Value *clone_behind(Assign *s, Op *op, Value *const *in, const Type *type
     Op *copy = op_new(s->cx->module, op->kind, op->span, op->n_in, in, 1, &type, 0);
     copy->elem = op->elem;
     memcpy(copy->attrs, op->attrs, sizeof copy->attrs);
-    copy->note = op->note;
+    copy->note = arena_new(s->cx->arena, OpNote);
+    if (op->note) *op_note(copy) = *op_note(op);
     copy->out[0].span = op->out[0].span;
     copy->out[0].name = op->out[0].name;
     op_insert(copy, op->parent, op->next);
@@ -369,6 +370,7 @@ static bool is_passive(const Assign *s, const Value *v)
     if (!v->def) return false;
     OpKind k = v->def->kind;
     if (k == OP_CONST || k == OP_ARANGE || k == OP_SPLAT || is_shape_op(k)) return true;
+    if (k == OP_BUF_LOAD) return true; // read once more, in place
     return is_pointwise(k) && !s->natural[v->id];
 }
 
@@ -386,7 +388,7 @@ static Value *in_layout(Assign *s, Value *v, const Layout *l)
         Value *in[3];
         for (int32_t i = 0; i < op->n_in; i++)
             in[i] = is_shape_op(op->kind) ? in_layout(s, op->in[i], intern(s, source_of(op, l)))
-                                          : in_layout(s, op->in[i], l);
+                                          : in_layout(s, op->in[i], l); // a buffer stays
         made = clone_behind(s, op, in, type_with_layout(s->cx->module, v->type, l));
     } else {
         made = convert(s, v, l);
@@ -501,6 +503,9 @@ static void fix_op(Assign *s, Op *op)
             want_all(s, op, out);
         }
         break;
+    case OP_COPY_ASYNC:
+        want_all(s, op, op_note(op)->mem.anchor);
+        return;
     case OP_SPLIT:
         want(s, op, 0, intern(s, split_operand(s, op)));
         break;
@@ -525,6 +530,8 @@ static void fix_op(Assign *s, Op *op)
         for (int32_t i = 0; i < op->n_in; i++)
             if (op->kind == OP_DOT && i == 2)
                 want(s, op, i, out);
+            else if (op->kind == OP_DOT && op_note(op)->dot)
+                want(s, op, i, i ? op_note(op)->dot->right : op_note(op)->dot->left);
             else if (op->kind == OP_HISTOGRAM || op->kind == OP_PRINT || op->kind == OP_ASSERT)
                 want(s, op, i,
                      op->n_in && is_tile(op->in[0]) ? operand_or_default(s, op->in[0]) : NULL);
@@ -561,7 +568,8 @@ static void sweep(Region *r)
         for (int32_t i = 0; i < op->n_regions; i++)
             if (op->kind == OP_FOR || op->kind == OP_WHILE || op->kind == OP_IF)
                 sweep(op->regions[i]);
-        if (op_facts[op->kind].effects == EFFECT_PURE && op->n_out && unused(op)) op_erase(op);
+        bool can_go = op_facts[op->kind].effects == EFFECT_PURE || op->kind == OP_BUF_LOAD;
+        if (can_go && op->n_out && unused(op)) op_erase(op);
     }
 }
 

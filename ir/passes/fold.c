@@ -501,6 +501,7 @@ static void drop_inputs(Fold *f, Op *op, int32_t n)
     Builder b = build_before(f->fn, op);
     Op *fresh = build_op(&b, op->kind, n, op->in, op->n_out, &t, 0);
     memcpy(fresh->attrs, op->attrs, sizeof(fresh->attrs));
+    fresh->note = op->note;
     if (t) {
         fresh->out->name = op->out->name;
         replace_uses(op->out, fresh->out);

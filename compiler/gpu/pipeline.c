@@ -1,0 +1,616 @@
+// compiler/gpu/pipeline.c - loads of loops become copies that run num_stages - 1 iterations ahead.
+//
+//   for %i = 0 to %n step 32 carry (%acc) {       %b = alloc : buf<64x32xf16, stages=3>
+//     %p = %x + %i                                copy_async %b, 0, %x + 0,  0 < %n
+//     %a = load %p                         ==>    copy_async %b, 1, %x + 32, 32 < %n
+//     %acc' = dot %a, ...                         for %i = ... carry (%acc, %r = 0, %w = 2) {
+//     yield %acc'                                   wait {pending=1}
+//   }                                               copy_async %b, %w, %x + (%i + 64), %i + 64 < %n
+//                                                   %a = buf_load %b, %r
+//                                                   %acc' = dot %a, ...
+//                                                   yield %acc', next(%r), next(%w)
+//                                                 }
+//                                                 wait {pending=0}
+//
+// Every copy_async is a group of its own and is issued in every iteration, with an all-false mask
+// behind the last one: so the number that may be pending is a constant, and loops of any length
+// need no epilogue. One barrier per iteration, between the wait and the copy, makes everybody's
+// data visible and ends the reads of the stage that is written next.
+//
+// To know an address some iterations early its computation is copied, with other values in place of
+// the loop's own:   %i -> %i + 2 * step;   a carried value -> a shadow of it, carried that far
+// ahead;   a value loaded from a page table -> the same, loaded one iteration earlier still, so that
+// it is there when the copy wants it.
+//
+// What is pipelined: loads that feed dots, and others where the loop asks (tl.range(num_stages=)) or
+// where they stream 16 bytes for every thread and iteration; by the bit-affine form of address and
+// mask at least 4 bytes at a time (cp.async), from a tensor that nothing in the loop writes. Two
+// pointer arguments are taken to point to two tensors, as the language says.
+//
+// Source: layouts.md 7; the schedule is its first row (prefetch distance S-1, S buffers, wait S-2)
+#include "compiler/gpu/gpu.h"
+#include "ir/loop.h"
+#include "ir/pass.h"
+
+enum { MAX_LOADS = 16, MAX_STAGES = 16, AHEAD_PER_THREAD = 4, COPY_BYTES = 16, LEAST_BYTES = 4 };
+
+typedef VEC(Op *) OpList;
+
+typedef struct Stream {
+    Op *load;
+    Value *buf;
+    const Layout *threads; ///< who copies what
+    bool dots_only;        ///< read back as the dots want it
+} Stream;
+
+typedef struct Plan {
+    GpuCx *cx;
+    const AffineCx *affine;
+    Arena *arena;
+    Op *loop;
+    Region *body;
+    int32_t stages, distance, n_values;
+    int32_t n_carried; ///< before
+    int64_t step;      ///< 0: known at run time alone
+    Stream streams[MAX_LOADS];
+    int32_t n_streams;
+    OpList stores;   ///< in the loop
+    OpList ahead;    ///< loads whose values the addresses of streams need
+    bool *is_shadow; ///< [carried]: addresses need it
+    int32_t n_extra; ///< carried values more than before
+    int32_t read_at, write_at, shadows_at, ahead_at; ///< which of them is what
+} Plan;
+
+/// What stands for the loop's own values some iterations away.
+typedef struct Env {
+    Value **map;     ///< by Value.id; NULL: not made yet
+    Value *in_range; ///< i1: the loop gets there
+} Env;
+
+// ---- which loops ------------------------------------------------------------------------------
+
+typedef struct Survey {
+    Plan *plan;
+    bool fits;
+} Survey;
+
+static void survey(Op *op, void *user)
+{
+    Survey *s = user;
+    bool is_atomic = op->kind == OP_ATOMIC_RMW || op->kind == OP_ATOMIC_CAS;
+    if (op->kind == OP_FOR || op->kind == OP_WHILE || op->kind == OP_BARRIER ||
+        op->kind == OP_WAIT || op->kind == OP_COPY_ASYNC ||
+        (is_atomic && op_attr_i(op, ATTR_SEM) != SEM_RELAXED))
+        s->fits = false; // not the innermost loop, or its order is said by hand
+    if (op->kind == OP_STORE || is_atomic) vec_push(s->plan->arena, &s->plan->stores, op);
+}
+
+/// The step, as far as the distance to the end can be compared with multiples of it.
+static bool plan_step(Plan *p)
+{
+    DType t = p->loop->in[0]->type->dtype;
+    int32_t bits = dtype_bytes(t) * 8;
+    int64_t step = 0;
+    if (bits < 32) return false;
+    if (!value_const_int(p->loop->in[2], &step)) return bits == 32;
+    if (step == 0 || (step < 0 && (!dtype_is_signed(t) || !loop_step_is_const(p->loop))))
+        return false;
+    int64_t most = (int64_t)1 << (bits - 2);
+    p->step = step;
+    return step > -most / MAX_STAGES && step < most / MAX_STAGES;
+}
+
+static bool plan_loop(Plan *p)
+{
+    int64_t asked = op_attr_i(p->loop, ATTR_STAGES);
+    p->stages = (int32_t)MIN(asked ? asked : p->cx->fn->num_stages, MAX_STAGES);
+    if (p->cx->most_stages) p->stages = MIN(p->stages, p->cx->most_stages);
+    int64_t trips = loop_facts(p->loop).trips;
+    if (trips >= 0) p->stages = (int32_t)MIN(p->stages, trips);
+    if (p->stages < 2) return false;
+    Survey s = {p, true};
+    region_walk(p->body, survey, &s);
+    return s.fits && plan_step(p);
+}
+
+// ---- which loads ------------------------------------------------------------------------------
+
+static bool is_inside(const Plan *p, const Value *v)
+{
+    const Region *r = v->def ? v->def->parent : v->region;
+    for (; r; r = r->owner ? r->owner->parent : NULL)
+        if (r == p->body) return true;
+    return false;
+}
+
+static bool may_be_stored(const Plan *p, const Op *load)
+{
+    const Value *root = pointer_root(load->in[0]);
+    for (int32_t i = 0; i < p->stores.len; i++) {
+        const Value *other = pointer_root(p->stores.data[i]->in[0]);
+        if (!root || !other || root == other) return true;
+    }
+    return false;
+}
+
+static bool is_movement(OpKind k)
+{
+    return k == OP_ELEM || k == OP_CAST || k == OP_BITCAST || k == OP_ADDPTR || k == OP_HINT ||
+           k == OP_SPLAT || k == OP_BROADCAST || k == OP_EXPAND_DIMS || k == OP_RESHAPE ||
+           k == OP_TRANS || k == OP_JOIN || k == OP_SPLIT || k == OP_CAT;
+}
+
+typedef struct Users {
+    bool dots, others;
+} Users;
+
+/// Who uses `v` in the end, through elementwise ops and changes of shape.
+static void find_users(const Value *v, int32_t depth, Users *out)
+{
+    EACH_USE(use, v) {
+        const Op *op = use->op;
+        if (op->kind == OP_DOT && use->index < 2)
+            out->dots = true;
+        else if (is_movement(op->kind) && depth < 16)
+            for (int32_t i = 0; i < op->n_out; i++)
+                find_users(&op->out[i], depth + 1, out);
+        else
+            out->others = true;
+    }
+}
+
+/// What a copy ahead of time may need of the loop.
+typedef struct Need {
+    Plan *plan;
+    uint8_t *seen;   ///< by Value.id: a bit per level
+    bool *is_shadow; ///< [carried]
+    OpList ahead;
+    bool moves; ///< something differs from one iteration to the next
+} Need;
+
+enum { LEVEL_COPY, LEVEL_AHEAD, LEVEL_SHADOW };
+
+static bool need(Need *n, const Value *v, int32_t level);
+
+static bool need_inputs(Need *n, const Op *op, int32_t level)
+{
+    for (int32_t i = 0; i < op->n_in; i++)
+        if (!need(n, op->in[i], level)) return false;
+    return true;
+}
+
+static bool need_load(Need *n, Op *op, int32_t level)
+{
+    const Plan *p = n->plan;
+    int64_t threads = (int64_t)32 << p->cx->log_warps;
+    if (level == LEVEL_SHADOW || op_attr_i(op, ATTR_VOLATILE) || may_be_stored(p, op)) return false;
+    if (op->out[0].type->numel > AHEAD_PER_THREAD * threads) return false;
+    bool is_known = level != LEVEL_COPY;
+    for (int32_t i = 0; i < n->ahead.len; i++)
+        is_known |= n->ahead.data[i] == op;
+    if (!is_known) vec_push(p->arena, &n->ahead, op);
+    return need_inputs(n, op, LEVEL_AHEAD);
+}
+
+/// Can `v` be computed for a later iteration? Notes what that takes.
+static bool need(Need *n, const Value *v, int32_t level)
+{
+    const Plan *p = n->plan;
+    if (!is_inside(p, v)) return true;
+    if (!v->def) {
+        if (v->region != p->body) return false;
+        n->moves = true;
+        if (v->index == 0 || n->is_shadow[v->index - 1]) return true;
+        n->is_shadow[v->index - 1] = true;
+        return need(n, p->body->last->in[v->index - 1], LEVEL_SHADOW);
+    }
+    if (v->def->parent != p->body) return false;
+    if (n->seen[v->id] >> level & 1) return true;
+    n->seen[v->id] |= (uint8_t)(1 << level);
+    OpKind k = v->def->kind;
+    if (k == OP_LOAD) return need_load(n, v->def, level);
+    bool is_cheap = is_movement(k) || k == OP_CONST || k == OP_ARANGE || k == OP_PROGRAM_ID ||
+                    k == OP_NUM_PROGRAMS;
+    return is_cheap && need_inputs(n, v->def, level);
+}
+
+/// Bytes of the runs with which the registers of `l` begin.
+static int32_t run_bytes(const MemFacts *facts, const Layout *l, int32_t bytes)
+{
+    int32_t v = 0;
+    while (v < facts->v_max && v < l->n_col[IN_REG] &&
+           layout_cols(l, IN_REG)[v] == 1u << facts->chain[v])
+        v++;
+    return bytes << v;
+}
+
+/// Does it pay to copy `load` ahead of time, and by which threads?
+static bool pays(const Plan *p, Op *load, Stream *out)
+{
+    const Type *t = load->out[0].type;
+    int32_t bytes = dtype_bytes(t->dtype);
+    const MemFacts *facts = &op_note(load)->mem;
+    if (t->kind != TYPE_TILE || op_attr_i(load, ATTR_VOLATILE) || !facts->anchor) return false;
+    Users users = {0};
+    find_users(&load->out[0], 0, &users);
+    *out = (Stream){.load = load, .dots_only = users.dots && !users.others};
+    out->threads = users.dots ? anchor_copy(p->cx, p->affine, load) : facts->anchor;
+    int32_t run = run_bytes(facts, out->threads, bytes);
+    if (run < LEAST_BYTES) return false;
+    if (users.dots || op_attr_i(p->loop, ATTR_STAGES)) return true;
+    return run == COPY_BYTES && t->numel * bytes >= (int64_t)COPY_BYTES * 32 << p->cx->log_warps;
+}
+
+static void add_stream(Plan *p, Op *load)
+{
+    Stream s;
+    if (p->n_streams == MAX_LOADS || !pays(p, load, &s) || may_be_stored(p, load)) return;
+    int32_t n = p->n_carried;
+    Need all = {.plan = p,
+                .seen = arena_array(p->arena, uint8_t, p->n_values),
+                .is_shadow = arena_array(p->arena, bool, n + 1)};
+    memcpy(all.is_shadow, p->is_shadow, sizeof(bool) * (size_t)n);
+    for (int32_t i = 0; i < p->ahead.len; i++)
+        vec_push(p->arena, &all.ahead, p->ahead.data[i]);
+    if (!need(&all, load->in[0], LEVEL_COPY)) return;
+    if (load->n_in > 1 && !need(&all, load->in[1], LEVEL_COPY)) return;
+    if (!all.moves) return;
+    p->is_shadow = all.is_shadow;
+    p->ahead = all.ahead;
+    p->streams[p->n_streams++] = s;
+}
+
+/// Fewer stages where the buffers alone would not fit.
+static bool fit_stages(Plan *p)
+{
+    int64_t total = 0;
+    for (int32_t i = 0; i < p->n_streams; i++) {
+        const Type *t = p->streams[i].load->out[0].type;
+        total += round_up(t->numel * dtype_bytes(t->dtype), 16);
+    }
+    while (p->stages > 1 && total * p->stages > p->cx->sm->shared_bytes)
+        p->stages--;
+    p->distance = p->stages - 1;
+    return p->stages > 1;
+}
+
+// ---- other iterations -------------------------------------------------------------------------
+
+static Value *multiple_of_step(const Plan *p, Builder *b, int32_t k)
+{
+    const Type *t = p->loop->in[2]->type;
+    if (p->step) return build_const_int(b, t, k * p->step);
+    return build_binary(b, ELEM_MUL, p->loop->in[2], build_const_int(b, t, k));
+}
+
+static Value *cast_int(Builder *b, Value *x, DType t)
+{
+    return build_cast(b, x, t, ROUND_RNE);
+}
+
+/// Does the loop go on for `k` iterations after the one at `i`, which it reaches? Exact: what is
+/// left to the end is compared unsigned, so nothing wraps.
+static Value *goes_on(const Plan *p, Builder *b, Value *i, int32_t k)
+{
+    Value *end = p->loop->in[1];
+    Value *left =
+        p->step < 0 ? build_binary(b, ELEM_SUB, i, end) : build_binary(b, ELEM_SUB, end, i);
+    DType wide = dtype_bytes(left->type->dtype) == 4 ? DTYPE_U32 : DTYPE_U64;
+    left = cast_int(b, left, wide);
+    if (p->step) {
+        int64_t by = k * (p->step < 0 ? -p->step : p->step);
+        return build_binary(b, ELEM_GT, left, build_const_int(b, left->type, by));
+    }
+    left = cast_int(b, left, DTYPE_I64);
+    Value *by = cast_int(b, p->loop->in[2], DTYPE_I64);
+    by = build_binary(b, ELEM_MUL, by, build_const_int(b, by->type, k));
+    return build_binary(b, ELEM_GT, left, by);
+}
+
+/// Does the loop run more than `k` iterations?
+static Value *runs(const Plan *p, Builder *b, int32_t k)
+{
+    Value *begin = p->loop->in[0], *end = p->loop->in[1], *step = p->loop->in[2];
+    Value *any = build_binary(b, p->step < 0 ? ELEM_GT : ELEM_LT, begin, end);
+    if (!p->step) {
+        Value *rises = build_binary(b, ELEM_GT, step, build_const_int(b, step->type, 0));
+        any = build_binary(b, ELEM_AND, any, rises);
+    }
+    return build_binary(b, ELEM_AND, any, goes_on(p, b, begin, k));
+}
+
+/// The iteration's index and range; its carried values are the caller's to fill in.
+static Env env_new(const Plan *p, Builder *b, Value *from, int32_t k, Value *in_range)
+{
+    Env e = {arena_array(p->arena, Value *, p->n_values), in_range};
+    e.map[p->body->args[0]->id] =
+        k ? build_binary(b, ELEM_ADD, from, multiple_of_step(p, b, k)) : from;
+    return e;
+}
+
+static Value *splat_like(Builder *b, Value *scalar, const Type *t)
+{
+    return t->rank ? build_splat(b, scalar, t->rank, t->shape) : scalar;
+}
+
+static Value *masked(Builder *b, const Env *e, Value *mask, const Type *t)
+{
+    Value *here = splat_like(b, e->in_range, t);
+    return mask ? build_binary(b, ELEM_AND, here, mask) : here;
+}
+
+/// `v` of the loop's body in another iteration; ops are copied to `b`.
+static Value *value_at(const Plan *p, Env *e, Builder *b, Value *v)
+{
+    if (!is_inside(p, v)) return v;
+    if (e->map[v->id]) return e->map[v->id];
+    Op *op = v->def;
+    ASSERT(op);
+    for (int32_t i = 0; i < op->n_in; i++)
+        value_at(p, e, b, op->in[i]);
+    Op *copy = op_clone(p->cx->module, op, e->map);
+    if (op->kind == OP_LOAD) {
+        Value *in[3] = {copy->in[0], masked(b, e, op->n_in > 1 ? copy->in[1] : NULL, v->type)};
+        if (op->n_in > 2) in[2] = copy->in[2];
+        const Type *type = v->type;
+        Op *load = op_new(p->cx->module, OP_LOAD, op->span, MAX(2, op->n_in), in, 1, &type, 0);
+        memcpy(load->attrs, op->attrs, sizeof load->attrs);
+        load->out[0].name = v->name;
+        load->note = arena_new(p->cx->arena, OpNote);
+        op_note(load)->mem = op_note(op)->mem;
+        e->map[v->id] = &load->out[0];
+        copy = load;
+    }
+    op_insert(copy, b->region, b->before);
+    return e->map[v->id];
+}
+
+static bool is_zero(const Value *v)
+{
+    Attr a = {0};
+    if (!value_const(v, &a)) return false;
+    return dtype_is_float(v->type->dtype) ? a.f == 0 && 1 / a.f > 0 : a.i == 0;
+}
+
+static void emit_copy(const Plan *p, Env *e, Builder *b, const Stream *s, Value *stage)
+{
+    const Op *load = s->load;
+    Value *ptr = value_at(p, e, b, load->in[0]);
+    Value *mask = load->n_in > 1 ? value_at(p, e, b, load->in[1]) : NULL;
+    Value *in[] = {s->buf, stage, ptr, masked(b, e, mask, ptr->type)};
+    const Type *token = type_token(p->cx->module);
+    b->span = load->span;
+    Op *copy = build_op(b, OP_COPY_ASYNC, 4, in, 1, &token, 0);
+    copy->note = arena_new(p->cx->arena, OpNote);
+    op_note(copy)->mem = op_note(load)->mem;
+    op_note(copy)->mem.anchor = s->threads;
+}
+
+static void emit_wait(Builder *b, int32_t pending)
+{
+    Op *wait = build_op(b, OP_WAIT, 0, NULL, 0, NULL, 0);
+    op_attr(wait, ATTR_PENDING)->i = pending;
+}
+
+static Value *stage_const(Builder *b, int32_t k)
+{
+    return build_const_int(b, type_scalar(b->module, DTYPE_I32), k);
+}
+
+static Value *next_stage(const Plan *p, Builder *b, Value *at)
+{
+    Value *more = build_binary(b, ELEM_ADD, at, stage_const(b, 1));
+    Value *is_end = build_binary(b, ELEM_EQ, more, stage_const(b, p->stages));
+    return build_select(b, is_end, stage_const(b, 0), more);
+}
+
+// ---- before the loop --------------------------------------------------------------------------
+
+/// Carried values as they are an iteration after `from`.
+static void carry_on(const Plan *p, Env *from, Env *to, Builder *b)
+{
+    for (int32_t i = 0; i < p->n_carried; i++)
+        if (p->is_shadow[i])
+            to->map[p->body->args[i + 1]->id] = value_at(p, from, b, p->body->last->in[i]);
+}
+
+/// Buffers, the first copies, and what the new carried values start with.
+static void emit_prologue(Plan *p, Value **initial)
+{
+    Builder b = build_before(p->cx->fn, p->loop);
+    Env now = {0};
+    b.span = p->loop->span;
+    for (int32_t i = 0; i < p->n_streams; i++) {
+        const Type *t = p->streams[i].load->out[0].type;
+        const Type *type = type_buf(p->cx->module, t->dtype, t->rank, t->shape, p->stages, NULL);
+        b.span = p->streams[i].load->span;
+        p->streams[i].buf = &build_op(&b, OP_ALLOC, 0, NULL, 1, &type, 0)->out[0];
+        p->streams[i].buf->name = p->streams[i].load->out[0].name;
+    }
+    for (int32_t k = 0; k <= p->distance; k++) {
+        b.span = p->loop->span;
+        Env next = env_new(p, &b, p->loop->in[0], k, runs(p, &b, k));
+        if (k) carry_on(p, &now, &next, &b);
+        for (int32_t i = 0; i < p->n_carried && !k; i++)
+            next.map[p->body->args[i + 1]->id] = p->loop->in[i + 3];
+        now = next;
+        for (int32_t i = 0; i < p->n_streams && k < p->distance; i++)
+            emit_copy(p, &now, &b, &p->streams[i], stage_const(&b, k));
+    }
+    int32_t n = 0;
+    b.span = p->loop->span;
+    p->read_at = n, initial[n++] = stage_const(&b, 0);
+    p->write_at = n, initial[n++] = stage_const(&b, p->distance);
+    p->shadows_at = n;
+    for (int32_t i = 0; i < p->n_carried; i++)
+        if (p->is_shadow[i]) initial[n++] = now.map[p->body->args[i + 1]->id];
+    p->ahead_at = n;
+    for (int32_t i = 0; i < p->ahead.len; i++)
+        initial[n++] = value_at(p, &now, &b, &p->ahead.data[i]->out[0]);
+    p->n_extra = n;
+}
+
+// ---- the loop ---------------------------------------------------------------------------------
+
+/// The same loop with more carried values; the body goes over. @return its new arguments
+static Value **extend_loop(Plan *p, Value *const *initial)
+{
+    Module *m = p->cx->module;
+    Op *op = p->loop;
+    Region *body = p->body;
+    int32_t n = op->n_out, more = p->n_extra;
+    Value **in = arena_array(p->arena, Value *, op->n_in + more);
+    const Type **types = arena_array(p->arena, const Type *, n + more);
+    for (int32_t i = 0; i < op->n_in; i++)
+        in[i] = op->in[i];
+    for (int32_t i = 0; i < n; i++)
+        types[i] = op->out[i].type;
+    Value **args = arena_array(m->arena, Value *, body->n_args + more);
+    memcpy(args, body->args, sizeof *args * (size_t)body->n_args);
+    for (int32_t i = 0; i < more; i++) {
+        in[op->n_in + i] = initial[i];
+        types[n + i] = initial[i]->type;
+        args[body->n_args + i] = arena_new(m->arena, Value);
+        *args[body->n_args + i] = (Value){.type = initial[i]->type,
+                                          .region = body,
+                                          .index = body->n_args + i,
+                                          .span = op->span,
+                                          .name = initial[i]->name,
+                                          .id = m->n_values++};
+    }
+    Value **fresh_args = args + body->n_args;
+    Op *fresh = op_new(m, OP_FOR, op->span, op->n_in + more, in, n + more, types, 1);
+    memcpy(fresh->attrs, op->attrs, sizeof fresh->attrs);
+    op_insert(fresh, op->parent, op);
+    body->args = args;
+    body->n_args += more;
+    body->owner = fresh;
+    fresh->regions[0] = body;
+    op->n_regions = 0;
+    for (int32_t i = 0; i < n; i++) {
+        fresh->out[i].name = op->out[i].name;
+        fresh->out[i].span = op->out[i].span;
+        replace_uses(&op->out[i], &fresh->out[i]);
+    }
+    op_erase(op);
+    p->loop = fresh;
+    return fresh_args;
+}
+
+static void extend_yield(Plan *p, Value *const *next)
+{
+    Op *end = p->body->last;
+    Value **in = arena_array(p->arena, Value *, end->n_in + p->n_extra);
+    for (int32_t i = 0; i < end->n_in; i++)
+        in[i] = end->in[i];
+    memcpy(in + end->n_in, next, sizeof *next * (size_t)p->n_extra);
+    op_insert(op_new(p->cx->module, OP_YIELD, end->span, end->n_in + p->n_extra, in, 0, NULL, 0),
+              p->body, end);
+    op_erase(end);
+}
+
+/// Copies at the head of the body, and what is carried on.
+static void emit_steady(Plan *p, Value **args, Value **next)
+{
+    Builder b = build_before(p->cx->fn, p->body->first);
+    Value *index = p->body->args[0];
+    b.span = p->loop->span;
+    emit_wait(&b, (p->distance - 1) * p->n_streams);
+    Env there = env_new(p, &b, index, p->distance, goes_on(p, &b, index, p->distance));
+    int32_t n = p->shadows_at;
+    for (int32_t i = 0; n < p->ahead_at; i++)
+        if (p->is_shadow[i]) there.map[p->body->args[i + 1]->id] = args[n++];
+    for (int32_t i = 0; i < p->ahead.len; i++)
+        there.map[p->ahead.data[i]->out[0].id] = args[p->ahead_at + i];
+    for (int32_t i = 0; i < p->n_streams; i++)
+        emit_copy(p, &there, &b, &p->streams[i], args[p->write_at]);
+    b.span = p->loop->span;
+    Env beyond = {0};
+    if (p->n_extra > p->shadows_at) {
+        int32_t k = p->distance + 1;
+        beyond = env_new(p, &b, index, k, goes_on(p, &b, index, k));
+        carry_on(p, &there, &beyond, &b);
+    }
+    next[p->read_at] = next_stage(p, &b, args[p->read_at]);
+    next[p->write_at] = next_stage(p, &b, args[p->write_at]);
+    n = p->shadows_at;
+    for (int32_t i = 0; n < p->ahead_at; i++)
+        if (p->is_shadow[i]) next[n++] = beyond.map[p->body->args[i + 1]->id];
+    for (int32_t i = 0; i < p->ahead.len; i++)
+        next[p->ahead_at + i] = value_at(p, &beyond, &b, &p->ahead.data[i]->out[0]);
+}
+
+/// The load reads its stage of the buffer; masked-off elements, zero there, become `other`.
+static void replace_load(const Plan *p, const Stream *s, Value *stage)
+{
+    Op *load = s->load;
+    Builder b = build_before(p->cx->fn, load);
+    const Type *type = load->out[0].type;
+    b.span = load->span;
+    Op *read = build_op(&b, OP_BUF_LOAD, 2, (Value *[]){s->buf, stage}, 1, &type, 0);
+    read->note = arena_new(p->cx->arena, OpNote);
+    op_note(read)->mem.anchor = s->dots_only ? NULL : op_note(load)->mem.anchor;
+    Value *x = &read->out[0];
+    if (load->n_in > 2 && !is_zero(load->in[2])) x = build_select(&b, load->in[1], x, load->in[2]);
+    x->name = load->out[0].name;
+    x->span = load->out[0].span;
+    replace_uses(&load->out[0], x);
+    op_erase(load);
+}
+
+static void rewrite(Plan *p)
+{
+    int32_t most = 2 + p->n_carried + p->ahead.len;
+    Value **initial = arena_array(p->arena, Value *, most),
+          **next = arena_array(p->arena, Value *, most);
+    emit_prologue(p, initial);
+    Value **args = extend_loop(p, initial);
+    args[p->read_at]->name = "read", args[p->write_at]->name = "write";
+    emit_steady(p, args, next);
+    extend_yield(p, next);
+    for (int32_t i = 0; i < p->n_streams; i++)
+        replace_load(p, &p->streams[i], args[p->read_at]);
+    Builder after = build_before(p->cx->fn, p->loop->next);
+    after.span = p->loop->span;
+    emit_wait(&after, 0);
+}
+
+// ---- all loops --------------------------------------------------------------------------------
+
+/// @return the loop that stands for `op`
+static Op *pipeline_loop(GpuCx *cx, const AffineCx *affine, Op *op)
+{
+    Plan p = {.cx = cx, .affine = affine, .arena = cx->arena, .loop = op, .body = op->regions[0]};
+    p.n_carried = op->n_out;
+    if (!plan_loop(&p)) return op;
+    p.n_values = cx->module->n_values;
+    p.is_shadow = arena_array(p.arena, bool, op->n_out + 1);
+    EACH_OP(inner, p.body)
+        if (inner->kind == OP_LOAD) add_stream(&p, inner);
+    if (!p.n_streams || !fit_stages(&p)) return op;
+    rewrite(&p);
+    cx->n_pipelined++;
+    cx->stages_used = MAX(cx->stages_used, p.stages);
+    return p.loop;
+}
+
+static void walk(GpuCx *cx, const AffineCx *affine, Region *r)
+{
+    for (Op *op = r->first; op; op = op->next) {
+        if (op->kind == OP_FOR || op->kind == OP_WHILE || op->kind == OP_IF)
+            for (int32_t i = 0; i < op->n_regions; i++)
+                walk(cx, affine, op->regions[i]);
+        if (op->kind == OP_FOR) op = pipeline_loop(cx, affine, op);
+    }
+}
+
+KilnStatus pipeline_loops(GpuCx *cx, const AffineCx *affine)
+{
+    cx->n_pipelined = cx->stages_used = 0;
+    if (!cx->sm->has_cp_async) return KILN_OK;
+    walk(cx, affine, cx->fn->body);
+    if (!cx->n_pipelined) return KILN_OK;
+    // Prologues are full of constants, and the loops' own addresses are nobody's any more.
+    PassCx tidy = {.module = cx->module, .diag = cx->diag};
+    return passes_run(&tidy, cx->fn, "fold,cse,licm,dce");
+}
