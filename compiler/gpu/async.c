@@ -79,6 +79,23 @@ void buffers_assign(GpuCx *cx)
     region_walk(cx->fn->body, assign, cx);
 }
 
+static const Layout *threads_of(const Op *op)
+{
+    return (op->kind == OP_BUF_LOAD ? op->out[0].type : op->in[2]->type)->layout;
+}
+
+bool buffer_is_private(const Op *alloc)
+{
+    const Layout *l = NULL;
+    EACH_USE(use, &alloc->out[0]) {
+        if (use->op->kind == OP_MMA_ASYNC) return false;
+        const Layout *mine = threads_of(use->op);
+        if (!mine || (l && mine != l)) return false;
+        l = mine;
+    }
+    return l && !layout_repeats(l);
+}
+
 // ---- places -----------------------------------------------------------------------------------
 
 static const Op *alloc_of(const Op *op)
@@ -265,7 +282,11 @@ static void lower_buf_load(Lower *lo, Op *op)
     Layout inverse = layout_invert(buf->layout);
     Tile out = tile_new(lo, layout_regs(l), false);
     LLVMValueRef base = stage_enter(lo, op);
-    shared_get(lo, l, &inverse, gpu_dtype_type(lo, buf->dtype), base, out.v);
+    LLVMTypeRef type = gpu_dtype_type(lo, buf->dtype);
+    if (buffer_is_private(alloc_of(op))) // nobody waits for others here
+        shared_get_own(lo, l, &inverse, type, base, out.v);
+    else
+        shared_get(lo, l, &inverse, type, base, out.v);
     tile_set(lo, &op->out[0], out);
 }
 

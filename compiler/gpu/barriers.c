@@ -204,7 +204,7 @@ static Access access_of(const Op *alloc, const Op *op, const Layout *layout, boo
                     .end = x->offset + (int32_t)x->bytes,
                     .buffer = alloc,
                     .stage = stage_of(op->in[1], alloc->out[0].type->stages),
-                    .layout = layout && !layout_repeats(layout) ? layout : NULL,
+                    .layout = buffer_is_private(alloc) ? layout : NULL,
                     .is_write = is_write,
                     .in_flight = op->kind == OP_COPY_ASYNC};
 }

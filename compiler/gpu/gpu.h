@@ -91,6 +91,7 @@ typedef struct GpuCx {
     bool is_emu;
     int32_t log_warps;
     int32_t shared_bytes; ///< result of shared_assign
+    bool told_tf32;       ///< W0805 has been given
     int32_t most_stages;  ///< of pipelined loops; 0: as many as they ask for
     int32_t n_pipelined, stages_used; ///< loops that pipeline_loops() rewrote, their most stages
 } GpuCx;
@@ -122,6 +123,8 @@ MUST_USE KilnStatus pipeline_loops(GpuCx *cx, const AffineCx *affine);
 /// Gives every buffer the layout in which its elements lie, from those of writers and readers
 /// (async.c).
 void buffers_assign(GpuCx *cx);
+/// Is every element of the buffer written and read by one and the same thread?
+bool buffer_is_private(const Op *alloc);
 /// Measures and places shared memory: what lives at the same time has places of its own.
 /// @param report  says in the diagnostics what does not fit
 /// @return KILN_OK; KILN_ERR_LIMIT: the architecture has less (E0904)

@@ -114,6 +114,9 @@ void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef t
 /// shared_get() reads with ldmatrix where the algebra allows.
 void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
                 LLVMValueRef base, LLVMValueRef *out);
+/// The same where each thread loads its own elements and no others (ldmatrix loads for the warp).
+void shared_get_own(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
+                    LLVMValueRef base, LLVMValueRef *out);
 
 /// The same by 8 x 8 matrices. @return false: they do not divide the layout, or vectors cost less
 /// (ldmatrix.c)

@@ -165,7 +165,13 @@ void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef t
 void shared_get(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
                 LLVMValueRef base, LLVMValueRef *out)
 {
-    if (ldmatrix_get(lo, l, inverse, type, base, out)) return;
+    if (!ldmatrix_get(lo, l, inverse, type, base, out))
+        shared_get_own(lo, l, inverse, type, base, out);
+}
+
+void shared_get_own(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,
+                    LLVMValueRef base, LLVMValueRef *out)
+{
     Side s = side_of(lo, l, inverse, type_bytes(lo, gpu_memory_type(lo, type)));
     for (uint32_t r = 0; r < (uint32_t)layout_regs(l); r++) {
         if (r & s.mask) continue;
