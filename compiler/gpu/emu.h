@@ -173,6 +173,7 @@ void emu_flush(EmuThread *lanes);
 
 /// Handlers of the matrix instructions (emu_mma.c).
 void emu_ldmatrix(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
+void emu_tf32(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
 void emu_mma(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret);
 
 /// Handlers of cp.async, its groups and waits (emu_async.c).

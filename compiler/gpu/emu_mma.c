@@ -45,6 +45,17 @@ void emu_ldmatrix(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret
     emu_collect(t, serve_ldmatrix, imm, args, ret, (int64_t)args[1]);
 }
 
+// ---- tf32 -------------------------------------------------------------------------------------
+
+/// To 10 bits of mantissa, ties away from zero.
+void emu_tf32(EmuThread *t, int32_t imm, const uint64_t *args, uint64_t *ret)
+{
+    uint32_t x = (uint32_t)args[0];
+    bool is_nan = (x & 0x7fffffff) > 0x7f800000;
+    (void)t, (void)imm;
+    ret[0] = is_nan ? 0x7fffffff : (x + 0x1000) & ~0x1fffu;
+}
+
 // ---- mma --------------------------------------------------------------------------------------
 
 /// Element `i` of the words that start at args[0].

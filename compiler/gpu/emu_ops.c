@@ -35,6 +35,7 @@ VALUE(SQRT, of_f32(sqrtf(f32_of(a[0]))))
 VALUE(DIV, of_f32(f32_of(a[0]) / f32_of(a[1])))
 VALUE(BF16, bf16_from_f32(f32_of(a[0])))
 VALUE(BF16X2, (uint32_t)bf16_from_f32(f32_of(a[0])) << 16 | bf16_from_f32(f32_of(a[1])))
+VALUE(F16X2, (uint32_t)f16_from_f32(f32_of(a[0])) << 16 | f16_from_f32(f32_of(a[1])))
 VALUE(F16_RTZ, f16_from_f32_rtz(f32_of(a[0])))
 
 static void op_SQRT_D(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
@@ -236,6 +237,7 @@ static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 #define op_CP_ASYNC  emu_copy_issue
 #define op_CP_COMMIT emu_copy_commit
 #define op_CP_WAIT   emu_copy_wait
+#define op_TF32      emu_tf32
 #define op_LDMATRIX  emu_ldmatrix
 #define op_MMA       emu_mma
 const EmuHandler emu_handlers[EMU_OP_COUNT] = {

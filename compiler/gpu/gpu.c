@@ -60,6 +60,7 @@ static KilnStatus decide(GpuCx *cx, const Emit *emit)
     anchors_choose(cx, affine);
     TRY(pipeline_loops(cx, affine));
     emit_after(cx, emit, "pipeline");
+    dots_select(cx);
     TRY(layouts_assign(cx));
     buffers_assign(cx);
 #ifdef KILN_ASSERTS

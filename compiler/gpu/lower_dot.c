@@ -148,6 +148,10 @@ static void loop(Dot *d, LLVMValueRef *acc)
 
 void lower_dot(Lower *lo, Op *op)
 {
+    if (op_note(op)->dot) {
+        lower_mma(lo, op);
+        return;
+    }
     const Type *ta = op->in[0]->type, *tc = op->out[0].type;
     Dot d = {.lo = lo, .op = op, .acc = tc->layout};
     d.lm = d.acc->log_dim[tc->rank - 2], d.ln = d.acc->log_dim[tc->rank - 1];

@@ -25,8 +25,7 @@ extern const MmaRow mma_rows[MMA_COUNT];
 
 /// What a dot was given. Arena of the compilation; shared by the copies of the op.
 typedef struct DotPlan {
-    MmaId mma;        ///< for whole steps of k
-    MmaId mma_short;  ///< for a K of half a step; may be the same: zeros fill it up
+    MmaId mma;        ///< zeros fill up a K of half its own
     DType a, b;       ///< element types that the instruction takes; fp8 may become f16
     int32_t log_word; ///< lg of the elements in a 32-bit operand register
     int32_t n_passes; ///< 3: f32 as sums of two tf32

@@ -46,6 +46,7 @@ int64_t scratch_bytes(const GpuCx *cx, const Op *op)
     case OP_SCAN:
         return reduce_bytes(cx, op);
     case OP_DOT:
+        if (op->note && op_note(op)->dot) return 0;
         return round_up(bytes_of(in), 16) + bytes_of(op->in[1]->type);
     case OP_GATHER:
     case OP_FLIP:
