@@ -1,5 +1,4 @@
 // cli/doctor.c - kiln doctor: what this machine offers. Each line says ok, note or problem, and what to do.
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -72,22 +71,35 @@ static void check_bandwidth(Doctor *d, Session *x)
              b.read / 1e9, b.copy / 1e9, x->dev->facts.n_threads);
 }
 
+/// The GPUs, or why there are none that CUDA can use.
 static void check_cuda(Doctor *d)
 {
-    const char *name = getenv("KILN_CUDA_LIB");
-    if (!name) name = "libcuda.so.1";
-    void *lib = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!lib)
-        line(d, "note", "cuda",
-             "%s was not found: no NVIDIA driver; kernels compile to PTX and run in emu:sm_80, "
-             "emu:sm_90a",
-             name);
-    else
-        line(d, "note", "cuda",
-             "%s is there, but this version of kiln runs no kernels on it yet; it compiles PTX for "
-             "it",
-             name);
-    if (lib) dlclose(lib);
+    CudaList list;
+    Diag diag;
+    char target[24];
+    diag_init(&diag, heap_default());
+    if (device_cuda_list(d->s->cuda_lib, &list, &diag) == KILN_OK) {
+        line(d, "ok", "cuda", "driver for CUDA %d.%d, %d GPU%s", list.driver / 1000,
+             list.driver % 1000 / 10, list.n, list.n == 1 ? "" : "s");
+        for (int32_t i = 0; i < list.n; i++) {
+            const CudaCard *c = &list.cards[i];
+            target_text(&c->target, target);
+            const char *name = arena_printf(d->arena, "cuda:%d", i);
+            if (c->is_old)
+                line(d, "note", name, "%s: compute capability %d.%d is below 7.5: not used",
+                     c->model, c->major, c->minor);
+            else
+                line(d, "ok", name, "%s, compute capability %d.%d, %d SMs, %s; kernels for %s",
+                     c->model, c->major, c->minor, c->n_sms,
+                     bytes_text(d->arena, (double)c->memory_total), target);
+        }
+    } else {
+        const DiagItem *why = diag.items.len ? diag.items.data[0] : NULL;
+        line(d, "note", "cuda", "%s%s%s; kernels compile to PTX, and run in emu:sm_80, emu:sm_90a",
+             diag_first(&diag), why && why->help ? "; " : "", why && why->help ? why->help : "");
+    }
+    diag_reset(&diag);
+    arena_reset(&diag.arena);
 }
 
 static void check_cache(Doctor *d)
@@ -130,6 +142,7 @@ static void self_test(Doctor *d, Session *x, Diag *diag)
         kernel, grid_of(1, 1, 1), 3,
         (Arg[]){arg_ptr("x", DTYPE_F32, at), arg_ptr("y", DTYPE_F32, at), arg_int("n", 16)}, diag));
     device_download(x->dev, cell, at, sizeof cell);
+    TRY(device_check(x->dev, diag));
     if (cell[0] != 3.0f) st = KILN_ERR_DEVICE;
 done:
     d->something_runs |= st == KILN_OK;
@@ -150,6 +163,7 @@ int command_doctor(const Settings *s, Arena *arena, Diag *diag)
     line(&d, "ok", "kiln", "version %s, compiler built on LLVM", KILN_VERSION_TEXT);
     check_cpu(&d);
     if (session_device(&x, s, arena, diag) == KILN_OK) {
+        if (*x.dev->facts.libraries) line(&d, "ok", "libraries", "%s", x.dev->facts.libraries);
         check_bandwidth(&d, &x);
         self_test(&d, &x, diag);
     } else

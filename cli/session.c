@@ -8,7 +8,11 @@ KilnStatus session_device(Session *x, const Settings *s, Arena *arena, Diag *dia
     x->log = log_of(s);
     const char *name = s->device;
     if (s->cpu && (!name || !strcmp(name, "cpu"))) name = arena_printf(arena, "cpu:%s", s->cpu);
-    DeviceOptions device = {.name = name, .n_threads = (int32_t)s->threads, .log = &x->log};
+    DeviceOptions device = {.name = name,
+                            .n_threads = (int32_t)s->threads,
+                            .log = &x->log,
+                            .cuda_lib = s->cuda_lib,
+                            .cublas_lib = s->cublas_lib};
     TRY(device_open(&device, &x->dev, diag));
     KernelCacheOptions cache = {.cache_dir = cache_dir_of(s, arena),
                                 .folder = s->kernels,
@@ -38,7 +42,8 @@ KilnStatus session_options(const Settings *s, int32_t n_slots, EngineOptions *ou
                            .n_batch = (int32_t)s->ubatch,
                            .page_len = (int32_t)s->page_size,
                            .mem_fraction = s->mem_fraction,
-                           .all_logits = s->dump_logits != NULL};
+                           .all_logits = s->dump_logits != NULL,
+                           .one_by_one = s->no_cuda_graph};
     KvFormat values;
     TRY(kv_format_parse(s->cache_k, &out->kv_format, diag));
     TRY(kv_format_parse(s->cache_v, &values, diag));

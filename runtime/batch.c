@@ -9,7 +9,7 @@ struct Batch {
     StepBuffers dev_arrays, host; ///< the same arrays in device memory and in the host's copy
     uint8_t *dev_block, *host_block;
     float *logits;
-    size_t bytes, ids_offset; ///< of a block; the sampled ids come last
+    size_t bytes, ids_offset; ///< of a block without its room; the sampled ids come last
     int32_t n_tokens, n_seqs;
 };
 
@@ -61,6 +61,12 @@ static size_t lay_out(StepBuffers *s, uint8_t *block, size_t *ids_offset)
 KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs, int32_t logit_rows,
                       int32_t vocab, Batch **out, Diag *diag)
 {
+    return batch_open_with(dev, max_tokens, max_seqs, logit_rows, vocab, 0, out, diag);
+}
+
+KilnStatus batch_open_with(Device *dev, int32_t max_tokens, int32_t max_seqs, int32_t logit_rows,
+                           int32_t vocab, size_t room, Batch **out, Diag *diag)
+{
     KilnStatus st = KILN_OK;
     void *at = NULL;
     *out = NULL;
@@ -70,10 +76,10 @@ KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs, int32_t
     b->dev_arrays.max_tokens = b->host.max_tokens = max_tokens;
     b->dev_arrays.max_seqs = b->host.max_seqs = max_seqs;
     b->bytes = lay_out(&b->host, NULL, &b->ids_offset);
-    b->host_block = heap_alloc(dev->heap, b->bytes, LINE);
+    b->host_block = heap_alloc(dev->heap, b->bytes + room, LINE);
     if (!b->host_block)
         TRY(fail(diag, KILN_ERR_NOMEM, "K102", "no memory for a batch of %d tokens", max_tokens));
-    TRY(device_alloc(dev, b->bytes, "step", &at, diag));
+    TRY(device_alloc(dev, b->bytes + room, "step", &at, diag));
     b->dev_block = at;
     TRY(device_alloc(dev, (size_t)MAX(max_seqs, logit_rows) * (size_t)vocab * sizeof(float),
                      "logits", &at, diag));
@@ -147,9 +153,20 @@ int32_t batch_n_seqs(const Batch *b)
     return b->n_seqs;
 }
 
+void batch_room(const Batch *b, void **host, void **device)
+{
+    *host = b->host_block + b->bytes;
+    *device = b->dev_block + b->bytes;
+}
+
+void batch_upload_with(Batch *b, size_t room_bytes)
+{
+    device_upload(b->dev, b->dev_block, b->host_block, b->bytes + room_bytes);
+}
+
 void batch_upload(Batch *b)
 {
-    device_upload(b->dev, b->dev_block, b->host_block, b->bytes);
+    batch_upload_with(b, 0);
 }
 
 const int32_t *batch_ids(Batch *b)

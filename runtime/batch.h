@@ -83,6 +83,12 @@ typedef struct BatchSeq {
 /// @param out owned: batch_close()
 MUST_USE KilnStatus batch_open(Device *dev, int32_t max_tokens, int32_t max_seqs,
                                int32_t logit_rows, int32_t vocab, Batch **out, Diag *diag);
+/// The same with `room` more bytes behind the arrays, for what should travel with them (batch_room).
+MUST_USE KilnStatus batch_open_with(Device *dev, int32_t max_tokens, int32_t max_seqs,
+                                    int32_t logit_rows, int32_t vocab, size_t room, Batch **out,
+                                    Diag *diag);
+/// The host's copy of the room, and the device's; borrowed, 64-byte aligned.
+void batch_room(const Batch *b, void **host, void **device);
 void batch_close(Batch *b);
 /// The addresses, without the cache's.
 void batch_buffers(const Batch *b, StepBuffers *out);
@@ -92,7 +98,8 @@ void batch_reset(Batch *b);
 void batch_add(Batch *b, const BatchSeq *seq);
 int32_t batch_n_tokens(const Batch *b);
 int32_t batch_n_seqs(const Batch *b);
-/// Copies the step to the device. Allocates nothing.
+/// Copies the step to the device, and the first `room_bytes` of the room with it, in one go. Allocates nothing.
+void batch_upload_with(Batch *b, size_t room_bytes);
 void batch_upload(Batch *b);
 /// Copies the n_seqs sampled ids back. @return [n_seqs] borrowed until the next call
 const int32_t *batch_ids(Batch *b);

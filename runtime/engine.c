@@ -50,8 +50,14 @@ KilnStatus engine_open(KernelCache *kernels, Model *m, const EngineOptions *opti
     KvShape shape = engine_kv_shape(m, &e->options, e->options.max_context);
     TRY(kv_pool_open(dev, &shape, e->memory.kv, &e->kv, diag));
     int32_t logit_rows = e->options.all_logits ? e->options.n_batch : e->options.n_slots;
-    TRY(batch_open(dev, e->options.n_batch, e->options.n_slots, logit_rows, m->facts.vocab,
-                   &e->batch, diag));
+    size_t tables = dev->facts.has_stream ? kv_table_bytes(e->kv) : 0; // one copy per step
+    TRY(batch_open_with(dev, e->options.n_batch, e->options.n_slots, logit_rows, m->facts.vocab,
+                        tables, &e->batch, diag));
+    if (tables) {
+        void *host, *device;
+        batch_room(e->batch, &host, &device);
+        kv_use_tables(e->kv, host, device);
+    }
     batch_buffers(e->batch, &e->step);
     kv_buffers(e->kv, &e->step);
     e->arena_bytes = e->memory.activations;
@@ -87,8 +93,8 @@ void engine_close(Engine *e)
         for (int32_t i = 0; i < e->n_buckets[phase]; i++)
             graph_free(e->buckets[phase][i].graph);
     device_free(e->dev, e->arena);
-    batch_close(e->batch);
     kv_pool_close(e->kv);
+    batch_close(e->batch);
     heap_free(e->heap, e->slot_used);
     heap_free(e->heap, e->queue);
     heap_free(e->heap, e);
@@ -408,12 +414,11 @@ static KilnStatus accept(Engine *e, Seq *q, int32_t token, Diag *diag)
 }
 
 /// After the run: counts, logits, tokens.
-static KilnStatus collect(Engine *e, Phase phase, int64_t took_us, Diag *diag)
+static KilnStatus collect(Engine *e, Phase phase, const int32_t *ids, int64_t took_us, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     EngineStats *s = &e->stats;
     int32_t n = batch_n_seqs(e->batch);
-    const int32_t *ids = batch_ids(e->batch);
     bool is_decode = true;
     size_t kv_bytes = 0;
     for (int32_t i = 0; i < n; i++) {
@@ -450,13 +455,14 @@ static KilnStatus run_batch(Engine *e, Diag *diag)
     Graph *g = b ? b->graph : NULL;
     if (!g) TRY(engine_graph(e, phase, n, &g, diag));
     int64_t start = now_us();
-    kv_flush(e->kv);
-    batch_upload(e->batch);
+    batch_upload_with(e->batch, kv_flush(e->kv));
     if (e->options.one_by_one)
         TRY(graph_run_timed(g, NULL, diag));
     else
         TRY(graph_run(g, diag));
-    TRY(collect(e, phase, now_us() - start, diag));
+    const int32_t *ids = batch_ids(e->batch); // the one place where the host waits
+    TRY(device_check(e->dev, diag));
+    TRY(collect(e, phase, ids, now_us() - start, diag));
 done:
     return st;
 }

@@ -53,6 +53,7 @@ struct KvPool {
     int32_t *lens, *spreads, *list_of;
     int32_t *dev_entries, *dev_lens, *dev_spreads, *dev_list_of; ///< ... and the device's
     bool lens_dirty, list_of_dirty;
+    bool tables_are_given; ///< kv_use_tables
 };
 
 // ---- geometry ---------------------------------------------------------------------------------
@@ -355,14 +356,74 @@ done:
     return st;
 }
 
+/// The tables that kernels read, in the order in which they lie in given memory: what changes every step
+/// comes first.
+typedef struct Table {
+    int32_t **host, **device;
+    size_t bytes;
+} Table;
+
+enum { N_TABLES = 4 };
+
+static void tables_of(KvPool *p, Table out[N_TABLES])
+{
+    size_t n_lists = (size_t)p->shape.max_lists * sizeof(int32_t);
+    out[0] = (Table){&p->lens, &p->dev_lens, n_lists};
+    out[1] = (Table){&p->spreads, &p->dev_spreads, n_lists};
+    out[2] = (Table){&p->list_of, &p->dev_list_of,
+                     (size_t)p->shape.n_slots * (size_t)p->G * sizeof(int32_t)};
+    out[3] = (Table){&p->entries, &p->dev_entries, n_lists * (size_t)p->max_pages};
+}
+
+static void free_tables(KvPool *p)
+{
+    Table tables[N_TABLES];
+    if (p->tables_are_given) return;
+    tables_of(p, tables);
+    for (int32_t i = 0; i < N_TABLES; i++) {
+        device_free(p->dev, *tables[i].device);
+        heap_free(p->dev->heap, *tables[i].host);
+    }
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (size_t)round_up((int64_t)bytes, 64);
+}
+
+size_t kv_table_bytes(const KvPool *p)
+{
+    Table tables[N_TABLES];
+    KvPool copy = *p; // only its sizes are read
+    size_t n = 0;
+    tables_of(&copy, tables);
+    for (int32_t i = 0; i < N_TABLES; i++)
+        n += aligned(tables[i].bytes);
+    return n;
+}
+
+void kv_use_tables(KvPool *p, void *host, void *device)
+{
+    Table tables[N_TABLES];
+    free_tables(p);
+    tables_of(p, tables);
+    memset(host, 0, kv_table_bytes(p));
+    size_t at = 0;
+    for (int32_t i = 0; i < N_TABLES; i++) {
+        *tables[i].host = (int32_t *)((char *)host + at);
+        *tables[i].device = (int32_t *)((char *)device + at);
+        at += aligned(tables[i].bytes);
+    }
+    p->tables_are_given = true;
+    p->lens_dirty = p->list_of_dirty = true;
+}
+
 void kv_pool_close(KvPool *p)
 {
     if (!p) return;
-    void *const device[] = {p->pages, p->dev_entries, p->dev_lens, p->dev_spreads, p->dev_list_of};
-    void *const host[] = {p->runs,    p->blocks, p->free_blocks, p->refs,   p->lists,
-                          p->entries, p->lens,   p->spreads,     p->list_of};
-    for (int32_t i = 0; i < COUNT_OF(device); i++)
-        device_free(p->dev, device[i]);
+    void *const host[] = {p->runs, p->blocks, p->free_blocks, p->refs, p->lists};
+    device_free(p->dev, p->pages);
+    free_tables(p);
     for (int32_t i = 0; i < COUNT_OF(host); i++)
         heap_free(p->dev->heap, host[i]);
     heap_free(p->dev->heap, p);
@@ -546,26 +607,46 @@ int32_t kv_list_of(const KvPool *p, int32_t slot, int32_t layer, int32_t head)
     return p->list_of[slot * p->G + layer * p->shape.n_kv_heads + head];
 }
 
-void kv_flush(KvPool *p)
+/// The bytes from the front of given tables to the last that changed.
+static size_t changed_bytes(KvPool *p)
+{
+    Table t[N_TABLES];
+    tables_of(p, t);
+    size_t lens = aligned(t[0].bytes), spreads = aligned(t[1].bytes), list_of = aligned(t[2].bytes);
+    size_t n = p->list_of_dirty ? lens + spreads + t[2].bytes
+               : p->lens_dirty  ? lens + t[1].bytes
+                                : 0;
+    for (int32_t i = 0; i < p->shape.max_lists; i++) {
+        const List *l = &p->lists[i];
+        size_t end = (size_t)i * (size_t)p->max_pages + (size_t)l->n_entries;
+        if (l->is_dirty && l->n_entries > l->dirty_from)
+            n = lens + spreads + list_of + end * sizeof(int32_t);
+    }
+    return n;
+}
+
+size_t kv_flush(KvPool *p)
 {
     size_t n_lists = (size_t)p->shape.max_lists;
+    size_t changed = p->tables_are_given ? changed_bytes(p) : 0;
     for (int32_t i = 0; i < p->shape.max_lists; i++) {
         List *l = &p->lists[i];
         if (!l->is_dirty) continue;
         int64_t at = (int64_t)i * p->max_pages + l->dirty_from;
-        if (l->n_entries > l->dirty_from)
+        if (l->n_entries > l->dirty_from && !p->tables_are_given)
             device_upload(p->dev, p->dev_entries + at, p->entries + at,
                           (size_t)(l->n_entries - l->dirty_from) * sizeof(int32_t));
         l->is_dirty = false;
     }
-    if (p->lens_dirty) {
+    if (p->lens_dirty && !p->tables_are_given) {
         device_upload(p->dev, p->dev_lens, p->lens, n_lists * sizeof(int32_t));
         device_upload(p->dev, p->dev_spreads, p->spreads, n_lists * sizeof(int32_t));
     }
-    if (p->list_of_dirty)
+    if (p->list_of_dirty && !p->tables_are_given)
         device_upload(p->dev, p->dev_list_of, p->list_of,
                       (size_t)p->shape.n_slots * (size_t)p->G * sizeof(int32_t));
     p->lens_dirty = p->list_of_dirty = false;
+    return changed;
 }
 
 // ---- invariants -------------------------------------------------------------------------------

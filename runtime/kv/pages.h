@@ -102,7 +102,13 @@ void kv_assign(KvPool *pool, int32_t slot, int32_t layer, int32_t head, int32_t 
 int32_t kv_list_of(const KvPool *pool, int32_t slot, int32_t layer, int32_t head);
 
 /// Uploads what changed in the tables since the last call. Before every step. Allocates nothing.
-void kv_flush(KvPool *pool);
+/// @return 0; or, with kv_use_tables, the bytes at the front of them that the caller has to upload
+size_t kv_flush(KvPool *pool);
+/// Moves the tables into memory of the caller's, so that they can travel to the device with other things
+/// in one copy: `host` and `device` (kv_table_bytes each, 64-byte aligned, borrowed, of equal layout).
+/// Before the first list.
+size_t kv_table_bytes(const KvPool *pool);
+void kv_use_tables(KvPool *pool, void *host, void *device);
 /// Device address of a physical page.
 uint8_t *kv_page_address(const KvPool *pool, int64_t page);
 /// Asserts every invariant of the free lists and counts. For tests.
