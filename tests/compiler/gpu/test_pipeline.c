@@ -1,0 +1,304 @@
+// tests/compiler/gpu/test_pipeline.c - loops whose loads run ahead: the same answers with any number
+// of stages, warps and iterations, copies under way while the dots work, and waits and barriers
+// without which the emulator would have complained.
+#include "compiler/compile.h"
+#include "compiler/gpu/gpu.h"
+#include "ir/verify.h"
+#include "tests/compiler/gpu/harness.h"
+
+static const int32_t trips_of[] = {0, 1, 2, 3, 17};
+static const int32_t stages_of[] = {1, 2, 3, 4};
+
+// ---- kernels of pipeline.py -------------------------------------------------------------------
+
+typedef struct Ran {
+    Code code;
+    ImageCounters counters;
+    StrBuf after;
+} Ran;
+
+static void ran_free(Ran *r)
+{
+    code_free(&r->code);
+    strbuf_free(&r->after);
+}
+
+static const char *rendered(Diag *diag)
+{
+    StrBuf b = {0};
+    diag_render(diag, &b);
+    const char *text = arena_strdup(&diag->arena, b.data ? b.data : "");
+    strbuf_free(&b);
+    return text;
+}
+
+/// Compiles `spec` of pipeline.py; runs one program where `args` is not NULL.
+static void run(const char *spec_words, const char *target_name, const char *after, int32_t n_args,
+                const Arg *args, Ran *out)
+{
+    Arena arena;
+    Diag diag;
+    Source *source;
+    Spec spec;
+    Target target;
+    memset(out, 0, sizeof *out);
+    arena_init(&arena, heap_default());
+    diag_init(&diag, heap_default());
+    Emit emit = {.tile_after = &out->after, .tile_after_pass = after};
+    KilnStatus st = source_open(KILN_SOURCE_DIR "/tests/compiler/gpu/pipeline.py", &source, &diag);
+    if (st == KILN_OK) st = spec_parse(source, str_of(spec_words), &arena, &spec, &diag);
+    if (st == KILN_OK) st = target_parse(target_name, &target, &diag);
+    if (st == KILN_OK)
+        st = compile_kernel(source, &spec, &target, after ? &emit : NULL, &out->code, &diag);
+    cr_assert_eq(st, KILN_OK, "%s for %s: %s", spec_words, target_name, rendered(&diag));
+    if (args) {
+        Image *image = NULL;
+        MemRange ranges[CODE_MAX_PARAMS];
+        int32_t n_ranges = 0;
+        char block[256] = {0};
+        cr_assert_eq(out->code.n_params, n_args);
+        for (int32_t i = 0; i < n_args; i++) {
+            const CodeParam *p = &out->code.params[i];
+            if (args[i].buffer) {
+                const Buffer *b = args[i].buffer;
+                memcpy(block + p->offset, &b->data, 8);
+                ranges[n_ranges++] =
+                    (MemRange){b->data, (size_t)(b->n * dtype_bytes(b->dtype)), p->name};
+            } else {
+                memcpy(block + p->offset, &args[i].i, (size_t)p->bytes);
+            }
+        }
+        st = image_load(&out->code, source, &spec, &image, &diag);
+        if (st == KILN_OK)
+            st = image_run(image, block, &(Grid){1, 1, 1, 0}, 0, 1, n_ranges, ranges, &diag);
+        cr_assert_eq(st, KILN_OK, "%s on %s: %s", spec_words, target_name, rendered(&diag));
+        image_counters(image, &out->counters);
+        image_free(image);
+    }
+    source_close(source);
+    diag_reset(&diag);
+    arena_reset(&arena);
+}
+
+/// A kernel with data; argument 0 is the f32 result.
+typedef struct Bench {
+    const char *format; ///< of the spec: a %s for what is in brackets
+    int32_t n_args;
+    Arg args[8];
+    Buffer buffers[8];
+    int32_t n_buffers;
+    int32_t trips, loads; ///< iterations, loads that are pipelined in each
+} Bench;
+
+static void add_buffer(Bench *b, DType t, int64_t n, uint64_t seed)
+{
+    Buffer *x = &b->buffers[b->n_buffers++];
+    *x = buffer_new(t, n);
+    buffer_random(x, seed, -2, 3);
+    b->args[b->n_args++] = (Arg){.buffer = x};
+}
+
+static void add_int(Bench *b, int64_t i)
+{
+    b->args[b->n_args++] = (Arg){.i = i};
+}
+
+static void bench_free(Bench *b)
+{
+    for (int32_t i = 0; i < b->n_buffers; i++)
+        buffer_free(&b->buffers[i]);
+}
+
+/// Runs into a copy of the result. @return it
+static Buffer result_of(Bench *b, const char *spec, const char *target, Ran *ran)
+{
+    Buffer y = buffer_new(DTYPE_F32, b->buffers[0].n);
+    Arg args[8];
+    memcpy(args, b->args, sizeof args);
+    memcpy(y.data, b->buffers[0].data, (size_t)y.n * 4);
+    args[0].buffer = &y;
+    run(spec, target, NULL, b->n_args, args, ran);
+    return y;
+}
+
+static void expect_near(const char *what, const Buffer *want, const Buffer *got, double tolerance)
+{
+    for (int64_t i = 0; i < want->n; i++) {
+        double a = ((const float *)want->data)[i], b = ((const float *)got->data)[i];
+        double off = a > b ? a - b : b - a, size = a < 0 ? -a : a;
+        cr_assert(off <= tolerance * (1 + size), "%s: element %lld: %.9g, interpreter %.9g", what,
+                  (long long)i, b, a);
+    }
+}
+
+/// The interpreter's answer from every configuration; the same bits whatever the stages.
+static void expect_all_stages(Bench *b, const char *target, int32_t warps, double tolerance)
+{
+    char spec[256], brackets[64];
+    Ran ran;
+    snprintf(brackets, sizeof brackets, "num_warps=%d", warps);
+    snprintf(spec, sizeof spec, b->format, brackets);
+    Buffer want = result_of(b, spec, "interp", &ran), first = {0};
+    ran_free(&ran);
+    for (int32_t i = 0; i < COUNT_OF(stages_of); i++) {
+        snprintf(brackets, sizeof brackets, "num_warps=%d, num_stages=%d", warps, stages_of[i]);
+        snprintf(spec, sizeof spec, b->format, brackets);
+        Buffer y = result_of(b, spec, target, &ran);
+        expect_near(spec, &want, &y, tolerance);
+        if (i == 0) {
+            first = y;
+            cr_expect_eq(ran.counters.copies, 0, "%s copies asynchronously", spec);
+        } else {
+            cr_expect(!memcmp(first.data, y.data, (size_t)y.n * 4), "%s on %s: other bits", spec,
+                      target);
+            int64_t in_flight = b->loads * MIN(stages_of[i] - 1, b->trips);
+            cr_expect_eq(ran.counters.copies_in_flight, in_flight, "%s on %s: %lld in flight", spec,
+                         target, (long long)ran.counters.copies_in_flight);
+            buffer_free(&y);
+        }
+        ran_free(&ran);
+    }
+    buffer_free(&want), buffer_free(&first);
+}
+
+static const char *const copying[] = {"emu:sm_80", "emu:sm_90a"};
+
+/// On both architectures with cp.async, 4 and 8 warps.
+static void expect_everywhere(Bench *b, double tolerance)
+{
+    for (int32_t t = 0; t < COUNT_OF(copying); t++)
+        for (int32_t warps = 4; warps <= 8; warps *= 2)
+            expect_all_stages(b, copying[t], warps, tolerance);
+    bench_free(b);
+}
+
+Test(gpu_pipeline, a_product_is_the_same_with_any_number_of_stages, .timeout = 300)
+{
+    static const DType dtypes[] = {DTYPE_F16, DTYPE_F32};
+    static const char *const formats[] = {
+        "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, BM=16, BN=32, BK=32)[%s]",
+        "gemm(y: *f32:16, x: *f32:16, w: *f32:16, K: i32:16, BM=16, BN=32, BK=32)[%s]"};
+    for (int32_t d = 0; d < 2; d++) {
+        for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
+            int32_t k = trips_of[i] * 32 - (i > 2 ? 16 : 0); // the last iteration is half masked
+            Bench b = {.format = formats[d], .trips = trips_of[i], .loads = 2};
+            add_buffer(&b, DTYPE_F32, 16 * 32, 1);
+            add_buffer(&b, dtypes[d], 16 * MAX(k, 1), 2);
+            add_buffer(&b, dtypes[d], 32 * MAX(k, 1), 3);
+            add_int(&b, k);
+            expect_everywhere(&b, 1e-4);
+        }
+    }
+}
+
+Test(gpu_pipeline, a_loop_may_count_down_over_widened_and_transposed_weights, .timeout = 300)
+{
+    for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
+        int32_t k = trips_of[i] * 32;
+        Bench b = {.format = "downward(y: *f32:16, x: *f16:16, w: *i8:16, K: i32:16, BM=16, BN=16, "
+                             "BK=32)[%s]",
+                   .trips = trips_of[i],
+                   .loads = 2};
+        add_buffer(&b, DTYPE_F32, 16 * 16, 4);
+        add_buffer(&b, DTYPE_F16, 16 * MAX(k, 1), 5);
+        add_buffer(&b, DTYPE_I8, 16 * MAX(k, 1), 6);
+        add_int(&b, k);
+        expect_everywhere(&b, 1e-4);
+    }
+}
+
+Test(gpu_pipeline, pages_are_looked_up_an_iteration_before_they_are_copied, .timeout = 300)
+{
+    for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
+        int32_t n = trips_of[i];
+        Bench b = {.format = "attention(y: *f32:16, q: *f16:16, kp: *f16:16, vp: *f16:16, table: "
+                             "*i32, n: i32, BM=16, D=32, P=16)[%s]",
+                   .trips = n,
+                   .loads = 2};
+        add_buffer(&b, DTYPE_F32, 16 * 32, 7);
+        add_buffer(&b, DTYPE_F16, 16 * 32, 8);
+        add_buffer(&b, DTYPE_F16, 8 * 16 * 32, 9);
+        add_buffer(&b, DTYPE_F16, 8 * 16 * 32, 10);
+        add_buffer(&b, DTYPE_I32, n, 11); // as many as there are: nobody may look behind the last
+        for (int32_t p = 0; p < n; p++)
+            ((int32_t *)b.buffers[4].data)[p] = (p * 5 + 3) % 8;
+        add_int(&b, n);
+        expect_everywhere(&b, 2e-2);
+    }
+}
+
+Test(gpu_pipeline, rows_stream_through_threads_that_keep_what_they_copied, .timeout = 300)
+{
+    for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
+        int32_t k = trips_of[i] * 256 - (i > 2 ? 144 : 0);
+        Bench b = {.format = "gemv(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, ROWS=8, "
+                             "BK=256)[%s]",
+                   .trips = trips_of[i],
+                   .loads = 1}; // x is too small for a copy by every thread
+        add_buffer(&b, DTYPE_F32, 8, 12);
+        add_buffer(&b, DTYPE_F16, MAX(k, 1), 13);
+        add_buffer(&b, DTYPE_F16, 8 * MAX(k, 1), 14);
+        add_int(&b, k);
+        expect_everywhere(&b, 1e-4);
+    }
+}
+
+Test(gpu_pipeline, an_inner_loop_fills_its_buffers_afresh_in_every_round, .timeout = 300)
+{
+    for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
+        int32_t k = trips_of[i] * 16;
+        Bench b = {.format = "nested(y: *f32:16, x: *f16:16, w: *f16:16, rows: i32, K: i32:16, "
+                             "BM=16, BN=16, BK=16)[%s]",
+                   .trips = trips_of[i],
+                   .loads = 2};
+        add_buffer(&b, DTYPE_F32, 3 * 16 * 16, 15);
+        add_buffer(&b, DTYPE_F16, MAX(3 * 16 * k, 1), 16);
+        add_buffer(&b, DTYPE_F16, MAX(16 * k, 1), 17);
+        add_int(&b, 3);
+        add_int(&b, k);
+        expect_everywhere(&b, 1e-4);
+    }
+}
+
+// ---- loops that say so, and loops that may not -------------------------------------------------
+
+/// asked() and in_place(): `n` of the loop, its step, and how many groups were in flight.
+static int64_t in_flight_of(const char *func, int32_t n, int32_t step, int32_t stages)
+{
+    char spec[256];
+    Ran ran;
+    bool steps = strcmp(func, "asked") == 0;
+    Buffer x = buffer_new(DTYPE_F32, MAX(1, n) * 64), y = buffer_new(DTYPE_F32, (n + 1) * 64), want;
+    want = buffer_new(DTYPE_F32, y.n);
+    buffer_random(&x, 18, -2, 2), buffer_random(&y, 19, -2, 2);
+    memcpy(want.data, y.data, (size_t)y.n * 4);
+    snprintf(spec, sizeof spec, "%s(y: *f32:16, x: *f32:16, n: i32, %sBLOCK=64, STAGES=%d)", func,
+             steps ? "step: i32, " : "", stages);
+    Arg args[] = {{.buffer = &want}, {.buffer = &x}, {.i = n}, {.i = step}};
+    run(spec, "interp", NULL, 3 + steps, args, &ran);
+    ran_free(&ran);
+    args[0].buffer = &y;
+    run(spec, "emu:sm_80", NULL, 3 + steps, args, &ran);
+    cr_expect(!memcmp(want.data, y.data, (size_t)y.n * 4), "%s, n = %d, step %d", spec, n, step);
+    int64_t in_flight = ran.counters.copies_in_flight;
+    ran_free(&ran);
+    buffer_free(&x), buffer_free(&y), buffer_free(&want);
+    return in_flight;
+}
+
+Test(gpu_pipeline, a_loop_says_its_own_stages_and_its_step_may_be_unknown)
+{
+    for (int32_t n = 0; n < 6; n++)
+        for (int32_t step = -1; step < 3; step++) {
+            int32_t trips = step > 0 ? (n + step - 1) / step : 0;
+            cr_expect_eq(in_flight_of("asked", n, step, 3), MIN(trips, 2), "n %d, step %d", n,
+                         step);
+            cr_expect_eq(in_flight_of("asked", n, step, 1), 0);
+        }
+}
+
+Test(gpu_pipeline, what_the_loop_writes_is_not_read_ahead)
+{
+    cr_expect_eq(in_flight_of("in_place", 5, 1, 3), 2); // x alone
+    cr_expect_eq(in_flight_of("in_place", 1, 1, 3), 1);
+}
