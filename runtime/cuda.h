@@ -146,6 +146,7 @@ typedef struct Cuda {
     // what was queued since the last wait, for messages
     int64_t n_queued;
     const char *last_kernel, *last_graph; ///< borrowed from kernels and graphs
+    void *last_event;                     ///< recorded after all of it, or NULL
     // cuBLASLt
     LtLib lt;
     void *lt_handle; ///< NULL: not used
@@ -156,6 +157,8 @@ typedef struct Cuda {
 /// Makes the device's context current on this thread. @return false: the device is down; then no cuda_leave
 bool cuda_enter(Device *dev);
 void cuda_leave(Device *dev);
+/// Notes what is about to be queued, for messages.
+void cuda_note(Cuda *c, const char *kernel, const char *graph, int32_t n);
 /// Turns the result of a driver call into the device's fault. @return true when it succeeded
 bool cuda_ok(Device *dev, CUresult e, const char *call);
 

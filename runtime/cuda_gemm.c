@@ -141,9 +141,7 @@ void cuda_gemm_run(Device *dev, const DeviceStep *step)
     Cuda *c = dev->self;
     const Gemm *g = step->gemm;
     static const float one = 1, zero = 0;
-    c->last_kernel = "a product of cuBLASLt";
-    c->last_graph = NULL;
-    c->n_queued++;
+    cuda_note(c, "of cuBLASLt", NULL, 1);
     int e = c->lt.cublasLtMatmul(c->lt_handle, g->desc, &one, step->weight, g->a, step->src, g->b,
                                  &zero, step->dst, g->d, step->dst, g->d, &g->algo, c->workspace,
                                  WORKSPACE_BYTES, c->stream);

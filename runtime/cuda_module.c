@@ -149,7 +149,7 @@ void cuda_unload(Device *dev, void *handle)
 {
     Cuda *c = dev->self;
     CudaFunction *f = handle;
-    c->last_kernel = NULL; // it may be this one's name
+    c->last_kernel = NULL; // its name goes with it
     if (cuda_enter(dev)) {
         (void)cuda_ok(dev, c->lib.cuModuleUnload(f->module), "cuModuleUnload");
         cuda_leave(dev);
@@ -188,13 +188,14 @@ void cuda_launch(Device *dev, const Launch *l)
                              .stream = c->stream,
                              .attributes = attributes,
                              .n_attributes = attributes_of(c, l, attributes)};
-    c->last_kernel = code->entry;
-    c->last_graph = NULL;
-    c->n_queued++;
+    cuda_note(c, code->entry, NULL, 1);
     CUresult e = c->lib.cuLaunchKernelEx
                      ? c->lib.cuLaunchKernelEx(&config, f->fn, NULL, extra)
                      : c->lib.cuLaunchKernel(f->fn, config.grid_x, config.grid_y, config.grid_z,
                                              config.block_x, 1, 1, config.shared_bytes, c->stream,
                                              NULL, extra);
-    (void)cuda_ok(dev, e, code->entry);
+    if (!e) return;
+    char call[96];
+    snprintf(call, sizeof call, "the launch of %s", code->entry);
+    (void)cuda_ok(dev, e, call);
 }

@@ -90,15 +90,28 @@ void cuda_leave(Device *dev)
     (void)cuda_of(dev)->lib.cuCtxPopCurrent_v2(&mine);
 }
 
+void cuda_note(Cuda *c, const char *kernel, const char *graph, int32_t n)
+{
+    if (kernel) c->last_kernel = kernel;
+    c->last_graph = graph;
+    c->last_event = NULL;
+    c->n_queued += n;
+}
+
+/// Everything that was queued is done.
+static void forget_queued(Cuda *c)
+{
+    c->n_queued = 0;
+    c->last_kernel = c->last_graph = NULL;
+    c->last_event = NULL;
+}
+
 /// Waits for the stream. The context is current.
 static bool wait_all(Device *dev)
 {
     Cuda *c = cuda_of(dev);
     bool ok = cuda_ok(dev, c->lib.cuStreamSynchronize(c->stream), "cuStreamSynchronize");
-    if (ok) {
-        c->n_queued = 0;
-        c->last_kernel = c->last_graph = NULL;
-    }
+    if (ok) forget_queued(c);
     return ok;
 }
 
@@ -287,8 +300,8 @@ static KilnStatus cuda_capture(Device *dev, const char *name, int32_t n, const D
         heap_free(dev->heap, g);
         return device_check(dev, diag);
     }
-    int64_t n_queued = c->n_queued;
-    const char *last_kernel = c->last_kernel;
+    const int64_t n_queued = c->n_queued;
+    const char *last_kernel = c->last_kernel, *last_graph = c->last_graph;
     if (cuda_ok(dev, c->lib.cuStreamBeginCapture_v2(c->stream, CU_CAPTURE_THREAD_LOCAL),
                 "cuStreamBeginCapture")) {
         queue_steps(dev, n, steps, g);
@@ -297,6 +310,7 @@ static KilnStatus cuda_capture(Device *dev, const char *name, int32_t n, const D
     }
     c->n_queued = n_queued; // nothing has run
     c->last_kernel = last_kernel;
+    c->last_graph = last_graph;
     if (dev->fault == KILN_OK)
         (void)cuda_ok(dev, c->lib.cuGraphInstantiateWithFlags(&g->exec, graph, 0),
                       "cuGraphInstantiate");
@@ -318,9 +332,8 @@ static KilnStatus cuda_replay(Device *dev, void *captured, Diag *diag)
     Cuda *c = cuda_of(dev);
     Captured *g = captured;
     if (!cuda_enter(dev)) return device_check(dev, diag);
+    cuda_note(c, NULL, g->name, g->n_launches + g->n_gemms);
     if (cuda_ok(dev, c->lib.cuGraphLaunch(g->exec, c->stream), "cuGraphLaunch")) {
-        c->last_graph = g->name;
-        c->n_queued += g->n_launches;
         dev->counters.launches += g->n_launches;
         dev->counters.gemms += g->n_gemms;
     }
@@ -355,7 +368,8 @@ static void cuda_event_record(Device *dev, void *event)
 {
     Cuda *c = cuda_of(dev);
     if (!cuda_enter(dev)) return;
-    (void)cuda_ok(dev, c->lib.cuEventRecord(event, c->stream), "cuEventRecord");
+    if (cuda_ok(dev, c->lib.cuEventRecord(event, c->stream), "cuEventRecord"))
+        c->last_event = event;
     cuda_leave(dev);
 }
 
@@ -364,8 +378,10 @@ static double cuda_event_us(Device *dev, void *begin, void *end)
     Cuda *c = cuda_of(dev);
     float ms = 0;
     if (!cuda_enter(dev)) return 0;
-    if (cuda_ok(dev, c->lib.cuEventSynchronize(end), "cuEventSynchronize"))
+    if (cuda_ok(dev, c->lib.cuEventSynchronize(end), "cuEventSynchronize")) {
+        if (c->last_event == end) forget_queued(c);
         (void)cuda_ok(dev, c->lib.cuEventElapsedTime(&ms, begin, end), "cuEventElapsedTime");
+    }
     cuda_leave(dev);
     return (double)ms * 1e3;
 }

@@ -74,10 +74,15 @@ EXPORT int cuStreamBeginCapture_v2(void *stream, int mode)
 
 EXPORT int cuStreamEndCapture(void *stream, void **graph)
 {
-    ENTER(INIT | CURRENT, "%s", name_of(stream));
+    int error = needs(__func__, INIT | CURRENT, fake_enter(__func__, "%s", name_of(stream)));
     Object *s = object_of(__func__, stream, STREAM);
     *graph = NULL;
     if (!s) return 400;
+    if (error) { // it ends the capture all the same
+        s->is_capturing = false;
+        ops_free(&s->ops);
+        return error;
+    }
     if (!s->is_capturing) {
         fake_object("cuStreamEndCapture of a stream that is not being captured");
         return 900;

@@ -19,7 +19,10 @@ void lab_open(Lab *lab, const char *path, const LabOptions *options)
     *lab = (Lab){0};
     arena_init(&lab->arena, heap_default());
     diag_init(&lab->diag, heap_default());
-    DeviceOptions device = {.name = options->device ? options->device : "cpu", .n_threads = 2};
+    DeviceOptions device = {.name = options->device ? options->device : "cpu",
+                            .n_threads = 2,
+                            .cuda_lib = options->cuda_lib,
+                            .cublas_lib = options->cuda_lib ? "" : NULL};
     lab_check(lab, device_open(&device, &lab->dev, &lab->diag), "device");
     KernelCacheOptions cache = {
         .cache_dir = getenv("KILN_TEST_CACHE"), .texts = kernel_texts, .n_texts = kernel_n_texts};

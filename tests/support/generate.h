@@ -14,7 +14,8 @@ typedef struct Lab {
 } Lab;
 
 typedef struct LabOptions {
-    const char *device; ///< NULL: cpu
+    const char *device;   ///< NULL: cpu
+    const char *cuda_lib; ///< for "cuda"; NULL: the machine's driver
     EngineOptions engine;
 } LabOptions;
 
