@@ -3,12 +3,13 @@
 y       [rows, N]    rows `sy` apart
 x       [rows, K]    rows `sx` apart; its dtype is the one of the products
 w       [N, K]       f32, f16 or bf16, or the int8 codes of Q8_0; rows K apart; converted to the dtype of x
-scale   [N, K / 32]  f16, the scales of Q8_0: w = code * scale; None for the other types
+        u8: Q4_0, [N, K / 2] bytes as in the file: byte i of a block of 32 holds weights i (low) and i + 16 (high)
+scale   [N, K / 32]  f16, one per block: w = code * scale, of Q4_0 (nibble - 8) * scale; None for the other types
 bias    [N]          None: none
 rows    [1] i32      how many rows of x there are, read on the device
 grid    (ceil(upper bound of rows / BLOCK_M), ceil(N / BLOCK_N)): the programs that read one panel of w
         are neighbours, so it comes from memory once
-EVEN_K  K is a multiple of BLOCK_K: no masks along K. Q8_0 wants K and BLOCK_K in multiples of 32
+EVEN_K  K is a multiple of BLOCK_K: no masks along K. packed types want K and BLOCK_K in multiples of 32
 sums    f32 throughout (f32 operands are not cut to tf32); error below K ulp of the sum of absolute products
 bound   arithmetic from about 16 rows on
 source  Goto and van de Geijn 2008, Anatomy of High-Performance Matrix Multiplication
@@ -26,6 +27,9 @@ import triton.language as tl
 # kiln: gemm(y: *f32:16, x: *f32:16, w: *i8:16, scale: *f16, bias: None, rows: *i32, N: i32, K: i32:16, sy: i32, sx: i32,
 # kiln:+ BLOCK_M=16, BLOCK_N={16,32}, BLOCK_K={32,64}, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,BLOCK_M),cdiv(N,BLOCK_N)) R={1,17} N={5,32} K={64,128}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(R*sx) w=ints(-127,128,N*K) scale=uniform(0.001,0.02,N*K//32)
+# kiln: gemm(y: *f32:16, x: *f32:16, w: *u8:16, scale: *f16, bias: None, rows: *i32, N: i32, K: i32:16, sy: i32, sx: i32,
+# kiln:+ BLOCK_M=16, BLOCK_N={16,32}, BLOCK_K={32,64}, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,BLOCK_M),cdiv(N,BLOCK_N)) R={1,17} N={5,32} K={64,128}
+# kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(R*sx) w=ints(0,256,N*K//2) scale=uniform(0.001,0.02,N*K//32)
 # kiln: gemm(y: *f16:16, x: *f16:16, w: *f16:16, scale: None, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
 # kiln:+ BLOCK_M=64, BLOCK_N=64, BLOCK_K=32, EVEN_K=True)[num_warps=4] grid=(cdiv(R,BLOCK_M),cdiv(N,BLOCK_N)) R={1,65} N={16,80} K={64,128}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(R*sx) w=randn(N*K)
@@ -46,23 +50,36 @@ def gemm(y, x, w, scale, bias, rows, N, K, sy, sx, BLOCK_M: tl.constexpr, BLOCK_
     m_in = m0 + m < n_rows
     n_in = n0 + n < N
     xp = x + m0.to(tl.int64) * sx
-    wp = w + n0.to(tl.int64) * K
+
+    PACK: tl.constexpr = 2 if w.dtype.element_ty == tl.uint8 else 1  # weights of a stored element
+    CODES: tl.constexpr = BLOCK_K // PACK
+    j = tl.arange(0, CODES)
+    if PACK == 2:
+        k = j // 16 * 32 + j % 16
+    wp = w + n0.to(tl.int64) * (K // PACK)
 
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for k0 in range(0, K, BLOCK_K):
-        if EVEN_K:
-            xv = tl.load(xp + k0 + m[:, None] * sx + k[None, :], mask=m_in[:, None], other=0.0)
-            wv = tl.load(wp + k0 + k[:, None] + n[None, :] * K, mask=n_in[None, :], other=0)
-        else:
-            k_in = k0 + k < K
-            xv = tl.load(xp + k0 + m[:, None] * sx + k[None, :], mask=m_in[:, None] & k_in[None, :], other=0.0)
-            wv = tl.load(wp + k0 + k[:, None] + n[None, :] * K, mask=k_in[:, None] & n_in[None, :], other=0)
+        m_and_k = m_in[:, None]
+        k_and_n = n_in[None, :]
+        if not EVEN_K:
+            m_and_k = m_and_k & (k0 + k < K)[None, :]
+            k_and_n = (k0 + k < K)[:, None] & k_and_n
+        xv = tl.load(xp + k0 + m[:, None] * sx + k[None, :], mask=m_and_k, other=0.0)
+        wv = tl.load(wp + k0 // PACK + j[:, None] + n[None, :] * (K // PACK), mask=k_and_n, other=0)
         if scale is not None:
             sp = scale + (n0.to(tl.int64) * K + k0) // 32
-            sv = tl.load(sp + (k // 32)[:, None] + n[None, :] * (K // 32),
-                         mask=(k0 + k < K)[:, None] & n_in[None, :], other=0.0)
-            wv = wv.to(tl.float32) * sv.to(tl.float32)
-        acc = tl.dot(xv, wv.to(xv.dtype), acc, input_precision="ieee")
+            sv = tl.load(sp + (k // 32)[:, None] + n[None, :] * (K // 32), mask=k_and_n, other=0.0).to(tl.float32)
+        if PACK == 2:
+            low = ((wv & 15).to(tl.int8) - 8).to(tl.float32) * sv
+            high = ((wv >> 4).to(tl.int8) - 8).to(tl.float32) * sv
+            acc = tl.dot(xv, low.to(xv.dtype), acc, input_precision="ieee")
+            xv = tl.load(xp + k0 + m[:, None] * sx + (k + 16)[None, :], mask=m_and_k, other=0.0)
+            acc = tl.dot(xv, high.to(xv.dtype), acc, input_precision="ieee")
+        elif scale is not None:
+            acc = tl.dot(xv, (wv.to(tl.float32) * sv).to(xv.dtype), acc, input_precision="ieee")
+        else:
+            acc = tl.dot(xv, wv.to(xv.dtype), acc, input_precision="ieee")
 
     if bias is not None:
         acc += tl.load(bias + n0 + n, mask=n_in, other=0.0).to(tl.float32)[None, :]

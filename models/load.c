@@ -1,13 +1,11 @@
 // models/load.c - weights from a mapped file to where kernels read them.
 //
 //   F32 F16 BF16   used where they lie, if the device can (and the user lets it); else copied
-//   Q8_0           repacked into planes, in parallel over rows, and the source pages released
+//   Q8_0 Q4_0      repacked into planes, in parallel over rows, and the source pages released
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "models/transformer.h"
-
-static const size_t q8_block = 32, q8_bytes = 34;
 
 static KilnStatus hold(Transformer *t, void *at, Diag *diag)
 {
@@ -36,22 +34,22 @@ static KilnStatus take(Transformer *t, size_t bytes, const char *name, void **ou
     return st;
 }
 
-// ---- Q8_0 ---------------------------------------------------------------------------------------------
+// ---- Q8_0 and Q4_0: blocks of an f16 scale and the codes of 32 weights ----------------------------------
 
 typedef struct Repack {
     const uint8_t *blocks;
-    int8_t *codes;
-    uint8_t *scales;
+    uint8_t *codes, *scales;
     int64_t n_blocks, per_task;
+    size_t code_bytes; ///< of a block
 } Repack;
 
 /// Splits blocks begin .. end-1 into codes and scales.
 static void repack_range(const Repack *r, int64_t begin, int64_t end)
 {
     for (int64_t b = begin; b < end; b++) {
-        const uint8_t *at = r->blocks + (size_t)b * q8_bytes;
+        const uint8_t *at = r->blocks + (size_t)b * (2 + r->code_bytes);
         memcpy(r->scales + 2 * b, at, 2);
-        memcpy(r->codes + (size_t)b * q8_block, at + 2, q8_block);
+        memcpy(r->codes + (size_t)b * r->code_bytes, at + 2, r->code_bytes);
     }
 }
 
@@ -71,15 +69,17 @@ static void release_pages(const void *at, size_t bytes)
     if (end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
-static KilnStatus load_q8(Transformer *t, const WeightTensor *w, Matrix *out, Diag *diag)
+static KilnStatus load_packed(Transformer *t, const WeightTensor *w, Matrix *out, Diag *diag)
 {
     KilnStatus st = KILN_OK;
-    int64_t n = (int64_t)out->rows * out->cols, n_blocks = n / (int64_t)q8_block;
-    size_t code_bytes = (size_t)n, scale_bytes = (size_t)n_blocks * 2;
+    const BlockFacts *facts = block_facts(w->type);
+    int64_t n_blocks = (int64_t)out->rows * out->cols / facts->block;
+    size_t per_block = (size_t)facts->bytes - 2, code_bytes = (size_t)n_blocks * per_block,
+           scale_bytes = (size_t)n_blocks * 2;
     void *codes, *scales, *stage = NULL;
     TRY(take(t, code_bytes, w->name, &codes, diag));
     TRY(take(t, scale_bytes, w->name, &scales, diag));
-    Repack r = {w->data, codes, scales, n_blocks, 1 << 14};
+    Repack r = {w->data, codes, scales, n_blocks, 1 << 14, per_block};
     if (t->dev->facts.is_host_memory) {
         if (t->dev->pool)
             pool_run(t->dev->pool, repack_task, &r, div_up(n_blocks, r.per_task));
@@ -89,14 +89,14 @@ static KilnStatus load_q8(Transformer *t, const WeightTensor *w, Matrix *out, Di
         stage = heap_alloc(t->model.heap, code_bytes + scale_bytes, 64);
         if (!stage) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory to repack it", w->name));
         r.codes = stage;
-        r.scales = (uint8_t *)stage + code_bytes;
+        r.scales = r.codes + code_bytes;
         repack_range(&r, 0, n_blocks);
         device_upload(t->dev, codes, r.codes, code_bytes);
         device_upload(t->dev, scales, r.scales, scale_bytes);
     }
     out->at = codes;
     out->scale = scales;
-    out->dtype = DTYPE_I8;
+    out->dtype = w->type == BLOCK_Q4_0 ? DTYPE_U8 : DTYPE_I8;
     if (t->use_mmap) release_pages(w->data, w->size_bytes);
 done:
     heap_free(t->model.heap, stage);
@@ -132,11 +132,11 @@ static KilnStatus load_matrix(Transformer *t, int32_t layer, const char *name, i
     KilnStatus st = transformer_tensor(t, layer, name, rows, cols, &w, diag);
     if (st != KILN_OK) return st;
     *out = (Matrix){.rows = rows, .cols = cols};
-    if (w->type == BLOCK_Q8_0) return load_q8(t, w, out, diag);
+    if (w->type == BLOCK_Q8_0 || w->type == BLOCK_Q4_0) return load_packed(t, w, out, diag);
     if (block_facts(w->type)->dtype != DTYPE_VOID) return load_plain(t, w, out, diag);
-    return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207", "types that run: F32, F16, BF16, Q8_0",
-                     "%s: tensor %s has type %s", model_file_path(t->file), w->name,
-                     block_facts(w->type)->name);
+    return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207",
+                     "types that run: F32, F16, BF16, Q8_0, Q4_0", "%s: tensor %s has type %s",
+                     model_file_path(t->file), w->name, block_facts(w->type)->name);
 }
 
 static KilnStatus load_layer(Transformer *t, int32_t l, Layer *out, Diag *diag)

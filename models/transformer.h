@@ -9,8 +9,9 @@
 //            | h = rms(x)   g u = W h     silu(g) * u                             x += Wd ..   ] per layer
 //         -> logits = Wout rms(x) of the last row of each sequence -> sampled id
 //
-// Q8_0 weights are split into planes when loaded: blocks of 34 bytes are never aligned, planes of codes
-// [rows, cols] int8 and scales [rows, cols / 32] f16 are; the pages of the file are given back then.
+// Q8_0 and Q4_0 weights are split into planes when loaded: blocks of 34 or 18 bytes are never aligned, planes
+// of codes ([rows, cols] int8, or [rows, cols / 2] bytes of two nibbles, in the file's order) and of scales
+// [rows, cols / 32] f16 are; the pages of the file are given back then.
 //
 // Source   Touvron et al. 2023, LLaMA (arXiv:2302.13971)
 // Tests    tests/models/test_transformer.c against a forward pass in f64; test_golden.c
@@ -33,9 +34,9 @@ extern const Architecture arch_llama, arch_mistral;
 
 /// A weight on the device.
 typedef struct Matrix {
-    const void *at;     ///< [rows][cols] of dtype; Q8_0: the codes
-    const void *scale;  ///< Q8_0: f16 [rows][cols / 32]; else NULL
-    DType dtype;        ///< F32, F16, BF16; I8: Q8_0
+    const void *at;     ///< [rows][cols] of dtype; packed: the codes
+    const void *scale;  ///< packed: f16 [rows][cols / 32]; else NULL
+    DType dtype;        ///< F32, F16, BF16; I8: Q8_0; U8: Q4_0, two codes per byte
     int32_t rows, cols; ///< a vector: rows 1
 } Matrix;
 

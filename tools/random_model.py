@@ -1,6 +1,6 @@
 """Writes a GGUF file of a Llama shape with seeded random weights: for benches, where only sizes matter.
 
-    python3 tools/random_model.py OUT.gguf [--shape 1b|15m] [--type q8_0|f16|f32] [--seed 1]
+    python3 tools/random_model.py OUT.gguf [--shape 1b|15m] [--type q8_0|q4_0|f16|f32] [--seed 1] [--as-f32]
 
 The 1b shape is the one of Llama-3.2-1B (16 layers, width 2048, 32 query and 8 key/value heads of 64,
 feed-forward 8192, 128,256 tokens, tied output). Needs NumPy only. The tokenizer is byte-level BPE whose
@@ -15,7 +15,7 @@ SHAPES = {
     "1b": dict(layers=16, width=2048, heads=32, kv_heads=8, ff=8192, vocab=128256, context=131072, theta=500000.0),
     "15m": dict(layers=6, width=288, heads=6, kv_heads=6, ff=768, vocab=32000, context=2048, theta=10000.0),
 }
-GGML = {"f32": 0, "f16": 1, "q8_0": 8}
+GGML = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
 U32, F32, STRING, ARRAY, BOOL, I32 = 4, 6, 8, 9, 7, 5
 ALIGNMENT = 32
 
@@ -96,10 +96,31 @@ def tensors(shape):
 
 def size_of(dims, kind):
     n = int(np.prod(dims))
-    return {"f32": 4 * n, "f16": 2 * n, "q8_0": n // 32 * 34}[kind]
+    return {"f32": 4 * n, "f16": 2 * n, "q4_0": n // 32 * 18, "q8_0": n // 32 * 34}[kind]
 
 
-def random_bytes(dims, kind, rng):
+def packed_q8_0(x):
+    """Blocks of 32: f16 scale, 32 codes; and what they stand for."""
+    block = x.reshape(-1, 32)
+    scale = np.abs(block).max(1) / 127
+    codes = np.rint(block / np.where(scale, scale, 1)[:, None]).astype(np.int8)
+    half = scale.astype("<f2")
+    raw = np.concatenate([half.view(np.uint8).reshape(-1, 2), codes.view(np.uint8)], 1)
+    return raw, half.astype(np.float32)[:, None] * codes
+
+
+def packed_q4_0(x):
+    """Blocks of 32: f16 scale, 16 bytes; byte i holds weight i low and weight i + 16 high, each code - 8."""
+    block = x.reshape(-1, 32)
+    at = np.abs(block).argmax(1)
+    scale = block[np.arange(len(block)), at] / np.float32(-8)
+    codes = np.clip(np.floor(block / np.where(scale, scale, 1)[:, None] + 8.5), 0, 15).astype(np.uint8)
+    half = scale.astype("<f2")
+    raw = np.concatenate([half.view(np.uint8).reshape(-1, 2), codes[:, :16] | codes[:, 16:] << 4], 1)
+    return raw, half.astype(np.float32)[:, None] * (codes.astype(np.float32) - 8)
+
+
+def random_bytes(dims, kind, as_f32, rng):
     """Normal weights of deviation 1/sqrt(inputs), in pieces of a million."""
     total, deviation = int(np.prod(dims)), dims[-1] ** -0.5
     if len(dims) == 1:
@@ -113,12 +134,8 @@ def random_bytes(dims, kind, rng):
         elif kind == "f16":
             yield x.astype("<f2").tobytes()
         else:
-            block = x.reshape(-1, 32)
-            scale = np.abs(block).max(1) / 127
-            out = np.empty((len(block), 34), np.uint8)
-            out[:, :2] = scale.astype("<f2").view(np.uint8).reshape(-1, 2)
-            out[:, 2:] = np.rint(block / np.where(scale, scale, 1)[:, None]).astype(np.int8).view(np.uint8)
-            yield out.tobytes()
+            raw, value = (packed_q4_0 if kind == "q4_0" else packed_q8_0)(x)
+            yield value.astype("<f4").tobytes() if as_f32 else raw.tobytes()
 
 
 def main():
@@ -127,12 +144,13 @@ def main():
     p.add_argument("--shape", choices=SHAPES, default="1b")
     p.add_argument("--type", choices=GGML, default="q8_0")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--as-f32", action="store_true", help="write what the packed weights stand for, in F32")
     a = p.parse_args()
     shape, rng = SHAPES[a.shape], np.random.default_rng(a.seed)
     fields = metadata(shape, f"random {a.shape} {a.type} seed {a.seed}")
     table, offset, listed = b"", 0, list(tensors(shape))
     for name, dims in listed:
-        kind = "f32" if len(dims) == 1 else a.type
+        kind = "f32" if len(dims) == 1 or a.as_f32 else a.type
         table += text(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", n) for n in reversed(dims))
         table += struct.pack("<IQ", GGML[kind], offset)
         offset += -(-size_of(dims, kind) // ALIGNMENT) * ALIGNMENT
@@ -140,7 +158,7 @@ def main():
         f.write(b"GGUF" + struct.pack("<IQQ", 3, len(listed), len(fields)) + b"".join(fields) + table)
         f.write(b"\0" * (-f.tell() % ALIGNMENT))
         for _, dims in listed:
-            for piece in random_bytes(dims, "f32" if len(dims) == 1 else a.type, rng):
+            for piece in random_bytes(dims, a.type, a.as_f32, rng):
                 f.write(piece)
             f.write(b"\0" * (-f.tell() % ALIGNMENT))
         print(f"{a.out}: {f.tell() / 2**30:.2f} GiB")

@@ -82,6 +82,45 @@ static void block_write_q8_0(const float *src, void *dst, int64_t n)
     }
 }
 
+// Q4_0: f16 d, then 16 bytes; byte i holds weight i in its low and weight i + 16 in its high nibble.
+// y = d * (nibble - 8).
+static void block_read_q4_0(const void *src, float *dst, int64_t n)
+{
+    const uint8_t *b = src;
+    for (int64_t at = 0; at < n; at += 32, b += 18) {
+        uint16_t bits;
+        memcpy(&bits, b, 2);
+        float d = f16_to_f32(bits);
+        for (int i = 0; i < 16; i++) {
+            dst[at + i] = d * (float)((b[2 + i] & 15) - 8);
+            dst[at + i + 16] = d * (float)((b[2 + i] >> 4) - 8);
+        }
+    }
+}
+
+static uint8_t nibble(float x, float inverse)
+{
+    float q = x * inverse + 8.5f;
+    return (uint8_t)(q >= 0 && q < 16 ? q : q >= 16 ? 15 : 0);
+}
+
+// d = m / -8 for the element m of largest magnitude, so that m itself is code 0; the first such element counts.
+static void block_write_q4_0(const float *src, void *dst, int64_t n)
+{
+    uint8_t *b = dst;
+    for (int64_t at = 0; at < n; at += 32, b += 18) {
+        const float *x = src + at;
+        float largest = 0, m = 0;
+        for (int i = 0; i < 32; i++)
+            if (fabsf(x[i]) > largest) largest = fabsf(x[i]), m = x[i];
+        float d = m / -8.0f, inverse = d != 0 ? 1.0f / d : 0.0f;
+        uint16_t bits = f16_from_f32(d);
+        memcpy(b, &bits, 2);
+        for (int i = 0; i < 16; i++)
+            b[2 + i] = (uint8_t)(nibble(x[i], inverse) | nibble(x[i + 16], inverse) << 4);
+    }
+}
+
 #define block_read_none  NULL
 #define block_write_none NULL
 

@@ -1,6 +1,8 @@
 // runtime/format/blocks.h - how weights are packed, and the plain way to read and write a row.
 //
 //   Q8_0, 32 weights in 34 bytes   [ d: f16 | q0 q1 ... q31: int8 ]   weight i = d * q[i]
+//   Q4_0, 32 weights in 18 bytes   [ d: f16 | b0 b1 ... b15: u8  ]   weight i = d * ((b[i] & 15) - 8),
+//                                                                    weight i + 16 = d * ((b[i] >> 4) - 8)
 //
 // Loaders ask for sizes; tests use the readers as the oracle of the kernels. Values are never
 // checked: a NaN scale gives NaN weights.

@@ -163,7 +163,7 @@ static KilnStatus take(ModelFile *m, const Found *f, WeightTensor *t, Diag *diag
     if (!same_shape(f, t)) return wrong_shape(m, f, t, diag);
     if (!type_runs(f, t->rank))
         return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207",
-                         "supported: F32, F16, BF16, and Q8_0 for matrices",
+                         "supported: F32, F16, BF16, and Q8_0 and Q4_0 for matrices",
                          "%s: %s has the unsupported type %s", m->path, f->name, f->type_name);
     t->type = f->type;
     t->size_bytes = f->size;

@@ -103,6 +103,20 @@ static void softmax(Case *c)
     }
 }
 
+/// Element k of row n of a matrix of width K: as it is stored, times its block's scale where there is one.
+/// Bytes are Q4_0: block b of a row is 16 of them, weight i in the low nibble of byte i % 16, or in the high.
+static double weight_at(View w, View scale, int64_t n, int64_t k, int64_t K)
+{
+    double code;
+    if (w.dtype == DTYPE_U8) {
+        int64_t byte = geti(w, (n * K + k) / 32 * 16 + k % 16);
+        code = (double)((k % 32 < 16 ? byte : byte >> 4) & 15) - 8;
+    } else {
+        code = get(w, n * K + k);
+    }
+    return scale.at ? code * get(scale, (n * K + k) / 32) : code;
+}
+
 static void embed(Case *c)
 {
     View y = view(c, "y"), table = view(c, "table"), scale = view(c, "scale"),
@@ -112,9 +126,7 @@ static void embed(Case *c)
         for (int64_t k = 0; k < n; k++) {
             int64_t t = geti(token, i);
             bool known = t >= 0 && t < integer(c, "vocab");
-            double v = known ? get(table, t * n + k) : 0;
-            if (known && scale.at) v *= get(scale, (t * n + k) / 32);
-            set(y, i * integer(c, "sy") + k, v);
+            set(y, i * integer(c, "sy") + k, known ? weight_at(table, scale, t, k, n) : 0);
         }
 }
 
@@ -127,8 +139,7 @@ static void linear(Case *c)
         for (int64_t n = 0; n < N; n++) {
             double sum = bias.at ? get(bias, n) : 0;
             for (int64_t k = 0; k < K; k++)
-                sum += get(x, i * integer(c, "sx") + k) * get(w, n * K + k) *
-                       (scale.at ? get(scale, (n * K + k) / 32) : 1);
+                sum += get(x, i * integer(c, "sx") + k) * weight_at(w, scale, n, k, K);
             set(y, i * integer(c, "sy") + n, sum);
         }
 }
@@ -420,11 +431,17 @@ static const struct {
     const char *kernel;
     Reference *run;
 } references[] = {
-    {"rmsnorm", rmsnorm}, {"silu_mul", silu_mul},
-    {"softmax", softmax}, {"embed", embed},
-    {"gemv", linear},     {"gemm", linear},
-    {"attend", attend},   {"attend_merge", attend_merge},
-    {"argmax", argmax},   {"rope_append", rope_append},
+    {"rmsnorm", rmsnorm},
+    {"silu_mul", silu_mul},
+    {"softmax", softmax},
+    {"embed", embed},
+    {"gemv", linear},
+    {"gemm", linear},
+    {"gemv_dot", linear},
+    {"attend", attend},
+    {"attend_merge", attend_merge},
+    {"argmax", argmax},
+    {"rope_append", rope_append},
     {"sample", sample},
 };
 

@@ -70,6 +70,72 @@ Test(blocks, zeros_and_extremes_survive_q8_0)
     block_facts(BLOCK_Q8_0)->read(packed, y, 32);
 }
 
+// The same self-check; weight i + 16 lies in the high nibble of byte i.
+Test(blocks, q4_0_reads_the_recorded_block)
+{
+    uint8_t block[18];
+    float y[32], sum = 0;
+    for (int32_t k = 0; k < 18; k++)
+        block[k] = (uint8_t)(73 * k + 41);
+    block[0] = 0x66;
+    block[1] = 0x2E;
+    block_facts(BLOCK_Q4_0)->read(block, y, 32);
+    for (int32_t i = 0; i < 32; i++)
+        sum += y[i];
+    cr_expect_float_eq(y[0], 0.2999268f, 1e-6);
+    cr_expect_float_eq(y[1], -0.3999023f, 1e-6);
+    cr_expect_float_eq(y[17], -0.7998047f, 1e-6);
+    cr_expect_float_eq(y[31], -0.7998047f, 1e-6);
+    cr_expect_float_eq(sum, -3.299194f, 1e-5);
+}
+
+// Codes 0..15 stand for -8 .. 7 steps of d = |m| / 8: within half a step, a whole one for what is as far
+// from zero as m on the other side. d as f16 is off by at most 2^-11 of itself, times 8 steps.
+Test(blocks, q4_0_rounds_to_within_its_step)
+{
+    Random random = {6};
+    for (int32_t round = 0; round < 500; round++) {
+        float x[64], y[64];
+        uint8_t packed[36];
+        for (int32_t i = 0; i < 64; i++)
+            x[i] = (float)random_normal(&random) * (round % 7 ? 1.0f : 1e-2f);
+        block_facts(BLOCK_Q4_0)->write(x, packed, 64);
+        block_facts(BLOCK_Q4_0)->read(packed, y, 64);
+        for (int32_t b = 0; b < 2; b++) {
+            float m = 0;
+            for (int32_t i = 32 * b; i < 32 * b + 32; i++)
+                if (fabsf(x[i]) > fabsf(m)) m = x[i];
+            for (int32_t i = 32 * b; i < 32 * b + 32; i++) {
+                float d = fabsf(m) / 8, slack = fabsf(m) * 0x1p-11f + 8 * 0x1p-24f;
+                float bound = (m * x[i] < 0 ? d : d * 0.501f) + slack;
+                cr_assert_leq(fabsf(x[i] - y[i]), bound, "round %d: %g became %g", round,
+                              (double)x[i], (double)y[i]);
+                if (x[i] == m) cr_assert_leq(fabsf(x[i] - y[i]), slack);
+            }
+        }
+    }
+}
+
+Test(blocks, zeros_and_extremes_survive_q4_0)
+{
+    float zero[32] = {0}, y[32], big[32] = {-8, 7, 8, 3.5f};
+    uint8_t packed[18];
+    block_facts(BLOCK_Q4_0)->write(zero, packed, 32);
+    block_facts(BLOCK_Q4_0)->read(packed, y, 32);
+    for (int32_t i = 0; i < 32; i++)
+        cr_expect_eq(y[i], 0);
+    block_facts(BLOCK_Q4_0)->write(big, packed, 32);
+    block_facts(BLOCK_Q4_0)->read(packed, y, 32);
+    cr_expect_eq(y[0], -8, "the largest is exact, the first of two counts");
+    cr_expect_eq(y[1], 7);
+    cr_expect_eq(y[2], 7, "there is no 8");
+    cr_expect_eq(y[3], 4, "halves go up");
+    big[7] = NAN;
+    big[8] = INFINITY;
+    block_facts(BLOCK_Q4_0)->write(big, packed, 32); // no value is undefined behaviour
+    block_facts(BLOCK_Q4_0)->read(packed, y, 32);
+}
+
 Test(blocks, plain_types_come_back_from_any_alignment)
 {
     static const BlockType types[] = {BLOCK_F32, BLOCK_F16, BLOCK_BF16};
@@ -92,6 +158,7 @@ Test(blocks, sizes_and_ids_are_those_of_the_table)
         cr_expect_null(block_facts(gone[i]), "%u", gone[i]);
     cr_expect_eq(block_row_bytes(BLOCK_Q8_0, 64), 68);
     cr_expect_eq(block_row_bytes(BLOCK_Q8_0, 33), -1);
+    cr_expect_eq(block_row_bytes(BLOCK_Q4_0, 64), 36);
     cr_expect_eq(block_row_bytes(BLOCK_Q6_K, 512), 420);
     cr_expect(block_of_dtype(DTYPE_BF16, &type) && type == BLOCK_BF16);
     cr_expect_not(block_of_dtype(DTYPE_VOID, &type));

@@ -190,11 +190,11 @@ Test(weights, types_and_tensors_that_would_be_ignored_wrongly_are_refused)
     strbuf_printf(&path, "%s/a.gguf", dir.data);
     toy_gguf_metadata(&w, &o);
     toy_gguf_tensors(&w, &o);
-    gw_tensor(&w, "blk.0.attn_q.weight", BLOCK_Q4_0, 2, (int64_t[]){32, 32}, zeros, 32 * 18);
+    gw_tensor(&w, "blk.0.attn_q.weight", BLOCK_Q4_1, 2, (int64_t[]){32, 32}, zeros, 32 * 20);
     gw_finish(&w, &bytes);
     toy_put(&dir, "a.gguf", (Str){bytes.data, bytes.len});
     cr_expect_eq(open_path(path.data, &m), KILN_ERR_UNSUPPORTED);
-    expect_says("blk.0.attn_q.weight has the unsupported type Q4_0");
+    expect_says("blk.0.attn_q.weight has the unsupported type Q4_1");
     strbuf_free(&bytes);
 
     o.skip = NULL;
