@@ -417,6 +417,19 @@ static void memory_op(Cx *cx, Op *op)
     }
 }
 
+/// Scalars are computed now, kept tiles with the next group, others where they are consumed.
+static void value_op(Cx *cx, Op *op)
+{
+    for (int32_t i = 0; i < op->n_out; i++) {
+        Value *v = &op->out[i];
+        if (!is_tile(v)) {
+            scalar_op(cx, op);
+            return;
+        }
+        if (info_of(cx, v)->is_keep) value_keep(cx, v);
+    }
+}
+
 static void op_emit(Cx *cx, Op *op)
 {
     at_depth(cx, 0);
@@ -488,15 +501,7 @@ static void op_emit(Cx *cx, Op *op)
                   "not supported yet: `%s` on the CPU target", op_facts[op->kind].name);
         return;
     default:
-        break;
-    }
-    for (int32_t i = 0; i < op->n_out; i++) {
-        Value *v = &op->out[i];
-        if (!is_tile(v)) {
-            scalar_op(cx, op);
-            return;
-        }
-        if (info_of(cx, v)->is_keep) value_keep(cx, v);
+        value_op(cx, op);
     }
 }
 

@@ -74,84 +74,87 @@ Test(config, both_containers_say_the_same)
     strbuf_free(&text);
 }
 
+// clang-format off
+static const struct {
+    const char *drop, *extra;
+    KilnStatus st;
+    const char *says;
+} json_cases[] = {
+    {NULL, "", KILN_OK, ""},
+    {"\"model_type\"", ", \"model_type\": \"mamba\"", KILN_ERR_UNSUPPORTED,
+     "architecture \"mamba\" is not supported"},
+    {"\"model_type\"", "", KILN_ERR_INPUT, "model_type is missing"},
+    {"\"hidden_size\"", "", KILN_ERR_INPUT, "hidden_size is missing"},
+    {"\"vocab_size\"", "", KILN_ERR_INPUT, "vocab_size is missing"},
+    {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 1024", KILN_OK, ""},
+    {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 1025", KILN_ERR_INPUT,
+     "found 1025, expected an integer from 1 to 1024"},
+    {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 0", KILN_ERR_INPUT,
+     "num_hidden_layers"},
+    {"\"num_hidden_layers\"", ", \"num_hidden_layers\": -1", KILN_ERR_INPUT,
+     "num_hidden_layers"},
+    {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 2.0", KILN_ERR_INPUT,
+     "num_hidden_layers"},
+    {"\"num_hidden_layers\"", ", \"num_hidden_layers\": \"2\"", KILN_ERR_INPUT, "found \"2\""},
+    {"\"hidden_size\"", ", \"hidden_size\": 1048577", KILN_ERR_INPUT, "hidden_size"},
+    {"\"hidden_size\"", ", \"hidden_size\": 99999999999999999999", KILN_ERR_INPUT,
+     "hidden_size"},
+    {"\"num_attention_heads\"", ", \"num_attention_heads\": 5", KILN_ERR_INPUT,
+     "multiple of the 2 key-value heads"},
+    {"\"num_attention_heads\"", ", \"num_attention_heads\": 6", KILN_ERR_INPUT,
+     "no multiple of 6 heads"},
+    {"\"hidden_size\"", ", \"hidden_size\": 36", KILN_ERR_INPUT, "head width 9"},
+    {NULL, ", \"head_dim\": 16", KILN_OK, ""},
+    {NULL, ", \"head_dim\": null", KILN_OK, ""},
+    {NULL, ", \"head_dim\": 7", KILN_ERR_INPUT, "head width 7"},
+    {NULL, ", \"partial_rotary_factor\": 0.5", KILN_OK, ""},
+    {NULL, ", \"partial_rotary_factor\": 0.4", KILN_ERR_INPUT, "rotated elements"},
+    {NULL, ", \"partial_rotary_factor\": 0.1", KILN_ERR_INPUT, "rotates nothing"},
+    {"\"rms_norm_eps\"", ", \"rms_norm_eps\": 0", KILN_ERR_INPUT, "epsilon"},
+    {"\"rms_norm_eps\"", ", \"rms_norm_eps\": 0.1", KILN_OK, ""},
+    {"\"rms_norm_eps\"", ", \"rms_norm_eps\": 0.11", KILN_ERR_INPUT, "rms_norm_eps"},
+    {"\"rms_norm_eps\"", ", \"rms_norm_eps\": NaN", KILN_ERR_INPUT, "rms_norm_eps"},
+    {"\"rope_theta\"", ", \"rope_theta\": 0.5", KILN_ERR_INPUT, "rope_theta"},
+    {"\"rope_theta\"", ", \"rope_theta\": Infinity", KILN_ERR_INPUT, "rope_theta"},
+    {NULL, ", \"rope_scaling\": null", KILN_OK, ""},
+    {NULL, ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}", KILN_OK, ""},
+    {NULL, ", \"rope_scaling\": {\"type\": \"linear\"}", KILN_ERR_INPUT, "factor is missing"},
+    {NULL, ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}", KILN_ERR_INPUT,
+     "factor"},
+    {NULL, ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}", KILN_ERR_UNSUPPORTED,
+     "rope scaling \"dynamic\""},
+    {NULL, ", \"rope_scaling\": [1]", KILN_ERR_INPUT, "rope_scaling must be an object"},
+    {NULL,
+     ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
+     "\"high_freq_factor\": 4}",
+     KILN_ERR_INPUT, "original_max_position_embeddings is missing"},
+    {NULL,
+     ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
+     "\"high_freq_factor\": 4, "
+     "\"original_max_position_embeddings\": 8192}",
+     KILN_ERR_INPUT, "high_freq_factor 4, expected more"},
+    {"\"hidden_act\"", ", \"hidden_act\": \"gelu\"", KILN_ERR_UNSUPPORTED, "gelu"},
+    {NULL, ", \"attention_bias\": true", KILN_ERR_UNSUPPORTED, "attention_bias"},
+    {NULL, ", \"mlp_bias\": 1", KILN_ERR_INPUT, "mlp_bias: found 1, expected true or false"},
+    {NULL, ", \"quantization_config\": {\"bits\": 4}", KILN_ERR_UNSUPPORTED,
+     "quantization_config"},
+    {"\"eos_token_id\"", ", \"eos_token_id\": [1, 2, 2]", KILN_OK, ""},
+    {"\"eos_token_id\"", ", \"eos_token_id\": 271", KILN_ERR_INPUT, "eos_token_id"},
+    {"\"eos_token_id\"", ", \"eos_token_id\": [1, 271]", KILN_ERR_INPUT, "end token 271"},
+    {"\"eos_token_id\"", ", \"eos_token_id\": [\"a\"]", KILN_ERR_INPUT, "eos_token_id"},
+    {"\"bos_token_id\"", ", \"bos_token_id\": 271", KILN_ERR_INPUT, "bos_token_id"},
+    {"\"bos_token_id\"", ", \"bos_token_id\": null", KILN_OK, ""},
+};
+// clang-format on
+
 Test(config, both_sides_of_each_limit_in_config_json)
 {
-    static const struct {
-        const char *drop, *extra;
-        KilnStatus st;
-        const char *says;
-    } cases[] = {
-        {NULL, "", KILN_OK, ""},
-        {"\"model_type\"", ", \"model_type\": \"mamba\"", KILN_ERR_UNSUPPORTED,
-         "architecture \"mamba\" is not supported"},
-        {"\"model_type\"", "", KILN_ERR_INPUT, "model_type is missing"},
-        {"\"hidden_size\"", "", KILN_ERR_INPUT, "hidden_size is missing"},
-        {"\"vocab_size\"", "", KILN_ERR_INPUT, "vocab_size is missing"},
-        {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 1024", KILN_OK, ""},
-        {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 1025", KILN_ERR_INPUT,
-         "found 1025, expected an integer from 1 to 1024"},
-        {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 0", KILN_ERR_INPUT,
-         "num_hidden_layers"},
-        {"\"num_hidden_layers\"", ", \"num_hidden_layers\": -1", KILN_ERR_INPUT,
-         "num_hidden_layers"},
-        {"\"num_hidden_layers\"", ", \"num_hidden_layers\": 2.0", KILN_ERR_INPUT,
-         "num_hidden_layers"},
-        {"\"num_hidden_layers\"", ", \"num_hidden_layers\": \"2\"", KILN_ERR_INPUT, "found \"2\""},
-        {"\"hidden_size\"", ", \"hidden_size\": 1048577", KILN_ERR_INPUT, "hidden_size"},
-        {"\"hidden_size\"", ", \"hidden_size\": 99999999999999999999", KILN_ERR_INPUT,
-         "hidden_size"},
-        {"\"num_attention_heads\"", ", \"num_attention_heads\": 5", KILN_ERR_INPUT,
-         "multiple of the 2 key-value heads"},
-        {"\"num_attention_heads\"", ", \"num_attention_heads\": 6", KILN_ERR_INPUT,
-         "no multiple of 6 heads"},
-        {"\"hidden_size\"", ", \"hidden_size\": 36", KILN_ERR_INPUT, "head width 9"},
-        {NULL, ", \"head_dim\": 16", KILN_OK, ""},
-        {NULL, ", \"head_dim\": null", KILN_OK, ""},
-        {NULL, ", \"head_dim\": 7", KILN_ERR_INPUT, "head width 7"},
-        {NULL, ", \"partial_rotary_factor\": 0.5", KILN_OK, ""},
-        {NULL, ", \"partial_rotary_factor\": 0.4", KILN_ERR_INPUT, "rotated elements"},
-        {NULL, ", \"partial_rotary_factor\": 0.1", KILN_ERR_INPUT, "rotates nothing"},
-        {"\"rms_norm_eps\"", ", \"rms_norm_eps\": 0", KILN_ERR_INPUT, "epsilon"},
-        {"\"rms_norm_eps\"", ", \"rms_norm_eps\": 0.1", KILN_OK, ""},
-        {"\"rms_norm_eps\"", ", \"rms_norm_eps\": 0.11", KILN_ERR_INPUT, "rms_norm_eps"},
-        {"\"rms_norm_eps\"", ", \"rms_norm_eps\": NaN", KILN_ERR_INPUT, "rms_norm_eps"},
-        {"\"rope_theta\"", ", \"rope_theta\": 0.5", KILN_ERR_INPUT, "rope_theta"},
-        {"\"rope_theta\"", ", \"rope_theta\": Infinity", KILN_ERR_INPUT, "rope_theta"},
-        {NULL, ", \"rope_scaling\": null", KILN_OK, ""},
-        {NULL, ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}", KILN_OK, ""},
-        {NULL, ", \"rope_scaling\": {\"type\": \"linear\"}", KILN_ERR_INPUT, "factor is missing"},
-        {NULL, ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}", KILN_ERR_INPUT,
-         "factor"},
-        {NULL, ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}", KILN_ERR_UNSUPPORTED,
-         "rope scaling \"dynamic\""},
-        {NULL, ", \"rope_scaling\": [1]", KILN_ERR_INPUT, "rope_scaling must be an object"},
-        {NULL,
-         ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, "
-         "\"high_freq_factor\": 4}",
-         KILN_ERR_INPUT, "original_max_position_embeddings is missing"},
-        {NULL,
-         ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
-         "\"high_freq_factor\": 4, "
-         "\"original_max_position_embeddings\": 8192}",
-         KILN_ERR_INPUT, "high_freq_factor 4, expected more"},
-        {"\"hidden_act\"", ", \"hidden_act\": \"gelu\"", KILN_ERR_UNSUPPORTED, "gelu"},
-        {NULL, ", \"attention_bias\": true", KILN_ERR_UNSUPPORTED, "attention_bias"},
-        {NULL, ", \"mlp_bias\": 1", KILN_ERR_INPUT, "mlp_bias: found 1, expected true or false"},
-        {NULL, ", \"quantization_config\": {\"bits\": 4}", KILN_ERR_UNSUPPORTED,
-         "quantization_config"},
-        {"\"eos_token_id\"", ", \"eos_token_id\": [1, 2, 2]", KILN_OK, ""},
-        {"\"eos_token_id\"", ", \"eos_token_id\": 271", KILN_ERR_INPUT, "eos_token_id"},
-        {"\"eos_token_id\"", ", \"eos_token_id\": [1, 271]", KILN_ERR_INPUT, "end token 271"},
-        {"\"eos_token_id\"", ", \"eos_token_id\": [\"a\"]", KILN_ERR_INPUT, "eos_token_id"},
-        {"\"bos_token_id\"", ", \"bos_token_id\": 271", KILN_ERR_INPUT, "bos_token_id"},
-        {"\"bos_token_id\"", ", \"bos_token_id\": null", KILN_OK, ""},
-    };
-    for (int32_t i = 0; i < COUNT_OF(cases); i++) {
+    for (int32_t i = 0; i < COUNT_OF(json_cases); i++) {
         ModelConfig c;
-        StrBuf text = with(cases[i].drop, cases[i].extra);
-        cr_expect_eq(read_hf(text.data, NULL, &c), cases[i].st, "case %d, %s: %s", i,
-                     cases[i].extra, diag_first(&diag));
-        expect_says(cases[i].says);
+        StrBuf text = with(json_cases[i].drop, json_cases[i].extra);
+        cr_expect_eq(read_hf(text.data, NULL, &c), json_cases[i].st, "case %d, %s: %s", i,
+                     json_cases[i].extra, diag_first(&diag));
+        expect_says(json_cases[i].says);
         strbuf_free(&text);
     }
     ModelConfig c;
