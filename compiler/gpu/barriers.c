@@ -334,9 +334,20 @@ static void walk_region(const Walk *w, State *s, Region *r)
         walk_op(w, s, op);
 }
 
+static void count(Op *op, void *user)
+{
+    GpuCx *cx = user;
+    OpNote *note = op_note(op);
+    if (!note || (!note->scratch.needs_barrier && !note->global_barrier)) return;
+    if (++cx->n_barriers == cx->left_out)
+        note->scratch.needs_barrier = note->global_barrier = false;
+}
+
 void barriers_place(GpuCx *cx)
 {
     Walk w = {cx->arena};
     State s = {0};
     walk_region(&w, &s, cx->fn->body);
+    cx->n_barriers = 0;
+    region_walk(cx->fn->body, count, cx);
 }

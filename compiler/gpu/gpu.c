@@ -101,7 +101,7 @@ static Copied body_copy(const GpuCx *cx)
 
 /// Decides; where the buffers of pipelined loops do not fit beside what else is needed, once more
 /// with a stage less.
-static KilnStatus decide_what_fits(GpuCx *cx, const Emit *emit)
+KilnStatus gpu_decide(GpuCx *cx, const Emit *emit)
 {
     KilnStatus st = KILN_OK;
     Refusal r = {cx->diag, false};
@@ -111,7 +111,7 @@ static KilnStatus decide_what_fits(GpuCx *cx, const Emit *emit)
         Copied before = body_copy(cx);
         TRY(decide(cx, emit));
         if (!cx->n_pipelined || shared_assign(cx, false) == KILN_OK) break;
-        cx->most_stages = cx->stages_used - 1;
+        cx->most_stages = cx->stages_left = cx->stages_used - 1;
         cx->fn->body = before.body;
         for (int32_t i = 0; i < cx->fn->n_params; i++)
             cx->fn->params[i].value = before.params[i];
@@ -174,9 +174,9 @@ KilnStatus gpu_compile(Func *fn, const Target *target, const Emit *emit, Code *o
     if (!cx.sm)
         TRY(fail(diag, KILN_ERR_UNSUPPORTED, "K130", "no GPU target sm_%d%s", target->sm,
                  target->sm_a ? "a" : ""));
-    TRY(decide_what_fits(&cx, emit));
+    TRY(gpu_decide(&cx, emit));
     TRY(gpu_generate(&cx, emit, out));
-    if (cx.most_stages) out->num_stages = cx.most_stages;
+    if (cx.stages_left) out->num_stages = cx.stages_left;
 done:
     arena_reset(&arena);
     return st;

@@ -30,6 +30,7 @@ const SmFacts *sm_facts(int32_t sm, bool a);
 /// What the bit-affine form of a memory op's pointer and mask says (anchors.c).
 typedef struct MemFacts {
     const Layout *anchor; ///< the layout that accesses memory best; NULL for scalars
+    uint32_t still;       ///< coordinate bits along which the address stands still
     int32_t n_chain; ///< coordinate bits whose addresses are contiguous: 1, 2, 4 ... elements apart
     int8_t chain[5];
     int32_t
@@ -93,7 +94,10 @@ typedef struct GpuCx {
     int32_t shared_bytes; ///< result of shared_assign
     bool told_tf32;       ///< W0805 has been given
     int32_t most_stages;  ///< of pipelined loops; 0: as many as they ask for
+    int32_t n_barriers;   ///< result of barriers_place: barriers between ops
+    int32_t left_out;     ///< for tests: the barrier of this number is missing; 0: none
     int32_t n_pipelined, stages_used; ///< loops that pipeline_loops() rewrote, their most stages
+    int32_t stages_left;  ///< the fewest that shared memory left of what was asked for; 0: all
 } GpuCx;
 
 static inline OpNote *op_note(const Op *op)
@@ -142,6 +146,8 @@ int64_t scratch_bytes(const GpuCx *cx, const Op *op);
 /// The layout in which a dot accumulates: a block of registers per thread, batch axes on warps
 /// first.
 Layout anchor_dot(const GpuCx *cx, const Type *acc);
+/// Everything between the common passes and lowering: pipelining, layouts.
+MUST_USE KilnStatus gpu_decide(GpuCx *cx, const Emit *emit);
 /// Shared memory, LLVM IR and code of a function whose tiles all have layouts; fills in `out` as
 /// gpu_compile() does.
 MUST_USE KilnStatus gpu_generate(GpuCx *cx, const Emit *emit, Code *out);

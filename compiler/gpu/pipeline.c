@@ -268,8 +268,10 @@ static bool fit_stages(Plan *p)
         const Type *t = p->streams[i].load->out[0].type;
         total += round_up(t->numel * dtype_bytes(t->dtype), 16);
     }
+    int32_t asked = p->stages, *left = &p->cx->stages_left;
     while (p->stages > 1 && total * p->stages > p->cx->sm->shared_bytes)
         p->stages--;
+    if (p->stages < asked) *left = *left ? MIN(*left, p->stages) : p->stages;
     p->distance = p->stages - 1;
     return p->stages > 1;
 }

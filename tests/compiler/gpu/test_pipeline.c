@@ -302,3 +302,309 @@ Test(gpu_pipeline, what_the_loop_writes_is_not_read_ahead)
     cr_expect_eq(in_flight_of("in_place", 5, 1, 3), 2); // x alone
     cr_expect_eq(in_flight_of("in_place", 1, 1, 3), 1);
 }
+
+// ---- modules as they come out -----------------------------------------------------------------
+
+static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90a"};
+
+static const char gemm_f16[] = "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, BM=64, BN=64, "
+                               "BK=32)[num_warps=4, num_stages=%d]";
+static const char downward_i8[] = "downward(y: *f32:16, x: *f16:16, w: *i8:16, K: i32:16, BM=32, "
+                                  "BN=32, BK=32)[num_warps=4, num_stages=%d]";
+static const char pages_f16[] = "attention(y: *f32:16, q: *f16:16, kp: *f16:16, vp: *f16:16, "
+                                "table: *i32, n: i32, BM=16, D=64, P=32)[num_warps=4, "
+                                "num_stages=%d]";
+static const char gemv_f16[] = "gemv(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, ROWS=8, "
+                               "BK=256)[num_warps=4, num_stages=%d]";
+static const char nested_f16[] = "nested(y: *f32:16, x: *f16:16, w: *f16:16, rows: i32, K: i32:16, "
+                                 "BM=32, BN=32, BK=32)[num_warps=4, num_stages=%d]";
+static const char stream_f32[] = "stream(y: *f32:16, w: *f32:16, K: i32:16, ROWS=8, "
+                                 "BK=128)[num_warps=4, num_stages=%d]";
+static const char *const all_specs[] = {gemm_f16, downward_i8, pages_f16,
+                                        gemv_f16, nested_f16,  stream_f32};
+
+static int32_t count_in(const char *text, const char *words)
+{
+    int32_t n = 0;
+    for (const char *at = text; (at = strstr(at, words)); at += strlen(words))
+        n++;
+    return n;
+}
+
+Test(gpu_pipeline, ptx_copies_asynchronously_where_the_architecture_can, .timeout = 300)
+{
+    for (int32_t i = 0; i < COUNT_OF(all_specs); i++) {
+        for (int32_t t = 0; t < COUNT_OF(targets); t++) {
+            char spec[256];
+            Ran ran;
+            snprintf(spec, sizeof spec, all_specs[i], 3);
+            run(spec, targets[t], NULL, 0, NULL, &ran);
+            const char *ptx = (const char *)ran.code.bytes;
+            int32_t copies = count_in(ptx, "cp.async.cg.shared.global");
+            if (t == 0)
+                cr_expect_eq(copies, 0, "%s: sm_75 has no cp.async", spec);
+            else
+                cr_expect_gt(copies, 2, "%s for %s: %d copies", spec, targets[t], copies);
+            cr_expect_eq(count_in(ptx, "cp.async.wait_group"), t ? 2 : 0);
+            PtxasReport r = ptxas_run(ptx, ran.code.size, targets[t]);
+            if (r.found) {
+                cr_expect(r.ok, "%s for %s: ptxas: %s", spec, targets[t], r.log);
+                cr_expect_eq(r.spill_stores, 0, "%s for %s spills", spec, targets[t]);
+            }
+            ran_free(&ran);
+        }
+    }
+}
+
+Test(gpu_pipeline, an_architecture_without_copies_gives_the_same_answer)
+{
+    Bench b = {.format = "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, BM=16, BN=32, "
+                         "BK=32)[%s]"};
+    add_buffer(&b, DTYPE_F32, 16 * 32, 1);
+    add_buffer(&b, DTYPE_F16, 16 * 112, 2);
+    add_buffer(&b, DTYPE_F16, 32 * 112, 3);
+    add_int(&b, 112);
+    expect_all_stages(&b, "emu:sm_75", 4, 1e-4);
+    bench_free(&b);
+}
+
+Test(gpu_pipeline, the_pipelined_text_parses_back_to_itself)
+{
+    for (int32_t i = 0; i < COUNT_OF(all_specs); i++) {
+        char spec[256];
+        Ran ran;
+        Kernel again = {0};
+        snprintf(spec, sizeof spec, all_specs[i], 3);
+        run(spec, "sm_80", "pipeline", 0, NULL, &ran);
+        cr_expect_not_null(strstr(ran.after.data, "copy_async"), "%s", ran.after.data);
+        cr_expect_not_null(strstr(ran.after.data, "wait {pending="));
+        arena_init(&again.arena, heap_default());
+        diag_init(&again.diag, heap_default());
+        again.module = module_new(&again.arena, &again.diag);
+        KilnStatus st =
+            module_parse(again.module, "after.tile", (Str){ran.after.data, ran.after.len});
+        cr_assert_eq(st, KILN_OK, "%s", kernel_messages(&again));
+        StrBuf text = {0};
+        func_print(vec_last(&again.module->funcs), &text);
+        cr_expect_eq(text.len, ran.after.len);
+        cr_expect(!strncmp(text.data, ran.after.data, ran.after.len), "%s", text.data);
+        strbuf_free(&text);
+        kernel_close(&again);
+        ran_free(&ran);
+    }
+}
+
+Test(gpu_pipeline, stages_are_fewer_where_shared_memory_is_small)
+{
+    // 32 KB a stage, and 64 KB to turn the accumulator for the store, when the buffers are gone.
+    static const char spec[] =
+        "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, BM=128, BN=128, "
+        "BK=64)[num_warps=8, num_stages=4]";
+    static const int32_t stages[] = {4, 4, 3, 3, 4};
+    for (int32_t t = 0; t < COUNT_OF(targets); t++) {
+        Ran ran;
+        run(spec, targets[t], NULL, 0, NULL, &ran);
+        cr_expect_eq(ran.code.num_stages, stages[t], "%s: %d stages", targets[t],
+                     ran.code.num_stages);
+        if (t) cr_expect_eq(ran.code.shared_bytes, stages[t] * 32768, "%d", ran.code.shared_bytes);
+        ran_free(&ran);
+    }
+}
+
+// ---- built by hand: what is left out, what is placed where ------------------------------------
+
+typedef struct Built {
+    Kernel k;
+    GpuCx cx;
+    Image image;
+} Built;
+
+/// `text` through all GPU passes for emu:sm_80, without the barrier of number `left_out`.
+static void build_text(Built *b, const char *text, int32_t left_out)
+{
+    static const Emit nothing;
+    int32_t offsets[CODE_MAX_PARAMS];
+    memset(b, 0, sizeof *b);
+    kernel_open(&b->k, text);
+    b->cx = (GpuCx){.fn = b->k.fn,
+                    .module = b->k.module,
+                    .arena = &b->k.arena,
+                    .diag = &b->k.diag,
+                    .sm = sm_facts(80, false),
+                    .is_emu = true,
+                    .left_out = left_out,
+                    .log_warps = log2_floor((uint64_t)b->k.fn->num_warps)};
+    b->k.code = (Code){.num_warps = b->k.fn->num_warps, .n_params = b->k.fn->n_params};
+    b->k.code.args_bytes = interp_args_layout(b->k.fn, offsets);
+    for (int32_t i = 0; i < b->k.fn->n_params; i++)
+        b->k.code.params[i].offset = offsets[i];
+    snprintf(b->k.code.entry, sizeof b->k.code.entry, "%s", b->k.fn->name);
+    cr_assert_eq(gpu_decide(&b->cx, &nothing), KILN_OK, "%s", kernel_messages(&b->k));
+    cr_assert_eq(gpu_generate(&b->cx, &nothing, &b->k.code), KILN_OK, "%s", kernel_messages(&b->k));
+}
+
+static void built_free(Built *b)
+{
+    if (b->image.ops) b->image.ops->free(b->image.self);
+    kernel_close(&b->k);
+}
+
+/// Runs one program: pointers get the buffers, ints `number`.
+static KilnStatus run_built(Built *b, Buffer *buffers, int64_t number)
+{
+    char block[256] = {0};
+    MemRange ranges[CODE_MAX_PARAMS];
+    int32_t n = 0;
+    for (int32_t i = 0; i < b->k.fn->n_params; i++) {
+        if (!b->k.fn->params[i].value->type->is_ptr) {
+            memcpy(block + b->k.code.params[i].offset, &number, 4);
+            continue;
+        }
+        memcpy(block + b->k.code.params[i].offset, &buffers[n].data, 8);
+        ranges[n] = (MemRange){buffers[n].data,
+                               (size_t)(buffers[n].n * dtype_bytes(buffers[n].dtype)), "p"};
+        n++;
+    }
+    cr_assert_eq(emu_image_load(&b->k.code, b->k.fn, &b->image, &b->k.diag), KILN_OK);
+    return b->image.ops->run(b->image.self, block, &(Grid){1, 1, 1, 0}, 0, 1, n, ranges,
+                             &b->k.diag);
+}
+
+/// The tile IR of a kernel of pipeline.py, as GPU passes get it.
+static const char *common_text(Arena *a, const char *spec)
+{
+    Ran ran;
+    run(spec, "sm_80", "dce", 0, NULL, &ran);
+    const char *text = arena_printf(a, "%.*s", (int)ran.after.len, ran.after.data);
+    ran_free(&ran);
+    return text;
+}
+
+/// Data for every kernel above: floats, small codes, and a page table of zeros at the end.
+static void make_buffers(Func *fn, Buffer *out, int32_t *n)
+{
+    *n = 0;
+    for (int32_t i = 0; i < fn->n_params; i++) {
+        const Type *t = fn->params[i].value->type;
+        if (!t->is_ptr) continue;
+        out[*n] = buffer_new(t->dtype, 1 << 17);
+        if (t->dtype == DTYPE_I32)
+            memset(out[*n].data, 0, 4 << 17);
+        else
+            buffer_random(&out[*n], (uint64_t)i, -2, 2);
+        ++*n;
+    }
+}
+
+typedef struct Barriers {
+    int32_t all, in_loops;
+} Barriers;
+
+static void count_barrier(Op *op, void *user)
+{
+    Barriers *n = user;
+    const OpNote *note = op_note(op);
+    if (!note || (!note->scratch.needs_barrier && !note->global_barrier)) return;
+    n->all++;
+    n->in_loops += op->parent->owner != NULL;
+    if (getenv("KILN_SHOW"))
+        fprintf(stderr, "barrier before %s at %d\n", op_facts[op->kind].name, op->span.begin);
+}
+
+/// How many barriers there are between ops, each of which the emulator misses when it is left out.
+static Barriers needed_barriers(const char *text, int64_t number)
+{
+    Built b;
+    Buffer buffers[8];
+    int32_t n, n_barriers = 1;
+    Barriers found = {0};
+    for (int32_t left_out = 0; left_out <= n_barriers; left_out++) {
+        build_text(&b, text, left_out);
+        n_barriers = b.cx.n_barriers;
+        make_buffers(b.k.fn, buffers, &n);
+        KilnStatus st = run_built(&b, buffers, number);
+        if (left_out) {
+            cr_expect_eq(st, KILN_ERR_DEVICE, "barrier %d of %d is not needed in\n%s", left_out,
+                         n_barriers, text);
+            cr_expect_not_null(strstr(kernel_messages(&b.k), "E110"), "%s", kernel_messages(&b.k));
+        } else {
+            cr_expect_eq(st, KILN_OK, "%s", kernel_messages(&b.k));
+            region_walk(b.k.fn->body, count_barrier, &found);
+        }
+        for (int32_t i = 0; i < n; i++)
+            buffer_free(&buffers[i]);
+        built_free(&b);
+    }
+    cr_expect_eq(found.all, n_barriers);
+    return found;
+}
+
+Test(gpu_pipeline, a_pipelined_loop_meets_once_per_iteration_and_every_barrier_is_needed,
+     .timeout = 300)
+{
+    static const struct {
+        const char *format;
+        int32_t stages, number;
+        Barriers barriers;
+    } rows[] = {
+        {gemm_f16, 2, 96, {2, 1}}, // the second: the store's conversion lies where the buffers were
+        {gemm_f16, 3, 160, {2, 1}},  {gemm_f16, 4, 160, {2, 1}},   {downward_i8, 3, 96, {2, 1}},
+        {pages_f16, 3, 5, {3, 1}},   {stream_f32, 3, 640, {0, 0}}, // threads keep to what they copied
+        {nested_f16, 3, 64, {3, 3}}, // the third: the conversion of the round before is being read
+    };
+    Arena a;
+    arena_init(&a, heap_default());
+    for (int32_t i = 0; i < COUNT_OF(rows); i++) {
+        char spec[256];
+        snprintf(spec, sizeof spec, rows[i].format, rows[i].stages);
+        Barriers n = needed_barriers(common_text(&a, spec), rows[i].number);
+        cr_expect_eq(n.all, rows[i].barriers.all, "%s: %d barriers", spec, n.all);
+        cr_expect_eq(n.in_loops, rows[i].barriers.in_loops, "%s: %d in the loop", spec, n.in_loops);
+    }
+    arena_reset(&a);
+}
+
+static int32_t barriers_of(const char *text)
+{
+    Barriers n = needed_barriers(text, 4);
+    return n.all;
+}
+
+Test(gpu_pipeline, reductions_in_a_row_need_no_barrier_between_them)
+{
+    // Each meets once inside. A loop around one meets again: its scratch is still being read.
+    static const char head[] = "func @sums(%0.y: ptr<f32> {align=16}, %1.n: i32) num_warps=4 {\n"
+                               "  %2 = arange {start=0} : tile<128xi32>\n"
+                               "  %3 = splat %0 : tile<128xptr<f32>>\n"
+                               "  %4 = addptr %3, %2 : tile<128xptr<f32>>\n"
+                               "  %5 = load %4 : tile<128xf32>\n";
+    static const char one[] = "  %6 = reduce %5 {combine=add, axis=0} : f32\n"
+                              "  store %0, %6\n  return\n}\n";
+    static const char two[] = "  %6 = reduce %5 {combine=add, axis=0} : f32\n"
+                              "  %7 = splat %6 : tile<128xf32>\n"
+                              "  %8 = add %7, %5 : tile<128xf32>\n"
+                              "  %9 = reduce %8 {combine=max, axis=0} : f32\n"
+                              "  store %0, %9\n  return\n}\n";
+    static const char loop_one[] =
+        "  %6 = const {value=0} : i32\n  %7 = const {value=1} : i32\n"
+        "  %8 = for %9 = %6 to %1 step %7 carry (%10 = %5) : tile<128xf32> {\n"
+        "    %11 = reduce %10 {combine=max, axis=0} : f32\n"
+        "    %12 = splat %11 : tile<128xf32>\n    %13 = sub %10, %12 : tile<128xf32>\n"
+        "    yield %13\n  }\n  store %4, %8\n  return\n}\n";
+    static const char loop_two[] =
+        "  %6 = const {value=0} : i32\n  %7 = const {value=1} : i32\n"
+        "  %8 = for %9 = %6 to %1 step %7 carry (%10 = %5) : tile<128xf32> {\n"
+        "    %11 = reduce %10 {combine=max, axis=0} : f32\n"
+        "    %12 = splat %11 : tile<128xf32>\n    %13 = sub %10, %12 : tile<128xf32>\n"
+        "    %14 = reduce %13 {combine=add, axis=0} : f32\n"
+        "    %15 = splat %14 : tile<128xf32>\n    %16 = sub %13, %15 : tile<128xf32>\n"
+        "    yield %16\n  }\n  store %4, %8\n  return\n}\n";
+    Arena a;
+    arena_init(&a, heap_default());
+    // The load and the store of `y` in different threads: one barrier orders those.
+    cr_expect_eq(barriers_of(arena_printf(&a, "%s%s", head, one)), 0);
+    cr_expect_eq(barriers_of(arena_printf(&a, "%s%s", head, two)), 0);
+    cr_expect_eq(barriers_of(arena_printf(&a, "%s%s", head, loop_one)), 1);
+    cr_expect_eq(barriers_of(arena_printf(&a, "%s%s", head, loop_two)), 0);
+    arena_reset(&a);
+}
