@@ -44,6 +44,15 @@ struct Fiber {
     void *tsan, *host_tsan;
 };
 
+/// Where the Fiber lies in the stack that begins at `base`. All stacks begin at a multiple of their
+/// size, so their tops would fall into the same few lines of every cache: each of 64 neighbours
+/// starts a KiB lower than the one before.
+static Fiber *fiber_of(char *base)
+{
+    size_t colour = ((uintptr_t)base / FIBER_STACK & 63) * 1024;
+    return (Fiber *)(base + FIBER_STACK - ((sizeof(Fiber) + 63) & ~(size_t)63) - colour);
+}
+
 static char *stack_base(const Fiber *f)
 {
     return (char *)((uintptr_t)f & ~(uintptr_t)(FIBER_STACK - 1));
@@ -113,7 +122,7 @@ Fiber *fiber_new(void)
         munmap(base + FIBER_STACK, (size_t)(raw + twice - base - FIBER_STACK));
     mprotect(base, 4096,
              PROT_NONE); // running off the end faults instead of writing into a neighbour
-    Fiber *f = (Fiber *)(base + FIBER_STACK - ((sizeof(Fiber) + 63) & ~(size_t)63));
+    Fiber *f = fiber_of(base);
     *f = (Fiber){0};
 #ifdef FIBER_TSAN
     f->tsan = __tsan_create_fiber(0);
@@ -188,8 +197,8 @@ void fiber_yield(Fiber *f)
 
 Fiber *fiber_self(void)
 {
-    uintptr_t base = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(FIBER_STACK - 1);
-    return (Fiber *)(base + FIBER_STACK - ((sizeof(Fiber) + 63) & ~(size_t)63));
+    return fiber_of(
+        (char *)((uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(FIBER_STACK - 1)));
 }
 
 void *fiber_user(const Fiber *f)

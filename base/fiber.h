@@ -1,8 +1,7 @@
 // base/fiber.h - stacks that take turns: one host thread plays the threads of a GPU block.
 //
-//   [ stack ..................... | Fiber ]      FIBER_STACK bytes, aligned to FIBER_STACK
-//                                  ^ fiber_self() of code that runs on it: its stack pointer,
-//                                  masked
+//   [ stack ................ | Fiber | unused ]   FIBER_STACK bytes, aligned to FIBER_STACK
+//                            ^ fiber_self() of code that runs on it: from its stack pointer, masked
 //
 // A switch saves the callee-saved registers only (fiber_x86_64.S); where we have no such file
 // ucontext does it, a system call slower. Sanitizers are told of every switch. A fiber never moves
