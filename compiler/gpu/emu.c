@@ -32,6 +32,18 @@ static void on_call(int64_t code, const uint64_t *args, uint64_t *ret)
     emu_handlers[code & 0xffff](t, (int32_t)(code >> 16), args, ret);
 }
 
+/// The same for an access that is checked and then made by the code itself.
+static void on_touch(int64_t code, uint64_t at, int64_t place)
+{
+    EmuThread *t = fiber_user(fiber_self());
+    int32_t imm = (int32_t)(code >> 16);
+    t->place = place;
+    if ((code & 0xffff) == EMU_SHARED)
+        emu_touch_shared(t, at, imm & 0xff, imm >> 8 ? EMU_WRITES : EMU_READS);
+    else
+        emu_touch_global(t, at, imm, (code & 0xffff) == EMU_CHECK_WRITE ? EMU_WRITES : EMU_READS);
+}
+
 static void thread_main(void *user)
 {
     EmuThread *t = user;
@@ -375,12 +387,18 @@ static KilnStatus link_failed(LLVMErrorRef e, Diag *diag)
 
 static KilnStatus define_callback(LLVMOrcLLJITRef jit, Diag *diag)
 {
-    LLVMOrcCSymbolMapPair pair = {
-        LLVMOrcLLJITMangleAndIntern(jit, "kiln_emu"),
-        {(LLVMOrcExecutorAddress)(uintptr_t)on_call,
-         {LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0}}};
+    const struct {
+        const char *name;
+        uintptr_t at;
+    } ours[] = {{"kiln_emu", (uintptr_t)on_call}, {"kiln_touch", (uintptr_t)on_touch}};
+    LLVMOrcCSymbolMapPair pairs[COUNT_OF(ours)];
+    for (int32_t i = 0; i < COUNT_OF(ours); i++)
+        pairs[i] = (LLVMOrcCSymbolMapPair){
+            LLVMOrcLLJITMangleAndIntern(jit, ours[i].name),
+            {(LLVMOrcExecutorAddress)ours[i].at,
+             {LLVMJITSymbolGenericFlagsExported | LLVMJITSymbolGenericFlagsCallable, 0}}};
     LLVMOrcJITDylibRef lib = LLVMOrcLLJITGetMainJITDylib(jit);
-    LLVMErrorRef e = LLVMOrcJITDylibDefine(lib, LLVMOrcAbsoluteSymbols(&pair, 1));
+    LLVMErrorRef e = LLVMOrcJITDylibDefine(lib, LLVMOrcAbsoluteSymbols(pairs, COUNT_OF(ours)));
     if (e) return link_failed(e, diag);
     LLVMOrcDefinitionGeneratorRef process; // memcpy and the like
     e = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(

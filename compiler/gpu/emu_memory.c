@@ -64,12 +64,12 @@ static bool is_ordered(EmuThread *t, Stamp s, Stamp me)
     if (differ >> STAMP_EPOCH_SHIFT == 0) { // the same program between the same barriers
         if (differ >> STAMP_THREAD_SHIFT == 0) return true;
         if ((s & 3) && (me & 3)) return true;
-        return order_reaches(&b->order, t->known, s);
+        return (t->known || b->order.is_lost) && order_reaches(&b->order, t->known, s);
     }
     if (differ >> STAMP_PROGRAM_SHIFT == 0) return true;
     if (stamp_program(s) < b->first_number) return true; // nobody, or an earlier launch
     if (s & me & STAMP_ATOMIC_GPU) return true;
-    return order_reaches(&b->order, t->known, s);
+    return (t->known || b->order.is_lost) && order_reaches(&b->order, t->known, s);
 }
 
 /// A race with the party that left `other` at `place`; `what` is the thread's own access.

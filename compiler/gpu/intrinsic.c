@@ -3,7 +3,7 @@
 //   define internal alwaysinline float @kiln.div(float %0, float %1)
 //     NVPTX      call float asm "div.full.f32 $0, $1, $2;", "=f,f,f"
 //     emulator   stores both in an array of i64, calls kiln_emu(op, array, result), loads the
-//     result
+//     result; an access that is only checked goes to kiln_touch(op, address, place)
 //
 // Everything else in the module is the same for both.
 #include "compiler/gpu/lower.h"
@@ -187,8 +187,26 @@ static LLVMValueRef narrow(Lower *lo, LLVMValueRef v, LLVMTypeRef t)
     }
 }
 
+/// Accesses are most of what emulated code asks for: a call without arrays.
+static void body_touch(Lower *lo, const Intrinsic *row, LLVMValueRef f)
+{
+    LLVMTypeRef types[] = {lo->i64, lo->i64, lo->i64};
+    LLVMTypeRef callee_type = LLVMFunctionType(lo->nothing, types, 3, false);
+    LLVMValueRef callee = LLVMGetNamedFunction(lo->ll->module, "kiln_touch");
+    if (!callee) callee = LLVMAddFunction(lo->ll->module, "kiln_touch", callee_type);
+    LLVMValueRef args[] = {gpu_const_i64(lo, (int64_t)row->emu | (int64_t)row->imm << 16),
+                           LLVMBuildPtrToInt(lo->b, LLVMGetParam(f, 0), lo->i64, ""),
+                           LLVMGetParam(f, 1)};
+    LLVMBuildCall2(lo->b, callee_type, callee, args, 3, "");
+    LLVMBuildRetVoid(lo->b);
+}
+
 static void body_emu(Lower *lo, const Intrinsic *row, LLVMValueRef f)
 {
+    if (row->emu == EMU_SHARED || row->emu == EMU_CHECK_READ || row->emu == EMU_CHECK_WRITE) {
+        body_touch(lo, row, f);
+        return;
+    }
     LLVMTypeRef ptr = LLVMPointerTypeInContext(lo->c, 0), types[] = {lo->i64, ptr, ptr};
     LLVMTypeRef callee_type = LLVMFunctionType(lo->nothing, types, 3, false);
     LLVMValueRef callee = LLVMGetNamedFunction(lo->ll->module, "kiln_emu");
