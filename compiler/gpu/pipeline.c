@@ -22,10 +22,11 @@
 // ahead;   a value loaded from a page table -> the same, loaded one iteration earlier still, so that
 // it is there when the copy wants it.
 //
-// What is pipelined: loads that feed dots, and others where the loop asks (tl.range(num_stages=)) or
-// where they stream 16 bytes for every thread and iteration; by the bit-affine form of address and
-// mask at least 4 bytes at a time (cp.async), from a tensor that nothing in the loop writes. Two
-// pointer arguments are taken to point to two tensors, as the language says.
+// What is pipelined: loads that feed dots and others beside them, loads where the loop asks
+// (tl.range(num_stages=)) or where they stream 16 bytes for every thread and iteration; by the
+// bit-affine form of address and mask at least 4 bytes at a time (cp.async), each once. Arguments may point to the same memory, so a loop that
+// stores is left alone, unless it asks: that promises that what it stores to and what it loads
+// through another argument are different tensors.
 //
 // Source: layouts.md 7; the schedule is its first row (prefetch distance S-1, S buffers, wait S-2)
 #include "compiler/gpu/gpu.h"
@@ -39,8 +40,8 @@ typedef VEC(Op *) OpList;
 typedef struct Stream {
     Op *load;
     Value *buf;
-    const Layout *threads; ///< who copies what
-    bool dots_only;        ///< read back as the dots want it
+    const Layout *threads;      ///< who copies what
+    bool feeds_dots, dots_only; ///< dots alone: read back as they want it
 } Stream;
 
 typedef struct Plan {
@@ -56,6 +57,7 @@ typedef struct Plan {
     int32_t n_streams;
     OpList stores;   ///< in the loop
     OpList ahead;    ///< loads whose values the addresses of streams need
+    bool *is_chain;  ///< [ahead]: the body wants it too: every value on the way there is carried
     bool *is_shadow; ///< [carried]: addresses need it
     int32_t n_extra; ///< carried values more than before
     int32_t read_at, write_at, shadows_at, ahead_at; ///< which of them is what
@@ -128,7 +130,8 @@ static bool may_be_stored(const Plan *p, const Op *load)
     const Value *root = pointer_root(load->in[0]);
     for (int32_t i = 0; i < p->stores.len; i++) {
         const Value *other = pointer_root(p->stores.data[i]->in[0]);
-        if (!root || !other || root == other) return true;
+        bool apart = root && other && root != other && op_attr_i(p->loop, ATTR_STAGES);
+        if (!apart) return true;
     }
     return false;
 }
@@ -224,27 +227,32 @@ static int32_t run_bytes(const MemFacts *facts, const Layout *l, int32_t bytes)
     return bytes << v;
 }
 
-/// Does it pay to copy `load` ahead of time, and by which threads?
-static bool pays(const Plan *p, Op *load, Stream *out)
+/// Does it pay to copy `load` ahead of time, and by which threads? `beside_dots`: the loop waits
+/// for copies anyway.
+static bool pays(const Plan *p, Op *load, bool beside_dots, Stream *out)
 {
     const Type *t = load->out[0].type;
     int32_t bytes = dtype_bytes(t->dtype);
     const MemFacts *facts = &op_note(load)->mem;
     if (t->kind != TYPE_TILE || op_attr_i(load, ATTR_VOLATILE) || !facts->anchor) return false;
+    if (facts->still) return false; // most of what would be copied is there already
     Users users = {0};
     find_users(&load->out[0], 0, &users);
-    *out = (Stream){.load = load, .dots_only = users.dots && !users.others};
-    out->threads = users.dots ? anchor_copy(p->cx, p->affine, load) : facts->anchor;
+    *out = (Stream){.load = load, .feeds_dots = users.dots};
+    out->dots_only = users.dots && !users.others;
+    bool by_others = users.dots || beside_dots;
+    out->threads = by_others ? anchor_copy(p->cx, p->affine, load) : facts->anchor;
     int32_t run = run_bytes(facts, out->threads, bytes);
     if (run < LEAST_BYTES) return false;
-    if (users.dots || op_attr_i(p->loop, ATTR_STAGES)) return true;
+    if (by_others || op_attr_i(p->loop, ATTR_STAGES)) return true;
     return run == COPY_BYTES && t->numel * bytes >= (int64_t)COPY_BYTES * 32 << p->cx->log_warps;
 }
 
-static void add_stream(Plan *p, Op *load)
+static void add_stream(Plan *p, Op *load, bool beside_dots)
 {
     Stream s;
-    if (p->n_streams == MAX_LOADS || !pays(p, load, &s) || may_be_stored(p, load)) return;
+    if (p->n_streams == MAX_LOADS || !pays(p, load, beside_dots, &s) || may_be_stored(p, load))
+        return;
     int32_t n = p->n_carried;
     Need all = {.plan = p,
                 .seen = arena_array(p->arena, uint8_t, p->n_values),
@@ -258,6 +266,45 @@ static void add_stream(Plan *p, Op *load)
     p->is_shadow = all.is_shadow;
     p->ahead = all.ahead;
     p->streams[p->n_streams++] = s;
+}
+
+static bool is_stream(const Plan *p, const Op *load)
+{
+    for (int32_t i = 0; i < p->n_streams; i++)
+        if (p->streams[i].load == load) return true;
+    return false;
+}
+
+static void find_streams(Plan *p)
+{
+    bool any_dots = false;
+    EACH_OP(op, p->body)
+        if (op->kind == OP_LOAD) add_stream(p, op, false);
+    for (int32_t i = 0; i < p->n_streams; i++)
+        any_dots |= p->streams[i].feeds_dots;
+    EACH_OP(op, p->body)
+        if (any_dots && op->kind == OP_LOAD && !is_stream(p, op)) add_stream(p, op, true);
+}
+
+/// Is `v` used for nothing but addresses and masks of what is copied ahead of time?
+static bool is_address_only(const Plan *p, const Value *v, int32_t depth)
+{
+    EACH_USE(use, v) {
+        const Op *op = use->op;
+        if (is_stream(p, op) && use->index < 2) continue;
+        if (!is_movement(op->kind) || depth > 16) return false;
+        for (int32_t i = 0; i < op->n_out; i++)
+            if (!is_address_only(p, &op->out[i], depth + 1)) return false;
+    }
+    return true;
+}
+
+static void find_chains(Plan *p)
+{
+    p->is_chain = arena_array(p->arena, bool, p->ahead.len + 1);
+    for (int32_t i = 0; i < p->ahead.len; i++)
+        p->is_chain[i] =
+            !is_stream(p, p->ahead.data[i]) && !is_address_only(p, &p->ahead.data[i]->out[0], 0);
 }
 
 /// Fewer stages where the buffers alone would not fit.
@@ -421,6 +468,7 @@ static void emit_prologue(Plan *p, Value **initial)
 {
     Builder b = build_before(p->cx->fn, p->loop);
     Env now = {0};
+    Value **ahead = arena_array(p->arena, Value *, p->ahead.len * (p->distance + 1) + 1);
     b.span = p->loop->span;
     for (int32_t i = 0; i < p->n_streams; i++) {
         const Type *t = p->streams[i].load->out[0].type;
@@ -438,6 +486,9 @@ static void emit_prologue(Plan *p, Value **initial)
         now = next;
         for (int32_t i = 0; i < p->n_streams && k < p->distance; i++)
             emit_copy(p, &now, &b, &p->streams[i], stage_const(&b, k));
+        for (int32_t i = 0; i < p->ahead.len; i++)
+            if (p->is_chain[i] || k == p->distance)
+                ahead[i * (p->distance + 1) + k] = value_at(p, &now, &b, &p->ahead.data[i]->out[0]);
     }
     int32_t n = 0;
     b.span = p->loop->span;
@@ -447,8 +498,8 @@ static void emit_prologue(Plan *p, Value **initial)
     for (int32_t i = 0; i < p->n_carried; i++)
         if (p->is_shadow[i]) initial[n++] = now.map[p->body->args[i + 1]->id];
     p->ahead_at = n;
-    for (int32_t i = 0; i < p->ahead.len; i++)
-        initial[n++] = value_at(p, &now, &b, &p->ahead.data[i]->out[0]);
+    for (int32_t i = 0; i < p->ahead.len * (p->distance + 1); i++)
+        if (ahead[i]) initial[n++] = ahead[i];
     p->n_extra = n;
 }
 
@@ -511,6 +562,16 @@ static void extend_yield(Plan *p, Value *const *next)
     op_erase(end);
 }
 
+/// Where the carried values of ahead[i] begin: of this iteration and each on the way, or only the
+/// one that the copies of this iteration want.
+static int32_t ahead_at(const Plan *p, int32_t i)
+{
+    int32_t at = p->ahead_at;
+    for (int32_t k = 0; k < i; k++)
+        at += p->is_chain[k] ? p->distance + 1 : 1;
+    return at;
+}
+
 /// Copies at the head of the body, and what is carried on.
 static void emit_steady(Plan *p, Value **args, Value **next)
 {
@@ -523,7 +584,7 @@ static void emit_steady(Plan *p, Value **args, Value **next)
     for (int32_t i = 0; n < p->ahead_at; i++)
         if (p->is_shadow[i]) there.map[p->body->args[i + 1]->id] = args[n++];
     for (int32_t i = 0; i < p->ahead.len; i++)
-        there.map[p->ahead.data[i]->out[0].id] = args[p->ahead_at + i];
+        there.map[p->ahead.data[i]->out[0].id] = args[ahead_at(p, i + 1) - 1];
     for (int32_t i = 0; i < p->n_streams; i++)
         emit_copy(p, &there, &b, &p->streams[i], args[p->write_at]);
     b.span = p->loop->span;
@@ -538,8 +599,12 @@ static void emit_steady(Plan *p, Value **args, Value **next)
     n = p->shadows_at;
     for (int32_t i = 0; n < p->ahead_at; i++)
         if (p->is_shadow[i]) next[n++] = beyond.map[p->body->args[i + 1]->id];
-    for (int32_t i = 0; i < p->ahead.len; i++)
-        next[p->ahead_at + i] = value_at(p, &beyond, &b, &p->ahead.data[i]->out[0]);
+    for (int32_t i = 0; i < p->ahead.len; i++) {
+        int32_t at = ahead_at(p, i), last = ahead_at(p, i + 1) - 1;
+        for (; at < last; at++)
+            next[at] = args[at + 1];
+        next[last] = value_at(p, &beyond, &b, &p->ahead.data[i]->out[0]);
+    }
 }
 
 /// The load reads its stage of the buffer; masked-off elements, zero there, become `other`.
@@ -562,7 +627,7 @@ static void replace_load(const Plan *p, const Stream *s, Value *stage)
 
 static void rewrite(Plan *p)
 {
-    int32_t most = 2 + p->n_carried + p->ahead.len;
+    int32_t most = 2 + p->n_carried + p->ahead.len * (p->distance + 1);
     Value **initial = arena_array(p->arena, Value *, most),
           **next = arena_array(p->arena, Value *, most);
     emit_prologue(p, initial);
@@ -572,6 +637,11 @@ static void rewrite(Plan *p)
     extend_yield(p, next);
     for (int32_t i = 0; i < p->n_streams; i++)
         replace_load(p, &p->streams[i], args[p->read_at]);
+    for (int32_t i = 0; i < p->ahead.len; i++) {
+        if (!p->is_chain[i]) continue;
+        replace_uses(&p->ahead.data[i]->out[0], args[ahead_at(p, i)]);
+        op_erase(p->ahead.data[i]);
+    }
     Builder after = build_before(p->cx->fn, p->loop->next);
     after.span = p->loop->span;
     emit_wait(&after, 0);
@@ -587,9 +657,9 @@ static Op *pipeline_loop(GpuCx *cx, const AffineCx *affine, Op *op)
     if (!plan_loop(&p)) return op;
     p.n_values = cx->module->n_values;
     p.is_shadow = arena_array(p.arena, bool, op->n_out + 1);
-    EACH_OP(inner, p.body)
-        if (inner->kind == OP_LOAD) add_stream(&p, inner);
+    find_streams(&p);
     if (!p.n_streams || !fit_stages(&p)) return op;
+    find_chains(&p);
     rewrite(&p);
     cx->n_pipelined++;
     cx->stages_used = MAX(cx->stages_used, p.stages);

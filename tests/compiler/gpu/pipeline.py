@@ -110,6 +110,32 @@ def nested(y, x, w, rows, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexp
 
 
 @triton.jit
+def twice(y, x, w, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    """Two loops, the second behind the first."""
+    m = tl.arange(0, BM)
+    n = tl.arange(0, BN)
+    k = tl.arange(0, BK)
+    acc = tl.zeros((BM, BN), tl.float32)
+    for k0 in range(0, K, BK):
+        a = tl.load(x + m[:, None] * K + (k0 + k)[None, :])
+        b = tl.load(w + (k0 + k)[:, None] * BN + n[None, :])
+        acc = tl.dot(a, b, acc)
+    for k0 in range(0, K, BK):
+        a = tl.load(w + m[:, None] * K + (k0 + k)[None, :])
+        b = tl.load(x + (k0 + k)[:, None] * BN + n[None, :])
+        acc = tl.dot(a, b, acc)
+    tl.store(y + m[:, None] * BN + n[None, :], acc)
+
+
+@triton.jit
+def shifted(y, x, n, BLOCK: tl.constexpr):
+    """Arguments may be the same tensor: each round may read what the one before wrote."""
+    at = tl.arange(0, BLOCK)
+    for i in range(0, n):
+        tl.store(y + i * BLOCK + at, tl.load(x + i * BLOCK + at) + 1.0)
+
+
+@triton.jit
 def in_place(y, x, n, BLOCK: tl.constexpr, STAGES: tl.constexpr):
     """Each round reads what the one before wrote: nothing may run ahead."""
     at = tl.arange(0, BLOCK)
