@@ -136,7 +136,7 @@ typedef struct Cuda {
     CUstream stream;
     bool is_pooled;    ///< memory comes from the stream-ordered pool
     bool has_clusters; ///< the GPU knows clusters
-    bool guard;        ///< waits after every launch, so that a fault names its kernel
+    bool is_current;   ///< between cuda_enter and cuda_leave
     struct {
         char *at; ///< pinned, [STAGE_BYTES]
         CUevent done;
@@ -154,7 +154,7 @@ typedef struct Cuda {
     Gemm *gemms; ///< plans, newest first
 } Cuda;
 
-/// Makes the device's context current on this thread. @return false: the device is down; then no cuda_leave
+/// Makes the device's context current on this thread. @return false: it is lost; then no cuda_leave
 bool cuda_enter(Device *dev);
 void cuda_leave(Device *dev);
 /// Notes what is about to be queued, for messages.

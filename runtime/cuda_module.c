@@ -81,7 +81,7 @@ KilnStatus cuda_assemble(Device *dev, const Code *code, StrBuf *out, Diag *diag)
                      CU_JIT_INFO_LOG_BYTES, CU_JIT_LOG_VERBOSE};
     void *values[] = {errors, (void *)(uintptr_t)(LOG_BYTES - 1), info,
                       (void *)(uintptr_t)(LOG_BYTES - 1), (void *)(uintptr_t)1};
-    if (!cuda_enter(dev)) return device_check(dev, diag);
+    if (dev->fault != KILN_OK || !cuda_enter(dev)) return device_check(dev, diag);
     CUresult e = c->lib.cuLinkCreate_v2(COUNT_OF(options), options, values, &link);
     if (!e) // with its NUL
         e = c->lib.cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, code->bytes, code->size + 1,
@@ -126,7 +126,7 @@ KilnStatus cuda_load(Device *dev, const Code *code, void **handle, Diag *diag)
     CudaFunction *f = heap_new(dev->heap, CudaFunction);
     if (!f) return fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory for the kernel", code->entry);
     f->args_bytes = exact_args_bytes(code);
-    if (!cuda_enter(dev)) {
+    if (dev->fault != KILN_OK || !cuda_enter(dev)) {
         heap_free(dev->heap, f);
         return device_check(dev, diag);
     }

@@ -130,7 +130,8 @@ typedef struct DeviceOptions {
         *name; ///< "cpu", "cpu:avx2", "cpu:generic", "emu:sm_80", "interp", "cuda:1"; NULL: "cpu"
     int32_t n_threads; ///< 0: one per CPU
     bool pin;
-    bool guard; ///< every allocation ends at an unmapped page: for tests
+    bool
+        guard; ///< for tests: every allocation ends at an unmapped page; a GPU waits after each launch
     Heap *heap; ///< NULL: the process heap
     const Log *log;
     const char *cuda_lib;   ///< the driver's library; NULL: libcuda.so.1

@@ -66,7 +66,7 @@ bool cuda_ok(Device *dev, CUresult e, const char *call)
     }
     bool is_memory = e == CU_ERROR_NO_MEMORY;
     size_t free_bytes = 0, total_bytes = 0;
-    if (is_memory) (void)c->lib.cuMemGetInfo_v2(&free_bytes, &total_bytes);
+    if (is_memory && c->is_current) (void)c->lib.cuMemGetInfo_v2(&free_bytes, &total_bytes);
     snprintf(dev->fault_code, sizeof dev->fault_code, is_memory ? "K301" : "K303");
     snprintf(dev->fault_text, sizeof dev->fault_text,
              is_memory ? "%s: %s failed: %s; %.1f MiB in use by kiln, %.1f MiB of %.1f MiB free"
@@ -79,15 +79,18 @@ bool cuda_ok(Device *dev, CUresult e, const char *call)
 
 bool cuda_enter(Device *dev)
 {
-    if (dev->fault != KILN_OK) return false;
+    if (dev->is_lost) return false;
     Cuda *c = cuda_of(dev);
-    return cuda_ok(dev, c->lib.cuCtxPushCurrent_v2(c->context), "cuCtxPushCurrent");
+    c->is_current = cuda_ok(dev, c->lib.cuCtxPushCurrent_v2(c->context), "cuCtxPushCurrent");
+    return c->is_current;
 }
 
 void cuda_leave(Device *dev)
 {
     CUcontext mine;
-    (void)cuda_of(dev)->lib.cuCtxPopCurrent_v2(&mine);
+    Cuda *c = cuda_of(dev);
+    c->is_current = false;
+    (void)c->lib.cuCtxPopCurrent_v2(&mine);
 }
 
 void cuda_note(Cuda *c, const char *kernel, const char *graph, int32_t n)
@@ -251,7 +254,7 @@ static void cuda_copy(Device *dev, void *dst, const void *src, size_t bytes)
 
 static KilnStatus cuda_run(Device *dev, int32_t n, const Launch *const *launches, Diag *diag)
 {
-    if (!cuda_enter(dev)) return device_check(dev, diag);
+    if (dev->fault != KILN_OK || !cuda_enter(dev)) return device_check(dev, diag);
     for (int32_t i = 0; i < n && dev->fault == KILN_OK; i++) {
         cuda_launch(dev, launches[i]);
         if (dev->guard && dev->fault == KILN_OK) (void)wait_all(dev);
@@ -296,7 +299,7 @@ static KilnStatus cuda_capture(Device *dev, const char *name, int32_t n, const D
     Captured *g = heap_new(dev->heap, Captured);
     if (!g) return fail(diag, KILN_ERR_NOMEM, "K102", "no memory for graph %s", name);
     g->name = name;
-    if (!cuda_enter(dev)) {
+    if (dev->fault != KILN_OK || !cuda_enter(dev)) {
         heap_free(dev->heap, g);
         return device_check(dev, diag);
     }
@@ -331,7 +334,7 @@ static KilnStatus cuda_replay(Device *dev, void *captured, Diag *diag)
 {
     Cuda *c = cuda_of(dev);
     Captured *g = captured;
-    if (!cuda_enter(dev)) return device_check(dev, diag);
+    if (dev->fault != KILN_OK || !cuda_enter(dev)) return device_check(dev, diag);
     cuda_note(c, NULL, g->name, g->n_launches + g->n_gemms);
     if (cuda_ok(dev, c->lib.cuGraphLaunch(g->exec, c->stream), "cuGraphLaunch")) {
         dev->counters.launches += g->n_launches;

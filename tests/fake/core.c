@@ -247,7 +247,8 @@ int needs(const char *call, int what, int error)
         s->capture_failed = true;
         return 900;
     }
-    if (error && device >= 0 && is_final(error)) S.poisoned[device] = error;
+    for (int i = 0; i < 16 && is_final(error); i++)
+        if (i == device || (device < 0 && S.contexts[i])) S.poisoned[i] = error;
     return error;
 }
 
