@@ -423,6 +423,7 @@ void place_store(Cx *cx, const Place *p, LLVMValueRef value, LLVMValueRef mask)
         } else {
             LLVMValueRef s = LLVMBuildStore(cx->b, part, lane_address(cx, p, l, mask));
             LLVMSetAlignment(s, alignment(p->elem));
+            if (p->is_past_caches && !mask && log_piece == p->log_w) store_past_caches(cx, s);
         }
     }
 }

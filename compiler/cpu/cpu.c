@@ -104,6 +104,7 @@ static KilnStatus build(void *user)
     LLVMAddIncoming(cx->pid, (LLVMValueRef[]){first, next},
                     (LLVMBasicBlockRef[]){cx->entry, cx->next_program}, 2);
     LLVMPositionBuilderAtEnd(cx->b, done);
+    if (cx->needs_fence) LLVMBuildFence(cx->b, LLVMAtomicOrderingSequentiallyConsistent, false, "");
     LLVMBuildRetVoid(cx->b);
     return cx->st;
 }

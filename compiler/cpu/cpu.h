@@ -21,6 +21,7 @@
 //   nest.c      loops over chunks; full chunks first, the masked rest after
 //   eval.c      a value at a chunk       access.c  vectors of memory, masked or not
 //   math.c elem.c convert.c              element operations on LLVM vectors
+//   stream.c    stores past the caches      prefetch.c  memory of the next program, asked for while this one computes
 //   reduce.c scan.c sort.c atomic.c dot.c          one family of roots each
 //   cpu.c object.c                                 the function around it, and its object file made runnable
 #ifndef COMPILER_CPU_CPU_H
@@ -145,6 +146,9 @@ typedef struct Cx {
     Group *group;     ///< roots not emitted yet
     VEC(Op *) stores; ///< all tile stores, and by position where the cluster of each begins
     const int32_t *cluster;
+    VEC(Value *)
+    touched;            ///< pointers that loop nests outside of `for` have accessed so far
+    bool needs_fence;   ///< stores past the caches were emitted
     int32_t last_write; ///< position of the latest write that has been emitted; -1: none
     int64_t scratch_top, scratch_max;
 } Cx;
@@ -190,6 +194,8 @@ LLVMValueRef stack_slot(Cx *cx, LLVMTypeRef t, int32_t align);
 
 /// An elementwise opcode on operands of dtype `t` (of operand 1 for SELECT; U64 for pointers).
 LLVMValueRef elem_emit(Cx *cx, ElemKind e, DType t, LLVMValueRef *in);
+/// The same where operand 0 is never positive (it may be NaN): EXP and EXP2 are shorter then.
+LLVMValueRef elem_emit_low(Cx *cx, ElemKind e, DType t, LLVMValueRef *in);
 /// Rounds an f32 to the values of `t` (f16, bf16, fp8); identity for others.
 LLVMValueRef round_to(Cx *cx, DType t, LLVMValueRef x, RoundMode round);
 LLVMValueRef cast_emit(Cx *cx, DType from, DType to, RoundMode round, LLVMValueRef x);
@@ -200,8 +206,8 @@ LLVMValueRef to_memory(Cx *cx, const Type *elem, LLVMValueRef x);
 LLVMValueRef mul_add(Cx *cx, LLVMValueRef a, LLVMValueRef b,
                      LLVMValueRef c); ///< fused where the level can
 LLVMValueRef exact_fma(Cx *cx, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
-LLVMValueRef math_exp(Cx *cx, LLVMValueRef x);
-LLVMValueRef math_exp2(Cx *cx, LLVMValueRef x);
+LLVMValueRef math_exp(Cx *cx, LLVMValueRef x, bool is_low); ///< is_low: x <= 0 or NaN
+LLVMValueRef math_exp2(Cx *cx, LLVMValueRef x, bool is_low);
 LLVMValueRef math_log(Cx *cx, LLVMValueRef x);
 LLVMValueRef math_log2(Cx *cx, LLVMValueRef x);
 LLVMValueRef math_sin(Cx *cx, LLVMValueRef x, bool cosine);
@@ -248,6 +254,7 @@ typedef struct Place {
     LLVMValueRef each;           ///< vector of ptr when there is no such form; then base is unused
     int32_t log_w, n_contiguous; ///< lane bits that step by the element's size from bit 0
     int32_t depth;
+    bool is_past_caches; ///< stores: the address is aligned to a vector, and non-temporal is wanted
     const Type *elem;
 } Place;
 
@@ -339,6 +346,42 @@ void nest_unroll(Nest *n, int32_t most);
 void nest_emit(Cx *cx, Nest *n);
 /// log2 of the lanes that suit the element sizes and the cost of a cone.
 int32_t cone_width(Cx *cx, const Cone *cone, const Type *space);
+
+// ---- stores past the caches (stream.c) --------------------------------------------------------------
+
+/// Does `op` stand outside all loops, so that it happens once per program?
+bool op_is_once(const Op *op);
+/// Is it a store of one large piece, for which both forms are emitted?
+bool store_may_stream(const Cx *cx, const Op *store);
+/// i1: does the launch write more through a tile of these pointers than caches hold?
+LLVMValueRef launch_is_large(Cx *cx, const Type *pointers);
+/// i1: shall this one, which may stream, go past the caches?
+LLVMValueRef store_streams(Cx *cx, Op *store);
+/// Marks an LLVM store whose address is aligned to a vector.
+void store_past_caches(Cx *cx, LLVMValueRef store);
+
+// ---- prefetches (prefetch.c) ------------------------------------------------------------------------
+
+enum { PREFETCH_MAX = 6 };
+
+/// A tile in one piece: where its element 0 lies for the next program.
+typedef struct Stream {
+    LLVMValueRef next;
+    int32_t element_bytes;
+} Stream;
+
+typedef struct Prefetch {
+    int32_t n;
+    int64_t bytes; ///< of all streams
+    Stream streams[PREFETCH_MAX];
+} Prefetch;
+
+/// What the loops over `space` shall ask for; called for each loop nest in order, before its loops open.
+/// `root`: an op for which they exist, or NULL.
+Prefetch prefetch_plan(Cx *cx, const Op *root, const Type *space, const Cone *cone,
+                       bool has_stores);
+/// The part of a chunk, in the innermost loop.
+void prefetch_emit(Cx *cx, const Prefetch *p, const Chunk *c);
 
 // ---- roots ----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ typedef struct Operands {
     DType t;
     LLVMValueRef x, y, z;
     LLVMTypeRef type;
+    bool is_low; ///< x is never positive
 } Operands;
 
 typedef LLVMValueRef Emitter(Cx *cx, const Operands *o);
@@ -310,12 +311,12 @@ static LLVMValueRef emit_rsqrt(Cx *cx, const Operands *o)
 
 static LLVMValueRef emit_exp(Cx *cx, const Operands *o)
 {
-    return math_exp(cx, o->x);
+    return math_exp(cx, o->x, o->is_low);
 }
 
 static LLVMValueRef emit_exp2(Cx *cx, const Operands *o)
 {
-    return math_exp2(cx, o->x);
+    return math_exp2(cx, o->x, o->is_low);
 }
 
 static LLVMValueRef emit_log(Cx *cx, const Operands *o)
@@ -366,10 +367,10 @@ static Emitter *const emitters[ELEM_KIND_COUNT] = {
 };
 _Static_assert(ELEM_TANH == ELEM_KIND_COUNT - 1, "a new row of elem.def needs its emitter here");
 
-LLVMValueRef elem_emit(Cx *cx, ElemKind e, DType t, LLVMValueRef *in)
+static LLVMValueRef emit_rounded(Cx *cx, ElemKind e, DType t, LLVMValueRef *in, bool is_low)
 {
     int32_t n = elem_facts[e].arity;
-    Operands o = {t, in[0], n > 1 ? in[1] : NULL, n > 2 ? in[2] : NULL, NULL};
+    Operands o = {t, in[0], n > 1 ? in[1] : NULL, n > 2 ? in[2] : NULL, NULL, is_low};
     o.type = LLVMTypeOf(e == ELEM_SELECT ? in[1] : in[0]);
     LLVMValueRef r = emitters[e](cx, &o);
     if (elem_facts[e].result != RESULT_SAME || !is_float(&o)) return r;
@@ -377,6 +378,16 @@ LLVMValueRef elem_emit(Cx *cx, ElemKind e, DType t, LLVMValueRef *in)
     if (e == ELEM_NEG || e == ELEM_ABS || e == ELEM_MIN || e == ELEM_MAX) return r;
     if (t == DTYPE_F8E4M3 || t == DTYPE_F8E5M2) r = round_to(cx, DTYPE_F16, r, ROUND_RNE);
     return round_to(cx, t, r, ROUND_RNE);
+}
+
+LLVMValueRef elem_emit(Cx *cx, ElemKind e, DType t, LLVMValueRef *in)
+{
+    return emit_rounded(cx, e, t, in, false);
+}
+
+LLVMValueRef elem_emit_low(Cx *cx, ElemKind e, DType t, LLVMValueRef *in)
+{
+    return emit_rounded(cx, e, t, in, true);
 }
 
 LLVMValueRef combine_identity(CombineKind k, DType t, LLVMTypeRef type)
@@ -409,6 +420,6 @@ LLVMValueRef combine_emit(Cx *cx, CombineKind k, DType t, LLVMValueRef x, LLVMVa
     DType wide = dtype_is_float(t) && t != DTYPE_F64
                      ? DTYPE_F32
                      : t; // without rounding: narrow floats accumulate in f32
-    Operands o = {wide, x, y, NULL, LLVMTypeOf(x)};
+    Operands o = {wide, x, y, NULL, LLVMTypeOf(x), false};
     return emitters[elem[k]](cx, &o);
 }

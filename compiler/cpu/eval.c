@@ -260,6 +260,38 @@ static Ev eval_load(Cx *cx, Op *op, const Chunk *c)
 
 // ---- operations ---------------------------------------------------------------------------------------
 
+/// Is `m`, read where `map` says (bit of x -> bit of m), at least x at every element, or one of the two NaN?
+static bool is_maximum_of(const Value *m, const Value *x, const int8_t *map)
+{
+    int8_t inner[MAX_BITS], outer[MAX_BITS];
+    const Op *op = m->def;
+    if (!op) return false;
+    if (op->kind == OP_ELEM && (op->elem == ELEM_MAX || op->elem == ELEM_MAX_NAN))
+        return is_maximum_of(op->in[0], x, map) || is_maximum_of(op->in[1], x, map);
+    if (op->kind == OP_REDUCE && op->n_in == 1 && op->in[0] == x) {
+        if (op_attr_i(op, ATTR_COMBINE) != COMBINE_MAX) return false;
+        int32_t low, width;
+        affine_axis_bits(x->type, (int32_t)op_attr_i(op, ATTR_AXIS), &low, &width);
+        for (int32_t b = 0; b < log_numel(x->type); b++)
+            if (map[b] != (b < low ? b : b < low + width ? -1 : b - width)) return false;
+        return true;
+    }
+    if (!op->n_in || !shape_map(op, inner)) return false;
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        outer[b] = map[b] < 0 ? (int8_t)-1 : inner[map[b]];
+    return is_maximum_of(op->in[0], x, outer);
+}
+
+/// x - max(x), as a softmax subtracts it.
+static bool is_never_positive(const Value *v)
+{
+    int8_t same[MAX_BITS];
+    for (int32_t b = 0; b < MAX_BITS; b++)
+        same[b] = (int8_t)b;
+    return op_is_elem(v->def, ELEM_SUB) && v->type->kind == TYPE_TILE &&
+           is_maximum_of(v->def->in[1], v->def->in[0], same);
+}
+
 static Ev eval_elem(Cx *cx, Op *op, const Chunk *c)
 {
     LLVMValueRef in[3];
@@ -274,7 +306,9 @@ static Ev eval_elem(Cx *cx, Op *op, const Chunk *c)
     if (t->is_ptr && op->elem != ELEM_SELECT) // comparisons of addresses
         for (int32_t i = 0; i < op->n_in; i++)
             in[i] = LLVMBuildPtrToInt(cx->b, in[i], vector_of(cx->i64, c->log_w), "");
-    LLVMValueRef v = elem_emit(cx, op->elem, t->is_ptr ? DTYPE_U64 : t->dtype, in);
+    bool is_low = (op->elem == ELEM_EXP || op->elem == ELEM_EXP2) && is_never_positive(op->in[0]);
+    LLVMValueRef v = is_low ? elem_emit_low(cx, op->elem, t->dtype, in)
+                            : elem_emit(cx, op->elem, t->is_ptr ? DTYPE_U64 : t->dtype, in);
     depth_moved(cx, d);
     return (Ev){v, d};
 }

@@ -48,6 +48,12 @@ static const Type *root_space(const Root *r)
     }
 }
 
+/// Where the root stands: a store or reduction, or what computes a value that is written to memory of ours.
+static const Op *root_op(const Root *r)
+{
+    return r->kind == ROOT_WRITE ? r->value->def : r->op;
+}
+
 // ---- dependences --------------------------------------------------------------------------------------
 
 /// A walk over what `v` is computed from.
@@ -236,6 +242,8 @@ enum { ROOT_MAX_INPUTS = 8 };
 typedef struct Emission {
     Group *g;
     Reduction *reductions[GROUP_MAX];
+    Prefetch prefetch;
+    bool past_caches;
 } Emission;
 
 static void begin(Cx *cx, void *user, const Chunk *c)
@@ -253,10 +261,11 @@ static void end(Cx *cx, void *user, const Chunk *c)
         if (e->reductions[i]) reduction_end(cx, e->reductions[i], c);
 }
 
-static void write_store(Cx *cx, LLVMValueRef value, LLVMValueRef mask, const Place *p)
+static void write_store(Cx *cx, LLVMValueRef value, LLVMValueRef mask, Place *p, bool past_caches)
 {
     if (mask && is_zero(mask)) return;
     at_depth(cx, cx->depth);
+    p->is_past_caches = past_caches;
     place_store(cx, p, value, mask && !is_all_ones(mask) ? mask : NULL);
 }
 
@@ -266,6 +275,7 @@ static void body(Cx *cx, void *user, const Chunk *c)
     Group *g = e->g;
     LLVMValueRef values[GROUP_MAX][ROOT_MAX_INPUTS];
     Place places[GROUP_MAX];
+    prefetch_emit(cx, &e->prefetch, c);
     for (int32_t i = 0; i < g->n; i++) { // everything is evaluated, then everything is written
         Root *r = &g->roots[i];
         if (r->kind == ROOT_WRITE) {
@@ -289,7 +299,8 @@ static void body(Cx *cx, void *user, const Chunk *c)
         if (r->kind == ROOT_WRITE)
             place_store(cx, &places[i], values[i][0], NULL);
         else if (r->kind == ROOT_STORE)
-            write_store(cx, values[i][0], r->op->n_in > 2 ? values[i][1] : NULL, &places[i]);
+            write_store(cx, values[i][0], r->op->n_in > 2 ? values[i][1] : NULL, &places[i],
+                        e->past_caches);
         else
             reduction_step(cx, e->reductions[i], values[i], c);
         depth_moved(cx, cx->depth);
@@ -310,6 +321,43 @@ static uint32_t row_block(Cx *cx, const Group *g, const Cone *cone, int32_t *log
            (bytes << *log_w) > cx->isa->vector_bytes * (cx->isa->n_registers / 2 >> rows))
         --*log_w;
     return ((1u << rows) - 1) << width;
+}
+
+static bool may_stream(Cx *cx, const Group *g)
+{
+    for (int32_t i = 0; i < g->n; i++)
+        if (!store_may_stream(cx, g->roots[i].op)) return false;
+    return true;
+}
+
+/// The loops with stores past the caches, and with ordinary ones for launches that are small (stream.c).
+static void emit_both_ways(Cx *cx, Nest *n, Emission *e)
+{
+    LLVMValueRef streams = NULL;
+    for (int32_t i = 0; i < e->g->n; i++) {
+        LLVMValueRef one = store_streams(cx, e->g->roots[i].op);
+        streams = streams ? LLVMBuildAnd(cx->b, streams, one, "") : one;
+    }
+    LLVMBasicBlockRef ways[2], ends[2];
+    cx->needs_fence = true;
+    for (int32_t k = 0; k < 2; k++)
+        ways[k] = LLVMAppendBasicBlockInContext(cx->c, cx->function, "");
+    at_depth(cx, 0);
+    LLVMBuildCondBr(cx->b, streams, ways[1], ways[0]);
+    for (int32_t k = 0; k < 2; k++) {
+        memo_drop(cx, 0);
+        cx->at[0] = ways[k];
+        e->past_caches = k == 1;
+        nest_emit(cx, n);
+        at_depth(cx, 0);
+        ends[k] = cx->at[0];
+    }
+    cx->at[0] = LLVMAppendBasicBlockInContext(cx->c, cx->function, "");
+    for (int32_t k = 0; k < 2; k++) {
+        LLVMPositionBuilderAtEnd(cx->b, ends[k]);
+        LLVMBuildBr(cx->b, cx->at[0]);
+    }
+    at_depth(cx, 0);
 }
 
 static void emit_group(Cx *cx, Group *g)
@@ -345,7 +393,11 @@ static void emit_group(Cx *cx, Group *g)
     for (int32_t i = 0; i < g->n; i++)
         if (g->roots[i].kind == ROOT_REDUCE)
             e.reductions[i] = reduction_new(cx, g->roots[i].op, &n, rows);
-    nest_emit(cx, &n);
+    e.prefetch = prefetch_plan(cx, root_op(&g->roots[0]), g->space, &cone, stores != 0);
+    if (only_stores && n.n_dims && may_stream(cx, g))
+        emit_both_ways(cx, &n, &e);
+    else
+        nest_emit(cx, &n);
 }
 
 void group_flush(Cx *cx)

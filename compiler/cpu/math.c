@@ -1,7 +1,7 @@
 // compiler/cpu/math.c - mathematical functions as polynomials in the vector type at hand.
 //
 //   function   method                                                         f32 error, AVX2 and up
-//   exp        x = n ln2 + r, degree 7 in r; n goes into the exponent bits     < 1 ulp
+//   exp        x = n ln2 + r, degree 6 in r; n goes into the exponent bits     < 1 ulp
 //   exp2       x = n + f, degree 6 in f, minimax                               < 1 ulp
 //   log, log2  x = 2^k (1 + f), s = f / (2 + f), odd polynomial in s           < 1 ulp
 //   sin, cos   x - n pi/2 in f64, Payne and Hanek past 2^28                    0.51 ulp
@@ -175,12 +175,22 @@ static V scale_by_bits(Cx *cx, V y, V t)
     return unbits(cx, LLVMBuildAdd(cx->b, bits(cx, y), n, ""), y);
 }
 
-/// y where low <= x <= high, 0 below, infinity above, NaN for NaN.
-static V exp_ends(Cx *cx, V x, V y, double low, double high)
+/// y 2^n, t as above, where low <= x <= high; 0 below, infinity above, NaN for NaN.
+static V exp_ends(Cx *cx, V x, V y, V t, double low, double high)
 {
+    y = scale_by_bits(cx, y, t);
     V above = fcmp(cx, LLVMRealUGT, x, real(x, high));
     y = sel(cx, above, add(cx, x, real(x, __builtin_inf())), y);
     return sel(cx, fcmp(cx, LLVMRealOLT, x, real(x, low)), real(x, 0.0), y);
+}
+
+/// The same in f32 for x <= 0 or NaN: there is nothing above, and a product keeps NaN.
+static V exp_low_end(Cx *cx, V x, V y, V t, double low)
+{
+    LLVMTypeRef ints = int_like(cx, x);
+    V n = LLVMBuildShl(cx->b, bits(cx, t), const_int(ints, 23), "");
+    V power = unbits(cx, LLVMBuildAdd(cx->b, n, const_int(ints, 0x3f800000), ""), x);
+    return sel(cx, fcmp(cx, LLVMRealOLT, x, real(x, low)), real(x, 0.0), mul(cx, y, power));
 }
 
 /// exp(hi - lo) for |hi - lo| <= ln2 / 2, f64.
@@ -200,22 +210,21 @@ static V exp64(Cx *cx, V x)
     V t = mul_add(cx, x, real(x, 1.44269504088896338700), magic), n = sub(cx, t, magic);
     V hi = mul_add(cx, neg(cx, n), real(x, 6.93147180369123816490e-01), x);
     V lo = mul(cx, n, real(x, 1.90821492927058770002e-10));
-    return exp_ends(cx, x, scale_by_bits(cx, exp_reduced64(cx, hi, lo), t), -708.39641853226408,
-                    709.78271289338397);
+    return exp_ends(cx, x, exp_reduced64(cx, hi, lo), t, -708.39641853226408, 709.78271289338397);
 }
 
-V math_exp(Cx *cx, V x)
+V math_exp(Cx *cx, V x, bool is_low)
 {
     if (is_f64(cx, x)) return exp64(cx, x);
     if (goes_wide(cx, x)) return narrow(cx, exp64(cx, widen(cx, x)));
     V magic = real(x, 0x1.8p23);
-    V t = mul_add(cx, x, real(x, 1.44269504), magic), n = sub(cx, t, magic), minus = neg(cx, n);
+    V t = mul_add(cx, x, real(x, 1.44269504), magic), minus = neg(cx, sub(cx, t, magic));
     V r = mul_add(cx, minus, real(x, 0.693359375), x);
     r = mul_add(cx, minus, real(x, -2.12194440e-4), r);
-    V p = POLY(r, 5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3,
-               1.3981999507e-3, 1.9875691500e-4);
-    V y = add(cx, mul_add(cx, p, mul(cx, r, r), r), real(x, 1.0));
-    return exp_ends(cx, x, scale_by_bits(cx, y, t), -87.3365447504, 88.7228317260);
+    V y = POLY(r, 1.0, 1.0, 4.9999993432e-1, 1.6666520399e-1, 4.1668390788e-2, 8.3687451089e-3,
+               1.3814540177e-3); // minimax with the first two given: relative error 3e-9
+    const double low = -87.3365447504;
+    return is_low ? exp_low_end(cx, x, y, t, low) : exp_ends(cx, x, y, t, low, 88.7228317260);
 }
 
 static V exp2_64(Cx *cx, V x)
@@ -223,18 +232,17 @@ static V exp2_64(Cx *cx, V x)
     V magic = real(x, 0x1.8p52), t = add(cx, x, magic), f = sub(cx, x, sub(cx, t, magic));
     V hi = mul(cx, f, real(x, 0x1.62e42ffp-1)),
       lo = neg(cx, mul(cx, f, real(x, -0x1.718432a1b0e26p-35)));
-    return exp_ends(cx, x, scale_by_bits(cx, exp_reduced64(cx, hi, lo), t), -1022.0,
-                    0x1.fffffffffffffp9);
+    return exp_ends(cx, x, exp_reduced64(cx, hi, lo), t, -1022.0, 0x1.fffffffffffffp9);
 }
 
-V math_exp2(Cx *cx, V x)
+V math_exp2(Cx *cx, V x, bool is_low)
 {
     if (is_f64(cx, x)) return exp2_64(cx, x);
     if (goes_wide(cx, x)) return narrow(cx, exp2_64(cx, widen(cx, x)));
     V magic = real(x, 0x1.8p23), t = add(cx, x, magic), f = sub(cx, x, sub(cx, t, magic));
     V y = POLY(f, 1.0, 0.6931471825, 0.2402264774, 0.0555033237, 0.0096184369, 0.0013398874,
                0.0001535336);
-    return exp_ends(cx, x, scale_by_bits(cx, y, t), -126.0, 0x1.fffffep6);
+    return is_low ? exp_low_end(cx, x, y, t, -126.0) : exp_ends(cx, x, y, t, -126.0, 0x1.fffffep6);
 }
 
 // ---- logarithms ---------------------------------------------------------------------------------------
@@ -551,7 +559,7 @@ V math_erf(Cx *cx, V x)
     r = mul_add(cx, r, t, real(x, -6.34846687e-1));
     r = mul_add(cx, r, t, real(x, -1.28717512e-1));
     r = mul_add(cx, r, t, neg(cx, t));
-    V far = copysign_of(cx, sub(cx, real(x, 1.0), math_exp(cx, r)), x);
+    V far = copysign_of(cx, sub(cx, real(x, 1.0), math_exp(cx, r, false)), x);
     V far_end = copysign_of(cx, real(x, 1.0), x);
     far = sel(cx, fcmp(cx, LLVMRealOGT, t, real(x, 4.0)), far_end, far);
     V near = POLY(s, 1.28379166e-1, -3.76125336e-1, 1.12819925e-1, -2.67681349e-2, 4.99119423e-3,
@@ -568,7 +576,7 @@ V math_tanh(Cx *cx, V x)
     V a = fabs_of(cx, x), s = mul(cx, x, x), one = real(x, 1.0), two = real(x, 2.0);
     V top = real(x, wide ? 22.0 : 10.0); // 1 to the last bit from here on
     V cut = sel(cx, fcmp(cx, LLVMRealOGT, a, top), top, a);
-    V e = math_exp(cx, add(cx, cut, cut));
+    V e = math_exp(cx, add(cx, cut, cut), false);
     V far = copysign_of(cx, sub(cx, one, divide(cx, two, add(cx, e, one))), x);
     V near;
     if (wide) {

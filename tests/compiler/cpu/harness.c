@@ -42,6 +42,7 @@ void bench_close(Bench *b)
 {
     unlink_code(b);
     strbuf_free(&b->text);
+    strbuf_free(&b->llvm);
     arena_reset(&b->arena);
     diag_reset(&b->diag);
 }
@@ -63,7 +64,7 @@ bool bench_compile(Bench *b, CpuLevel level)
 {
     unlink_code(b);
     Target target = {.kind = TARGET_CPU, .cpu = level};
-    Emit emit = {0};
+    Emit emit = {.llvm = b->wants_llvm ? &b->llvm : NULL};
     strcpy(b->code.entry, "kernel");
     if (cpu_compile(b->fn, &target, &emit, &b->code, &b->diag) != KILN_OK) return failed(b);
     b->scratch = aligned_alloc(64, (size_t)b->code.scratch_bytes + 64);

@@ -17,6 +17,8 @@ typedef struct Bench {
     Image image;
     void *scratch;
     StrBuf text; ///< messages, or the function as text
+    StrBuf llvm; ///< LLVM IR of the last compilation, when wants_llvm
+    bool wants_llvm;
 } Bench;
 
 void bench_open(Bench *b);
