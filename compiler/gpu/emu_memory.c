@@ -241,15 +241,17 @@ bool emu_touch_atomic(EmuThread *t, uint64_t at, int32_t bytes, int32_t order)
     if (!check_global(t, at, bytes, "atomic", &r)) return false;
     b->counters->atomics++;
     emu_breathe(t);
+    // What the scope of a block releases is found by its own program alone.
+    uint64_t key = is_block ? at ^ ((uint64_t)b->number << 34 | 1) : at;
     // Acquired before the access is checked: the chain that the address holds orders it too.
     if (sem == SEM_ACQUIRE || sem == SEM_ACQ_REL) {
-        uint32_t known = order_acquire(&b->order, t->known, at);
+        uint32_t known = order_acquire(&b->order, t->known, key);
         b->has_news |= known != t->known;
         t->known = known;
     }
     if (!watch_global(t, r, at, bytes, true, is_block ? STAMP_ATOMIC_BLOCK : 3)) return false;
     if (sem == SEM_RELEASE || sem == SEM_ACQ_REL)
-        order_release(&b->order, t->known, stamp_me(t), at);
+        order_release(&b->order, t->known, stamp_me(t), key);
     return true;
 }
 
