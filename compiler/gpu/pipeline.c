@@ -607,11 +607,25 @@ static void emit_steady(Plan *p, Value **args, Value **next)
     }
 }
 
+/// The op of the body that is, or holds, the first user of `load`; `load` itself when there is none.
+/// Reading there keeps operands out of registers until they are wanted.
+static Op *first_user(const Plan *p, Op *load)
+{
+    for (Op *op = load->next; op; op = op->next)
+        EACH_USE(use, &load->out[0]) {
+            const Op *user = use->op;
+            while (user->parent != p->body)
+                user = user->parent->owner;
+            if (user == op) return op;
+        }
+    return load;
+}
+
 /// The load reads its stage of the buffer; masked-off elements, zero there, become `other`.
 static void replace_load(const Plan *p, const Stream *s, Value *stage)
 {
     Op *load = s->load;
-    Builder b = build_before(p->cx->fn, load);
+    Builder b = build_before(p->cx->fn, first_user(p, load));
     const Type *type = load->out[0].type;
     b.span = load->span;
     Op *read = build_op(&b, OP_BUF_LOAD, 2, (Value *[]){s->buf, stage}, 1, &type, 0);

@@ -37,8 +37,8 @@ def downward(y, x, w, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
 
 
 @triton.jit
-def attention(y, q, kp, vp, table, n, BM: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
-    """Pages through a table: what an address needs is itself loaded."""
+def attention(y, q, kp, vp, bias, table, n, BM: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
+    """Pages through a table: what an address needs is itself loaded, and wanted in the body too."""
     m = tl.arange(0, BM)
     d = tl.arange(0, D)
     t = tl.arange(0, P)
@@ -50,7 +50,7 @@ def attention(y, q, kp, vp, table, n, BM: tl.constexpr, D: tl.constexpr, P: tl.c
         page = tl.load(table + i).to(tl.int64)
         k = tl.load(kp + page * (P * D) + d[:, None] + t[None, :] * D)
         v = tl.load(vp + page * (P * D) + t[:, None] * D + d[None, :])
-        s = tl.dot(qv, k)
+        s = tl.dot(qv, k) + tl.load(bias + page * P + t)[None, :] - (page % 2).to(tl.float32)
         higher = tl.maximum(top, tl.max(s, axis=1))
         p = tl.exp2(s - higher[:, None])
         shrink = tl.exp2(top - higher)

@@ -211,17 +211,18 @@ Test(gpu_pipeline, pages_are_looked_up_an_iteration_before_they_are_copied, .tim
 {
     for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
         int32_t n = trips_of[i];
-        Bench b = {.format = "attention(y: *f32:16, q: *f16:16, kp: *f16:16, vp: *f16:16, table: "
-                             "*i32, n: i32, BM=16, D=32, P=16)[%s]",
+        Bench b = {.format = "attention(y: *f32:16, q: *f16:16, kp: *f16:16, vp: *f16:16, bias: "
+                             "*f32:16, table: *i32, n: i32, BM=16, D=32, P=16)[%s]",
                    .trips = n,
-                   .loads = 2};
+                   .loads = 3};
         add_buffer(&b, DTYPE_F32, 16 * 32, 7);
         add_buffer(&b, DTYPE_F16, 16 * 32, 8);
         add_buffer(&b, DTYPE_F16, 8 * 16 * 32, 9);
         add_buffer(&b, DTYPE_F16, 8 * 16 * 32, 10);
+        add_buffer(&b, DTYPE_F32, 8 * 16, 21);
         add_buffer(&b, DTYPE_I32, n, 11); // as many as there are: nobody may look behind the last
         for (int32_t p = 0; p < n; p++)
-            ((int32_t *)b.buffers[4].data)[p] = (p * 5 + 3) % 8;
+            ((int32_t *)b.buffers[5].data)[p] = (p * 5 + 3) % 8;
         add_int(&b, n);
         expect_everywhere(&b, 2e-2);
     }
@@ -326,9 +327,10 @@ static const char gemm_f16[] = "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:
                                "BK=32)[num_warps=4, num_stages=%d]";
 static const char downward_i8[] = "downward(y: *f32:16, x: *f16:16, w: *i8:16, K: i32:16, BM=32, "
                                   "BN=32, BK=32)[num_warps=4, num_stages=%d]";
-static const char pages_f16[] = "attention(y: *f32:16, q: *f16:16, kp: *f16:16, vp: *f16:16, "
-                                "table: *i32, n: i32, BM=16, D=64, P=32)[num_warps=4, "
-                                "num_stages=%d]";
+static const char pages_f16[] =
+    "attention(y: *f32:16, q: *f16:16, kp: *f16:16, vp: *f16:16, "
+    "bias: *f32:16, table: *i32, n: i32, BM=16, D=64, P=32)[num_warps=4, "
+    "num_stages=%d]";
 static const char gemv_f16[] = "gemv(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, ROWS=8, "
                                "BK=256)[num_warps=4, num_stages=%d]";
 static const char nested_f16[] = "nested(y: *f32:16, x: *f16:16, w: *f16:16, rows: i32, K: i32:16, "
