@@ -219,6 +219,45 @@ LLVMValueRef math_fmod(Cx *cx, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef combine_identity(CombineKind k, DType t, LLVMTypeRef type);
 LLVMValueRef combine_emit(Cx *cx, CombineKind k, DType t, LLVMValueRef x, LLVMValueRef y);
 
+// ---- steps of a dot (product.c) ---------------------------------------------------------------------
+
+typedef enum ProductKind {
+    PRODUCT_FMA,
+    PRODUCT_MUL,
+    PRODUCT_I16,
+    PRODUCT_BF16,
+    PRODUCT_VNNI,
+    PRODUCT_LOW,
+    PRODUCT_WIDE,
+} ProductKind;
+
+/// How a level multiplies two types: `group_bits` neighbours along k at a time.
+typedef struct Product {
+    ProductKind kind;
+    int32_t group_bits;
+    DType sum, operand;
+    bool is_signed;     ///< quads: the elements are i8
+    bool a_is_unsigned; ///< VNNI, LOW: a takes the unsigned side
+    bool flips_a;       ///< VNNI: a + 128 takes it; product_excess() is to be taken off
+} Product;
+
+/// An operand of one step, made ready once for all steps that it takes part in.
+typedef struct Factor {
+    LLVMValueRef v[2];
+} Factor;
+
+/// Is every element of this int tile known to be 0 .. 127?
+bool product_is_low(const Value *v);
+/// @param k_bits  log2 of the neighbours along k that may be grouped
+Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits, bool a_low,
+                       bool b_low);
+/// `v`: a's group in every lane, or b's lanes (k low, n).
+Factor product_factor(Cx *cx, const Product *p, LLVMValueRef v, bool is_a);
+LLVMValueRef product_add(Cx *cx, const Product *p, const Factor *a, const Factor *b,
+                         LLVMValueRef sum);
+/// Adds what flipping a adds too much.
+LLVMValueRef product_excess(Cx *cx, const Factor *b, LLVMValueRef sum);
+
 // ---- evaluation (eval.c) --------------------------------------------------------------------------
 
 /// The value of `v` at the lanes of `c`. Code goes to the depth it needs.

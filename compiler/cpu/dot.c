@@ -12,10 +12,11 @@
 //   avx512    32          8 x 2                   1 x 8
 //   avx2      16          4 x 2                   1 x 8
 //
-// An operand is read where it lies when that is cheap and every element is wanted once or converts for nothing;
-// otherwise it is first written to scratch in the type the multiply-add wants (f16 and bf16 as f32). Ints
-// of 8 bits are multiplied as pairs of i16 along k (pmaddwd), so lanes hold two neighbours in k.
-// Sums of narrow floats are kept in f32 whatever the result's type; it is rounded at the end.
+// A lane may take a group of neighbours along k at a time (product.c): pairs of bf16 or i16, quads of i8. Then
+// b's lanes are (k low, n), and a's broadcast is a whole group. An operand is read where it lies when that is cheap
+// and it lies so; otherwise it is first written to scratch in the order and type the product wants (f16 and
+// bf16 as f32 where the level multiplies f32). Sums of narrow floats are kept in f32 whatever the
+// result's type; it is rounded at the end.
 #include "compiler/cpu/cpu.h"
 
 typedef struct Dot {
@@ -23,11 +24,11 @@ typedef struct Dot {
     Value *a, *b, *acc, *out;
     int32_t m_bits, n_bits, k_bits, batch_bits; ///< log2 of extents
     int32_t mr_bits, nv_bits, w_bits,
-        ku_bits;             ///< micro-tile: rows, vectors, lanes along n; k-steps per iteration
-    int32_t pair_bits;       ///< 1: lanes hold pairs along k
-    DType type;              ///< of the accumulator in registers
-    const Type *operand;     ///< element type that the micro-kernel reads
+        ku_bits; ///< micro-tile: rows, vectors, lanes along n; k-steps per iteration
+    Product product;
+    const Type *operand;     ///< element type of copies of operands
     Held a_packed, b_packed; ///< base NULL: read in place
+    bool a_raw, b_raw;       ///< bf16 read in place, as bits
 } Dot;
 
 /// Is element (i, j) of `v` cheap to get again and again: memory of ours, or an unmasked affine load?
@@ -45,19 +46,29 @@ static bool is_direct(Cx *cx, const Dot *d, Value *v)
     return v->def->kind == OP_CONST || v->def->kind == OP_SPLAT;
 }
 
-/// Do neighbours along n (bit 0 of b) lie side by side in what `v` reads?
-static bool is_contiguous(Cx *cx, Value *v)
+/// Do all accesses of `v` step by their element's size along bit order[0] of `v`, twice that along order[1] ...?
+static bool lies_along(Cx *cx, Value *v, int32_t n, const int8_t *order)
 {
     Cone cone = {0};
     cone_add(cx, &cone, v, NULL, 0);
     VEC_EACH(Access, a, &cone.accesses) {
         const Affine *f = affine_of(cx->affine, a->pointer);
-        int32_t p = a->map[0];
-        if (p < 0) continue;
-        if (f->slow >> p & 1 || !coeff_is_const(&f->coeff[p]) ||
-            f->coeff[p].scale != dtype_bytes(a->pointer->type->dtype))
-            return false;
+        for (int32_t j = 0; j < n; j++) {
+            int32_t p = a->map[order[j]];
+            if (p < 0 && n == 1) continue;
+            if (p < 0 || f->slow >> p & 1 || !coeff_is_const(&f->coeff[p]) ||
+                f->coeff[p].scale != (int64_t)dtype_bytes(a->pointer->type->dtype) << j)
+                return false;
+        }
     }
+    return true;
+}
+
+/// Do neighbours along n (bit 0 of b) lie side by side in what `v` reads?
+static bool is_contiguous(Cx *cx, Value *v)
+{
+    const int8_t first = 0;
+    if (!lies_along(cx, v, 1, &first)) return false;
     for (Op *op = v->def; op; op = op->in[0]->def) { // transposed memory of ours is not either
         if (op->kind == OP_TRANS && info_of(cx, op->in[0])->mode == MODE_HELD) return false;
         if (op->kind != OP_TRANS && op->kind != OP_CAST && op->kind != OP_BROADCAST &&
@@ -65,6 +76,20 @@ static bool is_contiguous(Cx *cx, Value *v)
             break;
     }
     return true;
+}
+
+/// Does b lie in memory as its lanes want it: groups along k, then n? Then it is decoded where it is read.
+static bool is_grouped(Cx *cx, const Dot *d)
+{
+    int8_t order[MAX_LANE_BITS];
+    int32_t n = 0;
+    for (int32_t j = 0; j < d->product.group_bits; j++)
+        order[n++] = (int8_t)(d->n_bits + j);
+    for (int32_t j = 0; j < d->w_bits; j++)
+        order[n++] = (int8_t)j;
+    Cone cone = {0};
+    cone_add(cx, &cone, d->b, NULL, 0);
+    return cone.accesses.len && !cone.terms.len && lies_along(cx, d->b, n, order);
 }
 
 static int32_t value_cost(Cx *cx, Value *v)
@@ -85,42 +110,24 @@ static Held pack(Cx *cx, Dot *d, Value *v)
 
 static void choose_types(Cx *cx, Dot *d)
 {
-    DType a = d->a->type->dtype;
-    Module *m = cx->fn->module;
-    d->type = DTYPE_F32;
-    if (a == DTYPE_F64) d->type = DTYPE_F64;
-    if (dtype_is_int(a)) d->type = DTYPE_I32;
-    d->pair_bits = dtype_is_int(a) && dtype_bits(a) == 8 && dtype_bits(d->b->type->dtype) == 8 &&
-                   d->k_bits >= 1 && d->n_bits >= 2;
-    d->operand = type_scalar(m, d->pair_bits ? DTYPE_I16 : d->type);
+    DType a = d->a->type->dtype, b = d->b->type->dtype;
+    DType sum = a == DTYPE_F64 ? DTYPE_F64 : dtype_is_int(a) ? DTYPE_I32 : DTYPE_F32;
+    d->product = product_choose(cx, sum, a, b, d->n_bits >= 2 ? d->k_bits : 0, product_is_low(d->a),
+                                product_is_low(d->b));
+    d->operand = type_scalar(cx->fn->module, d->product.operand);
 }
 
 static void choose_tile(Cx *cx, Dot *d)
 {
-    int32_t bytes = dtype_bytes(d->type), regs = cx->isa->n_registers;
+    int32_t bytes = dtype_bytes(d->product.sum), regs = cx->isa->n_registers;
     d->w_bits = MIN(d->n_bits, log2_floor((uint64_t)(cx->isa->vector_bytes / bytes)));
     d->mr_bits = MIN(d->m_bits, regs == 32 ? 3 : 2);
     int32_t accumulators = regs == 32 ? 4 : 3; // log2: half of the registers
     d->nv_bits = MIN(accumulators - d->mr_bits, d->n_bits - d->w_bits);
     if (d->nv_bits < accumulators - d->mr_bits)
         d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
-    int32_t steps = d->k_bits - d->pair_bits;
+    int32_t steps = d->k_bits - d->product.group_bits;
     d->ku_bits = MIN(steps, MAX(0, 5 - d->mr_bits - d->nv_bits));
-}
-
-static void choose_operands(Cx *cx, Dot *d)
-{
-    bool one_row_block = d->m_bits <= d->mr_bits;
-    bool a_direct = is_direct(cx, d, d->a), b_direct = is_direct(cx, d, d->b);
-    bool b_inline = is_contiguous(cx, d->b) && !d->pair_bits &&
-                    (b_direct || (one_row_block && value_cost(cx, d->b) <= 24));
-    // masks of a lazily read operand would be tested in the inner loop: copy such operands
-    Cone cone = {0};
-    cone_add(cx, &cone, d->b, NULL, 0);
-    if (cone.terms.len) b_inline = false;
-    if (!a_direct || d->pair_bits) d->a_packed = pack(cx, d, d->a);
-    if (!b_inline) d->b_packed = pack(cx, d, d->b);
-    group_flush(cx);
 }
 
 // ---- elements -------------------------------------------------------------------------------------------
@@ -157,88 +164,82 @@ static Chunk operand_chunk(const Dot *d, const Point *p, bool has_m, bool has_k,
     return c;
 }
 
-static LLVMValueRef element(Cx *cx, Dot *d, Value *v, const Held *packed, const Chunk *c)
+/// Bits of group members in front of n: the order of a packed b, [batch, k / group, n, group].
+static Chunk packed_chunk(const Dot *d, const Point *p)
 {
-    if (!packed->base) {
+    Chunk c = chunk_zero();
+    put(&c, &p->batch, d->n_bits + d->k_bits, d->batch_bits);
+    put(&c, &p->k, d->n_bits, d->k_bits); // its low bits are members, which loops do not walk
+    put(&c, &p->n, d->product.group_bits, d->n_bits);
+    return c;
+}
+
+static LLVMValueRef element(Cx *cx, Dot *d, Value *v, const Held *packed, bool is_raw,
+                            const Chunk *c)
+{
+    const Type *type = type_with_element(cx->fn->module, v->type, d->operand);
+    if (!packed->base && !is_raw) {
         LLVMValueRef x = eval_here(cx, v, c);
-        return cast_emit(cx, v->type->dtype, d->operand->dtype, ROUND_RNE, x);
+        return cast_emit(cx, v->type->dtype, d->product.operand, ROUND_RNE, x);
     }
-    Place p = place_of_held(cx, packed, type_with_element(cx->fn->module, v->type, d->operand), c);
+    Place p = is_raw ? place_of_pointer(cx, v->def->in[0], c) : place_of_held(cx, packed, type, c);
+    if (d->product.operand == DTYPE_BF16) p.elem = type_scalar(cx->fn->module, DTYPE_U16);
     at_depth(cx, cx->depth);
     return place_load(cx, &p, NULL);
 }
 
-/// a[m, k] (or the pair at k, k + 1) in every lane.
-static LLVMValueRef a_broadcast(Cx *cx, Dot *d, const Point *p)
+/// a[m, k] or the group at k, in every lane.
+static Factor a_broadcast(Cx *cx, Dot *d, const Point *p)
 {
     Chunk c = operand_chunk(d, p, true, true, false);
-    if (d->pair_bits) {
-        c.log_w = 1;
-        c.lane[0] = 0; // k0 is the lowest bit of a
-    }
-    LLVMValueRef x = element(cx, d, d->a, &d->a_packed, &c);
-    if (d->pair_bits) x = LLVMBuildBitCast(cx->b, x, cx->i32, "");
-    return splat(cx, x, d->w_bits);
-}
-
-/// b[k, n ..] (or pairs along k).
-static LLVMValueRef b_vector(Cx *cx, Dot *d, const Point *p)
-{
-    Chunk c = operand_chunk(d, p, false, true, true);
-    for (int32_t j = 0; j < d->w_bits; j++)
+    int32_t group = d->product.group_bits;
+    for (int32_t j = 0; j < group; j++) // k's bits are the lowest of a
         c.lane[c.log_w++] = (int8_t)j;
-    if (!d->pair_bits) return element(cx, d, d->b, &d->b_packed, &c);
-    LLVMValueRef low = element(cx, d, d->b, &d->b_packed, &c);
-    c.fixed |= 1u << d->n_bits;
-    LLVMValueRef high = element(cx, d, d->b, &d->b_packed, &c);
-    int32_t order[PLACE_MAX_LANES], w = 1 << d->w_bits;
-    for (int32_t l = 0; l < w; l++) {
-        order[2 * l] = l;
-        order[2 * l + 1] = w + l;
-    }
-    return shuffle(cx, low, high, 2 * w, order);
+    LLVMValueRef x = element(cx, d, d->a, &d->a_packed, d->a_raw, &c);
+    if (group) x = LLVMBuildBitCast(cx->b, x, cx->i32, "");
+    return product_factor(cx, &d->product, splat(cx, x, d->w_bits), true);
 }
 
-/// Sums of products of i16 pairs.
-static LLVMValueRef multiply_pairs(Cx *cx, Dot *d, LLVMValueRef a, LLVMValueRef b)
+/// b[k, n ..], by groups along k.
+static Factor b_vector(Cx *cx, Dot *d, const Point *p)
 {
-    int32_t bytes = 4 << d->w_bits;
-    const char *name = bytes == 64   ? "llvm.x86.avx512.pmaddw.d.512"
-                       : bytes == 32 ? "llvm.x86.avx2.pmadd.wd"
-                                     : "llvm.x86.sse2.pmadd.wd";
-    LLVMValueRef in[] = {LLVMBuildBitCast(cx->b, a, LLVMTypeOf(b), ""), b};
-    return call_intrinsic(cx, name, NULL, 2, in);
-}
-
-static LLVMValueRef multiply_add(Cx *cx, Dot *d, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
-{
-    if (d->pair_bits) return LLVMBuildAdd(cx->b, c, multiply_pairs(cx, d, a, b), "");
-    if (dtype_is_float(d->type)) return mul_add(cx, a, b, c);
-    return LLVMBuildAdd(cx->b, c, LLVMBuildMul(cx->b, a, b, ""), "");
+    int32_t group = d->product.group_bits;
+    bool is_packed = group && d->b_packed.base;
+    Chunk c = is_packed ? packed_chunk(d, p) : operand_chunk(d, p, false, true, true);
+    for (int32_t j = 0; j < group; j++)
+        c.lane[c.log_w++] = (int8_t)(is_packed ? j : d->n_bits + j);
+    for (int32_t j = 0; j < d->w_bits; j++)
+        c.lane[c.log_w++] = (int8_t)(is_packed ? group + j : j);
+    LLVMValueRef x = element(cx, d, d->b, &d->b_packed, d->b_raw, &c);
+    return product_factor(cx, &d->product, x, false);
 }
 
 // ---- loops ------------------------------------------------------------------------------------------------
 
 enum { MAX_ACCUMULATORS = 16 };
 
-/// One pass over `1 << ku_bits` k-steps for the whole micro-tile.
+/// One pass over `1 << ku_bits` k-steps for the whole micro-tile. slot: [mr, nv] sums, then [nv] excesses.
 static void k_step(Cx *cx, Dot *d, Point p, LLVMValueRef *slot, LLVMTypeRef type)
 {
     int32_t mr = 1 << d->mr_bits, nv = 1 << d->nv_bits;
     uint32_t k_fixed = p.k.fixed, n_fixed = p.n.fixed, m_fixed = p.m.fixed;
     for (uint32_t u = 0; u < 1u << d->ku_bits; u++) {
-        p.k.fixed = k_fixed | u << d->pair_bits;
-        LLVMValueRef b[MAX_ACCUMULATORS];
+        p.k.fixed = k_fixed | u << d->product.group_bits;
+        Factor b[MAX_ACCUMULATORS];
         for (int32_t v = 0; v < nv; v++) {
             p.n.fixed = n_fixed | (uint32_t)v << d->w_bits;
             b[v] = b_vector(cx, d, &p);
+            if (!d->product.flips_a) continue;
+            LLVMValueRef excess = LLVMBuildLoad2(cx->b, type, slot[mr * nv + v], "");
+            LLVMBuildStore(cx->b, product_excess(cx, &b[v], excess), slot[mr * nv + v]);
         }
         for (int32_t r = 0; r < mr; r++) {
             p.m.fixed = m_fixed | (uint32_t)r;
-            LLVMValueRef a = a_broadcast(cx, d, &p);
+            Factor a = a_broadcast(cx, d, &p);
             for (int32_t v = 0; v < nv; v++) {
                 LLVMValueRef c = LLVMBuildLoad2(cx->b, type, slot[r * nv + v], "");
-                LLVMBuildStore(cx->b, multiply_add(cx, d, a, b[v], c), slot[r * nv + v]);
+                c = product_add(cx, &d->product, &a, &b[v], c);
+                LLVMBuildStore(cx->b, c, slot[r * nv + v]);
             }
         }
     }
@@ -253,8 +254,8 @@ static Coord loop_coord(Cx *cx, const Loop *l, int32_t at, int32_t width)
 static void micro_kernel(Cx *cx, Dot *d, Point p)
 {
     int32_t mr = 1 << d->mr_bits, nv = 1 << d->nv_bits;
-    LLVMTypeRef type = vector_of(dtype_type(cx, d->type), d->w_bits);
-    LLVMValueRef slot[MAX_ACCUMULATORS];
+    LLVMTypeRef type = vector_of(dtype_type(cx, d->product.sum), d->w_bits);
+    LLVMValueRef slot[2 * MAX_ACCUMULATORS];
     uint32_t n_fixed = p.n.fixed;
     Chunk chunks[MAX_ACCUMULATORS];
     for (int32_t i = 0; i < mr * nv; i++) {
@@ -268,9 +269,13 @@ static void micro_kernel(Cx *cx, Dot *d, Point p)
         at_depth(cx, cx->depth);
         LLVMBuildStore(cx->b, start, slot[i]);
     }
+    for (int32_t v = 0; v < nv && d->product.flips_a; v++) {
+        slot[mr * nv + v] = stack_slot(cx, type, 64);
+        LLVMBuildStore(cx->b, LLVMConstNull(type), slot[mr * nv + v]);
+    }
     p.m.fixed = 0;
     p.n.fixed = n_fixed;
-    int32_t unit = d->ku_bits + d->pair_bits;
+    int32_t unit = d->ku_bits + d->product.group_bits;
     if (d->k_bits > unit) {
         Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits),
                            (int64_t)1 << unit);
@@ -283,8 +288,10 @@ static void micro_kernel(Cx *cx, Dot *d, Point p)
     Held out = info_of(cx, d->out)->held;
     for (int32_t i = 0; i < mr * nv; i++) {
         at_depth(cx, cx->depth);
-        LLVMValueRef v =
-            round_to(cx, d->out->type->dtype, LLVMBuildLoad2(cx->b, type, slot[i], ""), ROUND_RNE);
+        LLVMValueRef v = LLVMBuildLoad2(cx->b, type, slot[i], "");
+        if (d->product.flips_a)
+            v = LLVMBuildSub(cx->b, v, LLVMBuildLoad2(cx->b, type, slot[mr * nv + i % nv], ""), "");
+        v = round_to(cx, d->out->type->dtype, v, ROUND_RNE);
         Place place = place_of_held(cx, &out, d->out->type, &chunks[i]);
         at_depth(cx, cx->depth);
         place_store(cx, &place, v, NULL);
@@ -317,6 +324,98 @@ static void loop_n(Cx *cx, Dot *d, Point p)
     p.n = loop_coord(cx, &l, unit, d->n_bits);
     loop_m(cx, d, p);
     loop_close(cx, &l);
+}
+
+// ---- copies of operands -----------------------------------------------------------------------------------
+
+/// Rows k, k + 1 ... of a group, a vector of n each, become one with the group's members side by side.
+static LLVMValueRef interleaved(Cx *cx, LLVMValueRef *row, int32_t group_bits, int32_t log_w)
+{
+    int32_t order[PLACE_MAX_LANES];
+    for (int32_t g = group_bits; g-- > 0;) {
+        int32_t lanes = 1 << (log_w + group_bits - g - 1);
+        for (int32_t l = 0; l < lanes; l++)
+            order[2 * l] = l, order[2 * l + 1] = lanes + l;
+        for (int32_t i = 0; i < 1 << g; i++) // first the rows farthest apart: 0 with 2, 1 with 3
+            row[i] = shuffle(cx, row[i], row[i + (1 << g)], 2 * lanes, order);
+    }
+    return row[0];
+}
+
+/// Copies b into the order of packed_chunk(). It is read where it lies, or from its row-major copy.
+static Held pack_groups(Cx *cx, Dot *d)
+{
+    int32_t group = d->product.group_bits, log_w = MIN(d->n_bits, MAX_LANE_BITS - 1 - group);
+    const Type *type = type_with_element(cx->fn->module, d->b->type, d->operand);
+    const Type *bits = type_scalar(cx->fn->module, DTYPE_U16);
+    Held h = held_bytes(cx, d->b->type->numel * dtype_bytes(d->product.operand));
+    h.is_small = false;
+    Point p = {0};
+    Loop batch = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->batch_bits), 1);
+    p.batch = loop_coord(cx, &batch, 0, d->batch_bits);
+    Loop k = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits),
+                       (int64_t)1 << group);
+    p.k = loop_coord(cx, &k, group, d->k_bits);
+    Loop n = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->n_bits),
+                       (int64_t)1 << log_w);
+    p.n = loop_coord(cx, &n, log_w, d->n_bits);
+    LLVMValueRef row[4];
+    for (uint32_t i = 0; i < 1u << group; i++) {
+        p.k.fixed = i;
+        Chunk c = operand_chunk(d, &p, false, true, true);
+        for (int32_t j = 0; j < log_w; j++)
+            c.lane[c.log_w++] = (int8_t)j;
+        row[i] = element(cx, d, d->b, &d->b_packed, false, &c);
+        if (d->product.operand == DTYPE_BF16 && !d->b_packed.base)
+            row[i] = to_memory(cx, d->operand, row[i]);
+    }
+    p.k.fixed = 0;
+    Chunk c = packed_chunk(d, &p);
+    for (int32_t j = 0; j < group + log_w; j++)
+        c.lane[c.log_w++] = (int8_t)j;
+    Place place = place_of_held(cx, &h, type, &c);
+    if (d->product.operand == DTYPE_BF16) place.elem = bits;
+    at_depth(cx, cx->depth);
+    place_store(cx, &place, interleaved(cx, row, group, log_w), NULL);
+    depth_moved(cx, cx->depth);
+    loop_close(cx, &n);
+    loop_close(cx, &k);
+    loop_close(cx, &batch);
+    memo_drop(cx, 0);
+    return h;
+}
+
+/// A load that can be read as bits, where elements are computed in another type.
+static bool is_raw(const Dot *d, const Value *v)
+{
+    return v->def && v->def->kind == OP_LOAD && v->def->n_in == 1 &&
+           v->type->dtype == d->product.operand;
+}
+
+static void choose_operands(Cx *cx, Dot *d)
+{
+    bool one_row_block = d->m_bits <= d->mr_bits, is_group = d->product.group_bits > 0;
+    bool is_bits = d->product.operand == DTYPE_BF16;
+    const int8_t k_first[] = {0, 1};
+    bool a_direct = is_direct(cx, d, d->a), b_direct = is_direct(cx, d, d->b), b_inline;
+    if (is_group) {
+        a_direct &= lies_along(cx, d->a, d->product.group_bits, k_first);
+        d->a_raw = is_bits && a_direct && is_raw(d, d->a);
+        d->b_raw = is_bits && is_grouped(cx, d) && is_raw(d, d->b);
+        if (is_bits) a_direct = d->a_raw;
+        b_inline =
+            is_bits ? d->b_raw : d->b->type->dtype == d->product.operand && is_grouped(cx, d);
+    } else {
+        // masks of a lazily read operand would be tested in the inner loop: copy such operands
+        Cone cone = {0};
+        cone_add(cx, &cone, d->b, NULL, 0);
+        b_inline = is_contiguous(cx, d->b) && !cone.terms.len &&
+                   (b_direct || (one_row_block && value_cost(cx, d->b) <= 24));
+    }
+    if (!a_direct) d->a_packed = pack(cx, d, d->a);
+    if (!b_inline && !(is_group && is_contiguous(cx, d->b))) d->b_packed = pack(cx, d, d->b);
+    group_flush(cx);
+    if (!b_inline && is_group) d->b_packed = pack_groups(cx, d);
 }
 
 void dot_emit(Cx *cx, Op *op)

@@ -1,0 +1,210 @@
+// compiler/cpu/product.c - the inner step of a dot: acc[n] += sum over a group of k of a[k] b[k, n], by level and types.
+//
+//   kind       group  operands           instructions per vector of b               where
+//   FMA        1      f32, f64           vfmadd                                     all levels
+//   MUL        1      i32                vpmulld, vpaddd                            all levels
+//   I16        2      i16                vpmaddwd, vpaddd                           8-bit ints otherwise
+//   BF16       2      bf16               vdpbf16ps                                  avx512
+//   VNNI       4      u8 x i8            vpdpbusd                                   avx512
+//   LOW        4      0 .. 127 x i8      vpmaddubsw, vpmaddwd, vpaddd               avx2; pairs fit i16
+//   WIDE       4      any 8-bit          2 (vpmaddwd, vpaddd) on even and odd bytes avx2
+//
+//   lanes      b: k0 k1 n0 n1 ...        a: one group, in every lane
+//
+// vpdpbusd wants one unsigned operand. Where neither is known to be without sign, a + 128 takes its place and
+// 128 times the sum of b, which all rows share, is taken off at the end.
+#include "compiler/cpu/cpu.h"
+
+typedef LLVMValueRef V;
+
+// ---- choosing ---------------------------------------------------------------------------------------------
+
+static bool is_const_within(const Value *v, int64_t low, int64_t high)
+{
+    while (v->def && (v->def->kind == OP_SPLAT || v->def->kind == OP_BROADCAST ||
+                      v->def->kind == OP_EXPAND_DIMS || v->def->kind == OP_RESHAPE))
+        v = v->def->in[0];
+    int64_t k;
+    return value_const_int(v, &k) && k >= low && k <= high;
+}
+
+bool product_is_low(const Value *v)
+{
+    for (int32_t steps = 0; v->def && steps < 16; steps++) {
+        const Op *op = v->def;
+        switch (op->kind) {
+        case OP_RESHAPE:
+        case OP_TRANS:
+        case OP_BROADCAST:
+        case OP_EXPAND_DIMS:
+        case OP_SPLAT:
+            v = op->in[0];
+            continue;
+        case OP_CAST: // 0 .. 127 is the same in every type of ints
+        case OP_BITCAST:
+            if (op->in[0]->type->is_ptr || !dtype_is_int(op->in[0]->type->dtype)) return false;
+            v = op->in[0];
+            continue;
+        case OP_CONST:
+            return is_const_within(v, 0, 127);
+        case OP_ELEM:
+            if (op->elem == ELEM_AND)
+                return is_const_within(op->in[0], 0, 127) || is_const_within(op->in[1], 0, 127);
+            return op->elem == ELEM_SHR && op->in[0]->type->dtype == DTYPE_U8 &&
+                   is_const_within(op->in[1], 1, 7);
+        default:
+            return false;
+        }
+    }
+    return false;
+}
+
+static bool choose_quads(const Cx *cx, Product *p, DType t, bool a_low, bool b_low)
+{
+    bool has_sign = t == DTYPE_I8;
+    p->group_bits = 2;
+    p->operand = t;
+    p->is_signed = has_sign;
+    if (cx->isa->facts & ISA_VNNI) {
+        p->kind = PRODUCT_VNNI;
+        p->a_is_unsigned = !b_low || !(has_sign || a_low);
+        p->flips_a = has_sign && !a_low && !b_low;
+        return has_sign || a_low || b_low; // u8 by u8 has no signed side
+    }
+    bool low = (b_low && (has_sign || a_low)) || (a_low && has_sign);
+    p->kind = low ? PRODUCT_LOW : PRODUCT_WIDE;
+    p->a_is_unsigned = low && !b_low;
+    return true;
+}
+
+Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits, bool a_low,
+                       bool b_low)
+{
+    Product p = {
+        .kind = dtype_is_float(sum) ? PRODUCT_FMA : PRODUCT_MUL, .sum = sum, .operand = sum};
+    bool bytes = dtype_is_int(a) && dtype_bits(a) == 8 && a == b;
+    if (bytes && k_bits >= 2 && cx->isa->vector_bytes >= 32) {
+        Product quads = p;
+        if (choose_quads(cx, &quads, a, a_low, b_low)) return quads;
+    }
+    if (bytes && k_bits >= 1) {
+        p.kind = PRODUCT_I16;
+        p.operand = DTYPE_I16;
+        p.group_bits = 1;
+    } else if (a == DTYPE_BF16 && b == DTYPE_BF16 && k_bits >= 1 && (cx->isa->facts & ISA_BF16)) {
+        p.kind = PRODUCT_BF16;
+        p.operand = DTYPE_BF16;
+        p.group_bits = 1;
+    }
+    return p;
+}
+
+// ---- emitting ---------------------------------------------------------------------------------------------
+
+static V as(Cx *cx, V v, LLVMTypeRef elem)
+{
+    uint32_t bits =
+        (uint32_t)lanes_of(LLVMTypeOf(v)) * LLVMGetIntTypeWidth(scalar_of(LLVMTypeOf(v)));
+    uint32_t width = LLVMGetTypeKind(elem) == LLVMIntegerTypeKind ? LLVMGetIntTypeWidth(elem) : 16;
+    return LLVMBuildBitCast(cx->b, v, LLVMVectorType(elem, bits / width), "");
+}
+
+static V call2(Cx *cx, const char *name, V a, V b)
+{
+    V in[] = {a, b};
+    return call_intrinsic(cx, name, NULL, 2, in);
+}
+
+/// Even and odd bytes as i16, extended.
+static void halves(Cx *cx, bool is_signed, V v, V out[2])
+{
+    V x = as(cx, v, cx->i16), eight = const_int(LLVMTypeOf(x), 8);
+    if (is_signed) {
+        out[0] = LLVMBuildAShr(cx->b, LLVMBuildShl(cx->b, x, eight, ""), eight, "");
+        out[1] = LLVMBuildAShr(cx->b, x, eight, "");
+    } else {
+        out[0] = LLVMBuildAnd(cx->b, x, const_int(LLVMTypeOf(x), 255), "");
+        out[1] = LLVMBuildLShr(cx->b, x, eight, "");
+    }
+}
+
+Factor product_factor(Cx *cx, const Product *p, V v, bool is_a)
+{
+    Factor f = {{v, NULL}};
+    if (p->kind == PRODUCT_WIDE) halves(cx, p->is_signed, v, f.v);
+    if (p->kind == PRODUCT_VNNI && is_a && p->flips_a) {
+        V bytes = as(cx, v, cx->i8);
+        f.v[0] = LLVMBuildXor(cx->b, bytes, const_int(LLVMTypeOf(bytes), -128), "");
+    }
+    return f;
+}
+
+/// Sums of products of i16 pairs.
+static V pairs(Cx *cx, V a, V b)
+{
+    b = as(cx, b, cx->i16);
+    int32_t bytes = 2 * lanes_of(LLVMTypeOf(b));
+    return call2(cx,
+                 bytes == 64   ? "llvm.x86.avx512.pmaddw.d.512"
+                 : bytes == 32 ? "llvm.x86.avx2.pmadd.wd"
+                               : "llvm.x86.sse2.pmadd.wd",
+                 as(cx, a, cx->i16), b);
+}
+
+/// Quads with an unsigned and a signed side whose pairs fit i16.
+static V low_quads(Cx *cx, V without_sign, V with_sign)
+{
+    V s = as(cx, with_sign, cx->i8);
+    bool is_wide = lanes_of(LLVMTypeOf(s)) == 32;
+    V sums = call2(cx, is_wide ? "llvm.x86.avx2.pmadd.ub.sw" : "llvm.x86.ssse3.pmadd.ub.sw.128",
+                   as(cx, without_sign, cx->i8), s);
+    return pairs(cx, sums, const_int(LLVMTypeOf(sums), 1));
+}
+
+static V vnni(Cx *cx, V sum, V without_sign, V with_sign)
+{
+    int32_t lanes = lanes_of(LLVMTypeOf(sum));
+    const char *name = lanes == 16  ? "llvm.x86.avx512.vpdpbusd.512"
+                       : lanes == 8 ? "llvm.x86.avx512.vpdpbusd.256"
+                                    : "llvm.x86.avx512.vpdpbusd.128";
+    V in[] = {sum, as(cx, without_sign, cx->i32), as(cx, with_sign, cx->i32)};
+    return call_intrinsic(cx, name, NULL, 3, in);
+}
+
+static V bf16_pairs(Cx *cx, V sum, V a, V b)
+{
+    int32_t lanes = lanes_of(LLVMTypeOf(sum));
+    LLVMTypeRef bf16 = LLVMBFloatTypeInContext(cx->c);
+    const char *name = lanes == 16  ? "llvm.x86.avx512bf16.dpbf16ps.512"
+                       : lanes == 8 ? "llvm.x86.avx512bf16.dpbf16ps.256"
+                                    : "llvm.x86.avx512bf16.dpbf16ps.128";
+    V in[] = {sum, as(cx, a, bf16), as(cx, b, bf16)};
+    return call_intrinsic(cx, name, NULL, 3, in);
+}
+
+V product_add(Cx *cx, const Product *p, const Factor *a, const Factor *b, V sum)
+{
+    V u = p->a_is_unsigned ? a->v[0] : b->v[0], s = p->a_is_unsigned ? b->v[0] : a->v[0];
+    switch (p->kind) {
+    case PRODUCT_FMA:
+        return mul_add(cx, a->v[0], b->v[0], sum);
+    case PRODUCT_MUL:
+        return LLVMBuildAdd(cx->b, sum, LLVMBuildMul(cx->b, a->v[0], b->v[0], ""), "");
+    case PRODUCT_I16:
+        return LLVMBuildAdd(cx->b, sum, pairs(cx, a->v[0], b->v[0]), "");
+    case PRODUCT_BF16:
+        return bf16_pairs(cx, sum, a->v[0], b->v[0]);
+    case PRODUCT_VNNI:
+        return vnni(cx, sum, u, s);
+    case PRODUCT_LOW:
+        return LLVMBuildAdd(cx->b, sum, low_quads(cx, u, s), "");
+    default:
+        sum = LLVMBuildAdd(cx->b, sum, pairs(cx, a->v[0], b->v[0]), "");
+        return LLVMBuildAdd(cx->b, sum, pairs(cx, a->v[1], b->v[1]), "");
+    }
+}
+
+V product_excess(Cx *cx, const Factor *b, V sum)
+{
+    return vnni(cx, sum, const_int(LLVMTypeOf(sum), (int32_t)0x80808080u), b->v[0]);
+}
