@@ -67,8 +67,11 @@ static void check_bandwidth(Doctor *d, Session *x)
 {
     DeviceBandwidth b;
     if (device_measure_bandwidth(x->dev, 0, &b, NULL) == KILN_OK)
-        line(d, "ok", "bandwidth", "read %.1f GB/s, copy %.1f GB/s with %d threads (measured)",
-             b.read / 1e9, b.copy / 1e9, x->dev->facts.n_threads);
+        line(d, "ok", "bandwidth", "read %.1f GB/s, copy %.1f GB/s %s (measured)", b.read / 1e9,
+             b.copy / 1e9,
+             x->dev->facts.has_stream
+                 ? "inside the GPU"
+                 : arena_printf(d->arena, "with %d threads", x->dev->facts.n_threads));
 }
 
 /// The GPUs, or why there are none that CUDA can use.

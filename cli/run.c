@@ -321,9 +321,10 @@ static void summary(Run *r, const EngineStats *e)
     char hex[33];
     hash_output(r, hex);
     double prefill = (double)e->prefill_us / 1e6, decode = (double)e->decode_us / 1e6;
-    say(s, "\nmodel   %s  %s %s  ctx %d  %s (%d threads)  kv %s", m->name, m->weight_type,
-        bytes_text(r->arena, (double)m->weight_bytes), plan->max_context, r->x.dev->facts.name,
-        r->x.dev->facts.n_threads, s->cache_k);
+    const DeviceFacts *f = &r->x.dev->facts;
+    say(s, "\nmodel   %s  %s %s  ctx %d  %s (%s)  kv %s", m->name, m->weight_type,
+        bytes_text(r->arena, (double)m->weight_bytes), plan->max_context, f->name,
+        f->has_stream ? f->model : arena_printf(r->arena, "%d threads", f->n_threads), s->cache_k);
     say(s,
         "load %.2f s   compile %lld in %.2f s (%lld cached)   prefill %lld tok in %.3f s = %.1f "
         "tok/s   decode %lld tok, %.2f ms/step = %.1f tok/s",

@@ -233,6 +233,7 @@ KilnStatus kiln_buffer_upload(KilnBuffer *b, size_t offset, const void *data, si
     KilnStatus st = check_part(b, offset, bytes, api_begin(error));
     pthread_mutex_lock(&b->device->lock);
     if (st == KILN_OK) device_upload(b->device->dev, (char *)b->at + offset, data, bytes);
+    if (st == KILN_OK) st = device_check(b->device->dev, error ? &error->diag : NULL);
     pthread_mutex_unlock(&b->device->lock);
     return api_end(error, st);
 }
@@ -243,6 +244,7 @@ KilnStatus kiln_buffer_download(const KilnBuffer *b, size_t offset, void *data, 
     KilnStatus st = check_part(b, offset, bytes, api_begin(error));
     pthread_mutex_lock(&b->device->lock);
     if (st == KILN_OK) device_download(b->device->dev, data, (const char *)b->at + offset, bytes);
+    if (st == KILN_OK) st = device_check(b->device->dev, error ? &error->diag : NULL);
     pthread_mutex_unlock(&b->device->lock);
     return api_end(error, st);
 }

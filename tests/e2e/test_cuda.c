@@ -1,10 +1,14 @@
 // tests/e2e/test_cuda.c - a model on the fake CUDA driver: its ids are the emulator's, and a token costs one
 // graph launch, one copy in and one copy out.
 #include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "models/kernel_texts.h"
 #include "tests/fake/fake.h"
 #include "tests/fake/runner.h"
+#include "tests/models/tiny.h"
 #include "tests/support/generate.h"
 
 #define MODEL  KILN_SOURCE_DIR "/models/data/kiln-tiny.gguf"
@@ -123,4 +127,60 @@ Test(cuda_model, one_by_one_names_the_kernel, .timeout = 120)
                        diag_first(&lab.diag));
     lab_close(&lab);
     cr_expect_str_eq(fake_errors(), "");
+}
+
+Test(cuda_model, long_prompts_of_f32_weights_take_the_librarys_products, .timeout = 300)
+{
+    enum { N = 70, VOCAB = 67 };
+    const TinyShape shape = {1, 64, 2, 1, 32, 96, VOCAB, false, BLOCK_F32, NULL, NULL};
+    int32_t tokens[N];
+    Arena arena;
+    Lab lab;
+    Graph *g;
+    StrBuf text = {0};
+    arena_init(&arena, heap_default());
+    fake_reset();
+    const char *path = tiny_write(&arena, &shape, 11);
+    for (int32_t i = 0; i < N; i++)
+        tokens[i] = 3 + i * 7 % (VOCAB - 3);
+    lab_open(&lab, path,
+             &(LabOptions){
+                 .device = "cuda",
+                 .cuda_lib = FAKE_CUDA_LIB,
+                 .cublas_lib = FAKE_CUBLAS_LIB,
+                 .engine = {.n_slots = 1, .max_context = 128, .n_batch = 64, .all_logits = true}});
+    float *logits = calloc(N * VOCAB, sizeof *logits);
+    double *want = calloc(N * VOCAB, sizeof *want);
+    (void)lab_submit(&lab, N, tokens, 1, logits);
+    Runner *runner = runner_open(
+        "emu:sm_80", &(KernelCacheOptions){.texts = kernel_texts, .n_texts = kernel_n_texts});
+    const int32_t sizes[] = {64, 16};
+    for (int32_t i = 0; i < 2; i++) {
+        lab_check(&lab, engine_graph(lab.engine, PHASE_PREFILL, sizes[i], &g, &lab.diag), "graph");
+        runner_learn_graph(runner, g);
+        cr_expect_eq(graph_n_gemms(g), i ? 0 : 6,
+                     "q o gate up down output, and only in a long step");
+    }
+    lab_check(&lab, engine_graph(lab.engine, PHASE_PREFILL, 64, &g, &lab.diag), "graph");
+    graph_text(g, &text);
+    cr_expect_not_null(strstr(text.data, "gemm f32 64 x 96 x 64"), "%s", text.data);
+    strbuf_free(&text);
+    lab_run(&lab);
+    cr_expect_eq(lab.dev->counters.gemms, 6);
+    ModelFile *file;
+    lab_check(&lab, model_file_open(path, heap_default(), &file, &lab.diag), path);
+    tiny_forward(file, ROPE_INTERLEAVED, tokens, N, want);
+    double worst = 0;
+    for (int32_t i = 0; i < N * VOCAB; i++)
+        worst = fmax(worst, fabs(want[i] - (double)logits[i]));
+    cr_expect_leq(worst, 2e-4, "%g", worst);
+    model_file_close(file);
+    runner_close(runner);
+    lab_close(&lab);
+    cr_expect_str_empty(fake_errors(), "%s", fake_errors());
+    cr_expect_eq(fake_live(), 0);
+    unlink(path);
+    free(logits);
+    free(want);
+    arena_reset(&arena);
 }

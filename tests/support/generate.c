@@ -22,7 +22,9 @@ void lab_open(Lab *lab, const char *path, const LabOptions *options)
     DeviceOptions device = {.name = options->device ? options->device : "cpu",
                             .n_threads = 2,
                             .cuda_lib = options->cuda_lib,
-                            .cublas_lib = options->cuda_lib ? "" : NULL};
+                            .cublas_lib = options->cublas_lib ? options->cublas_lib
+                                          : options->cuda_lib ? ""
+                                                              : NULL};
     lab_check(lab, device_open(&device, &lab->dev, &lab->diag), "device");
     KernelCacheOptions cache = {
         .cache_dir = getenv("KILN_TEST_CACHE"), .texts = kernel_texts, .n_texts = kernel_n_texts};

@@ -14,8 +14,9 @@ typedef struct Lab {
 } Lab;
 
 typedef struct LabOptions {
-    const char *device;   ///< NULL: cpu
-    const char *cuda_lib; ///< for "cuda"; NULL: the machine's driver
+    const char *device;     ///< NULL: cpu
+    const char *cuda_lib;   ///< for "cuda"; NULL: the machine's driver
+    const char *cublas_lib; ///< beside cuda_lib; NULL: none
     EngineOptions engine;
 } LabOptions;
 
