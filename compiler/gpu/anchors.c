@@ -148,6 +148,8 @@ static void collect(Op *op, void *user)
     const Affine *a = affine_of(w->affine, ptr);
     int32_t bytes = dtype_bytes(ptr->type->dtype);
     note->mem.n_chain = find_chain(a, bytes, note->mem.chain);
+    for (int32_t i = 0; i < a->n_bits; i++)
+        if (!(a->slow >> i & 1) && coeff_is_zero(&a->coeff[i])) note->mem.still |= 1u << i;
     note->mem.v_max = widest(w->affine, op, a, bytes, &note->mem);
     // Never starve lanes to widen: two narrower accesses by all threads beat one by half of them.
     int32_t v = MIN(note->mem.v_max, MAX(0, moving_bits(a) - LAYOUT_LANES - w->cx->log_warps));
@@ -166,9 +168,8 @@ static int32_t agreed(const Walk *w, int32_t i)
         const Op *o = w->ops.data[k];
         const MemFacts *mine = &op_note(op)->mem, *theirs = &op_note(o)->mem;
         int32_t more = w->wanted.data[k];
-        if (more <= v || more > w->wanted.data[i] + 1 ||
-            op->kind == OP_COPY_ASYNC || o->kind == OP_COPY_ASYNC ||
-            !type_same_shape(op->in[0]->type, o->in[0]->type))
+        if (more <= v || more > w->wanted.data[i] + 1 || op->kind == OP_COPY_ASYNC ||
+            o->kind == OP_COPY_ASYNC || !type_same_shape(op->in[0]->type, o->in[0]->type))
             continue;
         if (mine->n_chain < more || memcmp(mine->chain, theirs->chain, (size_t)more) != 0) continue;
         if (mine->v_max + 1 >= more) v = more;

@@ -43,18 +43,6 @@ static const Intrinsic *instruction(Lower *lo, const MatrixRead *m)
     return row;
 }
 
-/// Element `i` of `per` in a 32-bit word.
-static LLVMValueRef part_of(Lower *lo, LLVMValueRef word, int32_t i, int32_t per, LLVMTypeRef type)
-{
-    LLVMTypeRef mem = gpu_memory_type(lo, type);
-    int32_t bits = 32 / per;
-    LLVMValueRef x = i ? LLVMBuildLShr(lo->b, word, const_i32(lo, i * bits), "") : word;
-    LLVMTypeRef ints = LLVMIntTypeInContext(lo->c, (unsigned)bits);
-    if (bits < 32) x = LLVMBuildTrunc(lo->b, x, ints, "");
-    if (mem != ints) x = LLVMBuildBitCast(lo->b, x, mem, "");
-    return gpu_from_memory(lo, x, type);
-}
-
 /// The instruction whose first word is that of register `r`.
 static void read_matrices(const Reader *rd, const Intrinsic *row, uint32_t r, LLVMTypeRef type,
                           LLVMValueRef *out)
@@ -71,7 +59,7 @@ static void read_matrices(const Reader *rd, const Intrinsic *row, uint32_t r, LL
         LLVMValueRef word = m->n_more ? LLVMBuildExtractValue(lo->b, words, k, "") : words;
         for (uint32_t e = 0; e < 1u << m->n_word; e++)
             out[r | gf2_apply(m->more, k) | gf2_apply(m->word, e)] =
-                part_of(lo, word, (int32_t)e, 1 << m->n_word, type);
+                word_part(lo, word, (int32_t)e, 1 << m->n_word, type);
     }
 }
 

@@ -326,28 +326,41 @@ static void check_shared(Lower *lo, LLVMValueRef at, int32_t bytes, bool is_writ
     kiln_call_row(lo, &row, &at);
 }
 
+/// Small elements travel as 32-bit words where there are enough of them.
+static int32_t per_word(const Lower *lo, LLVMTypeRef mem, int32_t n)
+{
+    int32_t per = 4 / type_bytes(lo, mem);
+    return per > 1 && n >= per ? per : 1;
+}
+
 void shared_load(Lower *lo, LLVMTypeRef type, int32_t n, LLVMValueRef at, LLVMValueRef *out)
 {
-    LLVMTypeRef mem = gpu_memory_type(lo, type),
-                whole = n > 1 ? LLVMVectorType(mem, (unsigned)n) : mem;
-    int32_t bytes = n * type_bytes(lo, mem);
+    LLVMTypeRef mem = gpu_memory_type(lo, type);
+    int32_t bytes = n * type_bytes(lo, mem), per = per_word(lo, mem, n), n_words = n / per;
+    LLVMTypeRef unit = per > 1 ? lo->i32 : mem;
     check_shared(lo, at, bytes, false);
-    LLVMValueRef x = LLVMBuildLoad2(lo->b, whole, at, "");
+    LLVMValueRef x =
+        LLVMBuildLoad2(lo->b, n_words > 1 ? LLVMVectorType(unit, (unsigned)n_words) : unit, at, "");
     LLVMSetAlignment(x, (unsigned)bytes);
-    for (int32_t i = 0; i < n; i++) {
-        LLVMValueRef one = n > 1 ? LLVMBuildExtractElement(lo->b, x, const_i32(lo, i), "") : x;
-        out[i] = gpu_from_memory(lo, one, type);
+    for (int32_t i = 0; i < n_words; i++) {
+        LLVMValueRef one =
+            n_words > 1 ? LLVMBuildExtractElement(lo->b, x, const_i32(lo, i), "") : x;
+        if (per == 1) out[i] = gpu_from_memory(lo, one, type);
+        for (int32_t k = 0; per > 1 && k < per; k++)
+            out[i * per + k] = word_part(lo, one, k, per, type);
     }
 }
 
 void shared_store(Lower *lo, LLVMTypeRef type, int32_t n, LLVMValueRef at, const LLVMValueRef *in)
 {
     LLVMTypeRef mem = gpu_memory_type(lo, type);
-    int32_t bytes = n * type_bytes(lo, mem);
-    LLVMValueRef x =
-        n > 1 ? LLVMGetUndef(LLVMVectorType(mem, (unsigned)n)) : gpu_to_memory(lo, in[0]);
-    for (int32_t i = 0; n > 1 && i < n; i++)
-        x = LLVMBuildInsertElement(lo->b, x, gpu_to_memory(lo, in[i]), const_i32(lo, i), "");
+    int32_t bytes = n * type_bytes(lo, mem), per = per_word(lo, mem, n), n_words = n / per;
+    LLVMValueRef x = NULL;
+    if (n_words > 1) x = LLVMGetUndef(LLVMVectorType(per > 1 ? lo->i32 : mem, (unsigned)n_words));
+    for (int32_t i = 0; i < n_words; i++) {
+        LLVMValueRef one = per > 1 ? word_pack(lo, per, in + i * per) : gpu_to_memory(lo, in[i]);
+        x = n_words > 1 ? LLVMBuildInsertElement(lo->b, x, one, const_i32(lo, i), "") : one;
+    }
     check_shared(lo, at, bytes, true);
     LLVMSetAlignment(LLVMBuildStore(lo->b, x, at), (unsigned)bytes);
 }

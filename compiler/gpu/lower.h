@@ -107,6 +107,11 @@ LLVMValueRef gpu_to_memory(Lower *lo, LLVMValueRef v);
 LLVMValueRef gpu_from_memory(Lower *lo, LLVMValueRef v, LLVMTypeRef t);
 int32_t type_bytes(const Lower *lo, LLVMTypeRef t);
 
+/// Element `i` of the `per` (1, 2, 4) in a 32-bit word (words.c).
+LLVMValueRef word_part(Lower *lo, LLVMValueRef word, int32_t i, int32_t per, LLVMTypeRef type);
+/// The i32 of `n` elements of 32 / n bits each, the first one lowest.
+LLVMValueRef word_pack(Lower *lo, int32_t n, const LLVMValueRef *v);
+
 /// Writes and reads a tile whose element c lies at inverse(c) elements behind `base`
 /// (lower_convert.c).
 void shared_put(Lower *lo, const Layout *l, const Layout *inverse, LLVMTypeRef type,

@@ -43,6 +43,10 @@ static void pack(Lower *lo, const Words *w, const LLVMValueRef *in, LLVMValueRef
 {
     int32_t bits = w->bytes * 8 / w->per;
     for (int32_t i = 0; i < w->n; i++) {
+        if (w->bytes == 4 && w->per > 1) {
+            out[i] = word_pack(lo, w->per, in + i * w->per);
+            continue;
+        }
         out[i] = to_word(lo, w, in[i * w->per]);
         for (int32_t k = 1; k < w->per; k++) {
             LLVMValueRef part = to_word(lo, w, in[i * w->per + k]);
@@ -230,6 +234,27 @@ static LLVMValueRef both(Lower *lo, LLVMValueRef a, LLVMValueRef b)
     return a && b ? LLVMBuildAnd(lo->b, a, b, "") : a ? a : b;
 }
 
+/// Do registers a and b of `v` hold one LLVM value?
+static bool is_same(Lower *lo, const Value *v, uint32_t a, uint32_t b)
+{
+    const Tile *t = tile_of(lo, v);
+    return t->n == 1 || (t->v[a] == t->v[b] && (!t->off || t->off[a] == t->off[b]));
+}
+
+/// An earlier register that reads the same address under the same mask; -1: none does.
+static int32_t loaded_before(Lower *lo, const Op *op, int32_t first, const Group *g, uint32_t r)
+{
+    enum { LOOK_BACK = 64 };
+    for (uint32_t k = r > LOOK_BACK ? r - LOOK_BACK : 0; k < r; k++) {
+        bool same = !(k & g->mask) && is_same(lo, op->in[first], k, r);
+        for (int32_t i = first + 1; i < op->n_in && same; i++)
+            for (uint32_t e = 0; e < 1u << g->v && same; e++)
+                same = is_same(lo, op->in[i], member(g, k, e), member(g, r, e));
+        if (same) return (int32_t)k;
+    }
+    return -1;
+}
+
 /// The mask of register r, or NULL where it is known to be true.
 static LLVMValueRef mask_of(Lower *lo, const Op *op, int32_t input, uint32_t r)
 {
@@ -250,6 +275,10 @@ void load_registers(Lower *lo, const Op *op, int32_t first, LLVMValueRef *out)
     bool is_special = is_volatile(op) || *hint_text(op);
     for (uint32_t r = 0; r < (uint32_t)n; r++) {
         if (r & g.mask) continue;
+        int32_t before = is_volatile(op) ? -1 : loaded_before(lo, op, first, &g, r);
+        for (uint32_t e = 0; before >= 0 && e < 1u << g.v; e++)
+            out[member(&g, r, e)] = out[member(&g, (uint32_t)before, e)];
+        if (before >= 0) continue;
         LLVMValueRef elements[16], words[16], keep[16], at = reg_of(lo, ptr, (int32_t)r),
                                                         pred = mask_of(lo, op, first + 1, r);
         if (!pred && !is_special) {

@@ -61,11 +61,14 @@ static void lower_broadcast(Lower *lo, Op *op)
 
 static void lower_join(Lower *lo, Op *op)
 {
-    int32_t n = value_regs(op->in[0]);
+    const Layout *l = op->out[0].type->layout;
+    int32_t n = value_regs(op->in[0]), at = 0;
+    while (l->col[at] != 1)
+        at++;
     Tile t = tile_new(lo, 2 * n, false);
     for (int32_t r = 0; r < n; r++)
         for (int32_t k = 0; k < 2; k++)
-            t.v[2 * r + k] = reg_of(lo, op->in[k], r);
+            t.v[(r >> at << 1 | k) << at | (r & ((1 << at) - 1))] = reg_of(lo, op->in[k], r);
     tile_set(lo, &op->out[0], t);
 }
 

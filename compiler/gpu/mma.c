@@ -54,65 +54,6 @@ static uint32_t k_of(const MmaTile *t, int32_t first, uint32_t x)
 
 // ---- words ------------------------------------------------------------------------------------
 
-/// Looks through a bitcast.
-static LLVMValueRef bits_of(LLVMValueRef v)
-{
-    return LLVMIsABitCastInst(v) ? LLVMGetOperand(v, 0) : v;
-}
-
-/// The word of which `v` is part `i`, `bits` wide; NULL: it was not cut out of one.
-static LLVMValueRef word_of_part(const Lower *lo, LLVMValueRef v, int32_t i, int32_t bits)
-{
-    v = bits_of(v);
-    if (!LLVMIsATruncInst(v)) return NULL;
-    v = LLVMGetOperand(v, 0);
-    if (i) {
-        if (!LLVMIsAInstruction(v) || LLVMGetInstructionOpcode(v) != LLVMLShr) return NULL;
-        LLVMValueRef by = LLVMGetOperand(v, 1);
-        if (!LLVMIsAConstantInt(by) || LLVMConstIntGetZExtValue(by) != (unsigned)(i * bits))
-            return NULL;
-        v = LLVMGetOperand(v, 0);
-    }
-    return LLVMTypeOf(v) == lo->i32 ? v : NULL;
-}
-
-/// Both halves come from f32: one instruction rounds and packs them. @return NULL: they do not
-static LLVMValueRef packed_floats(Lower *lo, DType t, const LLVMValueRef *v)
-{
-    LLVMValueRef x[2];
-    for (int32_t i = 0; i < 2; i++) {
-        if (t == DTYPE_F16) {
-            if (!lo->cx->sm->has_bf16 || !LLVMIsAFPTruncInst(v[i]) ||
-                LLVMTypeOf(LLVMGetOperand(v[i], 0)) != lo->f32)
-                return NULL;
-        } else {
-            if (!LLVMIsACallInst(v[i]) ||
-                LLVMGetCalledValue(v[i]) != map_get(&lo->functions, STR("bf16")))
-                return NULL;
-        }
-        x[i] = LLVMGetOperand(v[i], 0);
-    }
-    return t == DTYPE_F16 ? KILN2(lo, F16X2, x[1], x[0]) : KILN2(lo, BF16X2, x[1], x[0]);
-}
-
-static LLVMValueRef pack(Lower *lo, DType t, int32_t n, const LLVMValueRef *v)
-{
-    int32_t bits = 32 / n;
-    LLVMValueRef whole = word_of_part(lo, v[0], 0, bits);
-    for (int32_t i = 1; i < n && whole; i++)
-        if (word_of_part(lo, v[i], i, bits) != whole) whole = NULL;
-    if (whole) return whole;
-    if (n == 2) whole = packed_floats(lo, t, v);
-    if (whole) return whole;
-    for (int32_t i = 0; i < n; i++) {
-        LLVMValueRef x = t == DTYPE_F16 ? LLVMBuildBitCast(lo->b, v[i], lo->i16, "") : v[i];
-        x = LLVMBuildZExt(lo->b, x, lo->i32, "");
-        if (i) x = LLVMBuildShl(lo->b, x, const_i32(lo, i * bits), "");
-        whole = i ? LLVMBuildOr(lo->b, whole, x, "") : x;
-    }
-    return whole;
-}
-
 /// f32 as one tf32, and what is left of it as another.
 static void split_tf32(const Mma *m, LLVMValueRef x, LLVMValueRef *high, LLVMValueRef *low)
 {
@@ -141,7 +82,7 @@ static LLVMValueRef word_at(const Mma *m, Operand *o, uint32_t c, int32_t pass)
     if (n == 1)
         split_tf32(m, v[0], &o->word[0][first], &o->word[1][first]);
     else
-        o->word[0][first] = pack(lo, o->type, n, v);
+        o->word[0][first] = word_pack(lo, n, v);
     return o->word[pass][first];
 }
 

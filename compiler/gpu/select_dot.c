@@ -142,21 +142,34 @@ static int32_t run_of(const Op *op, const DotPlan *p)
 
 // ---- warps ------------------------------------------------------------------------------------
 
-static void share_warps(MmaTile *t, int32_t log_warps, bool whole_rows)
+typedef enum Sharing { SHARE_EVENLY, SHARE_ROWS, SHARE_COLUMNS } Sharing;
+
+/// One warp bit after the other, to the side that asks for it while that has fragments left.
+static void share_warps(MmaTile *t, int32_t log_warps, Sharing how)
 {
     int32_t rows = t->swap ? t->n : t->m, cols = t->swap ? t->m : t->n;
     t->warps_batch = MIN(log_warps, t->batch);
     t->warps_row = t->warps_col = 0;
     for (int32_t left = log_warps - t->warps_batch; left > 0; left--) {
         int32_t row_left = rows - 4 - t->warps_row, col_left = cols - 3 - t->warps_col;
-        bool on_rows =
-            whole_rows ? row_left > 0 || col_left <= 0 : row_left > 0 && row_left >= col_left;
-        if (!on_rows && col_left <= 0) on_rows = row_left > 0;
-        if (on_rows)
+        bool prefers_rows = how == SHARE_ROWS || (how == SHARE_EVENLY && row_left >= col_left);
+        if (prefers_rows ? row_left > 0 : row_left > 0 && col_left <= 0)
             t->warps_row++;
         else
             t->warps_col++;
     }
+}
+
+/// Rows whole for reductions along them and for the next dot; an operand that comes as bytes is made
+/// wide by one warp alone.
+static Sharing sharing_of(const Op *op, const DotPlan *p)
+{
+    bool swap = p->tile.swap;
+    if (!swap && (dot_behind(op->in[0], 0) || wants_whole_rows(&op->out[0], 0))) return SHARE_ROWS;
+    if (p->log_word == 2) return SHARE_EVENLY;
+    if (narrow_memory(op->in[1], 0)) return swap ? SHARE_ROWS : SHARE_COLUMNS;
+    if (narrow_memory(op->in[0], 0)) return swap ? SHARE_COLUMNS : SHARE_ROWS;
+    return SHARE_EVENLY;
 }
 
 static const Layout *shaped(GpuCx *cx, Layout l, const Type *t)
@@ -194,8 +207,7 @@ static void plan_dot(GpuCx *cx, Op *op)
     t->m = lg(tc->shape[tc->rank - 2]), t->n = lg(tc->shape[tc->rank - 1]);
     t->k = lg(ta->shape[ta->rank - 1]), t->batch = lg(tc->numel) - t->m - t->n;
     t->swap = t->m <= FEW_ROWS && t->n > FEW_ROWS;
-    const Op *before = dot_behind(op->in[0], 0);
-    share_warps(t, cx->log_warps, !t->swap && (before || wants_whole_rows(&op->out[0], 0)));
+    share_warps(t, cx->log_warps, sharing_of(op, &p));
     if (is_chained(op, &p)) {
         layout_mma_k_chained(t, p.log_word);
     } else {
