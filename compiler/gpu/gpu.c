@@ -47,7 +47,8 @@ static void refuse(Op *op, void *user)
 
 static void emit_after(const GpuCx *cx, const Emit *emit, const char *pass)
 {
-    if (!emit->tile_after || !emit->tile_after_pass || strcmp(emit->tile_after_pass, pass)) return;
+    if (!emit->tile_after || !emit->tile_after_pass || strcmp(emit->tile_after_pass, pass) != 0)
+        return;
     emit->tile_after->len = 0; // of a pass that runs again with fewer stages, the last
     func_print(cx->fn, emit->tile_after);
 }

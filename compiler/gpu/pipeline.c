@@ -491,6 +491,7 @@ static void emit_prologue(Plan *p, Value **initial)
                 ahead[i * (p->distance + 1) + k] = value_at(p, &now, &b, &p->ahead.data[i]->out[0]);
     }
     int32_t n = 0;
+    ASSERT(now.map);
     b.span = p->loop->span;
     p->read_at = n, initial[n++] = stage_const(&b, 0);
     p->write_at = n, initial[n++] = stage_const(&b, p->distance);
@@ -588,14 +589,12 @@ static void emit_steady(Plan *p, Value **args, Value **next)
     for (int32_t i = 0; i < p->n_streams; i++)
         emit_copy(p, &there, &b, &p->streams[i], args[p->write_at]);
     b.span = p->loop->span;
-    Env beyond = {0};
-    if (p->n_extra > p->shadows_at) {
-        int32_t k = p->distance + 1;
-        beyond = env_new(p, &b, index, k, goes_on(p, &b, index, k));
-        carry_on(p, &there, &beyond, &b);
-    }
     next[p->read_at] = next_stage(p, &b, args[p->read_at]);
     next[p->write_at] = next_stage(p, &b, args[p->write_at]);
+    if (p->n_extra == p->shadows_at) return;
+    int32_t k = p->distance + 1;
+    Env beyond = env_new(p, &b, index, k, goes_on(p, &b, index, k));
+    carry_on(p, &there, &beyond, &b);
     n = p->shadows_at;
     for (int32_t i = 0; n < p->ahead_at; i++)
         if (p->is_shadow[i]) next[n++] = beyond.map[p->body->args[i + 1]->id];
