@@ -188,9 +188,26 @@ static LLVMValueRef element(Cx *cx, Dot *d, Value *v, const Held *packed, bool i
     return place_load(cx, &p, NULL);
 }
 
+/// One of the halves of a quad that pack_halves() laid side by side, in every lane.
+static LLVMValueRef half_broadcast(Cx *cx, Dot *d, const Point *p, uint32_t half)
+{
+    const Type *i16 = type_scalar(cx->fn->module, DTYPE_I16);
+    Chunk c = operand_chunk(d, p, true, true, false);
+    c.log_w = 1;
+    c.lane[0] = 0;
+    c.fixed |= half << 1;
+    Place place =
+        place_of_held(cx, &d->a_packed, type_with_element(cx->fn->module, d->a->type, i16), &c);
+    at_depth(cx, cx->depth);
+    LLVMValueRef x = place_load(cx, &place, NULL);
+    return splat(cx, LLVMBuildBitCast(cx->b, x, cx->i32, ""), d->w_bits);
+}
+
 /// a[m, k] or the group at k, in every lane.
 static Factor a_broadcast(Cx *cx, Dot *d, const Point *p)
 {
+    if (d->product.kind == PRODUCT_WIDE)
+        return (Factor){{half_broadcast(cx, d, p, 0), half_broadcast(cx, d, p, 1)}};
     Chunk c = operand_chunk(d, p, true, true, false);
     int32_t group = d->product.group_bits;
     for (int32_t j = 0; j < group; j++) // k's bits are the lowest of a
@@ -385,6 +402,38 @@ static Held pack_groups(Cx *cx, Dot *d)
     return h;
 }
 
+/// Copies a as i16 with each quad in the order k0 k2 k1 k3: its halves, as they meet even and odd bytes of b.
+static Held pack_halves(Cx *cx, Dot *d)
+{
+    const Type *i16 = type_scalar(cx->fn->module, DTYPE_I16);
+    int32_t log_w = MIN(d->k_bits, 5), rows = d->m_bits + d->batch_bits, order[PLACE_MAX_LANES];
+    Held h = held_bytes(cx, d->a->type->numel * 2);
+    h.is_small = false;
+    Chunk c = chunk_zero();
+    Loop row = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << rows), 1);
+    chunk_add_field(&c,
+                    (Field){row.var, 0, (int8_t)rows, (int8_t)d->k_bits, (int8_t)cx->depth, true});
+    Loop k = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits),
+                       (int64_t)1 << log_w);
+    chunk_add_field(&c, (Field){k.var, (int8_t)log_w, (int8_t)(d->k_bits - log_w), (int8_t)log_w,
+                                (int8_t)cx->depth, true});
+    for (int32_t j = 0; j < log_w; j++)
+        c.lane[c.log_w++] = (int8_t)j;
+    LLVMValueRef x = element(cx, d, d->a, &d->a_packed, false, &c);
+    x = cast_emit(cx, d->product.operand, DTYPE_I16, ROUND_RNE, x);
+    for (int32_t l = 0; l < 1 << log_w; l++)
+        order[l] = (l & ~3) | (l & 1) << 1 | (l >> 1 & 1);
+    x = shuffle(cx, x, NULL, 1 << log_w, order);
+    Place place = place_of_held(cx, &h, type_with_element(cx->fn->module, d->a->type, i16), &c);
+    at_depth(cx, cx->depth);
+    place_store(cx, &place, x, NULL);
+    depth_moved(cx, cx->depth);
+    loop_close(cx, &k);
+    loop_close(cx, &row);
+    memo_drop(cx, 0);
+    return h;
+}
+
 /// A load that can be read as bits, where elements are computed in another type.
 static bool is_raw(const Dot *d, const Value *v)
 {
@@ -416,6 +465,7 @@ static void choose_operands(Cx *cx, Dot *d)
     if (!b_inline && !(is_group && is_contiguous(cx, d->b))) d->b_packed = pack(cx, d, d->b);
     group_flush(cx);
     if (!b_inline && is_group) d->b_packed = pack_groups(cx, d);
+    if (d->product.kind == PRODUCT_WIDE) d->a_packed = pack_halves(cx, d);
 }
 
 void dot_emit(Cx *cx, Op *op)

@@ -7,7 +7,7 @@
 //   BF16       2      bf16               vdpbf16ps                                  avx512
 //   VNNI       4      u8 x i8            vpdpbusd                                   avx512
 //   LOW        4      0 .. 127 x i8      vpmaddubsw, vpmaddwd, vpaddd               avx2; pairs fit i16
-//   WIDE       4      any 8-bit          2 (vpmaddwd, vpaddd) on even and odd bytes avx2
+//   WIDE       4      any 8-bit          2 (vpmaddwd, vpaddd) on even and odd bytes avx2; a is split once, by dot.c
 //
 //   lanes      b: k0 k1 n0 n1 ...        a: one group, in every lane
 //
@@ -131,7 +131,7 @@ static void halves(Cx *cx, bool is_signed, V v, V out[2])
 Factor product_factor(Cx *cx, const Product *p, V v, bool is_a)
 {
     Factor f = {{v, NULL}};
-    if (p->kind == PRODUCT_WIDE) halves(cx, p->is_signed, v, f.v);
+    if (p->kind == PRODUCT_WIDE && !is_a) halves(cx, p->is_signed, v, f.v);
     if (p->kind == PRODUCT_VNNI && is_a && p->flips_a) {
         V bytes = as(cx, v, cx->i8);
         f.v[0] = LLVMBuildXor(cx->b, bytes, const_int(LLVMTypeOf(bytes), -128), "");
