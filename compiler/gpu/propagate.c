@@ -397,7 +397,13 @@ static Value *made_in(const Assign *s, const Value *v, const Layout *l)
 // wanted from operands that are moved instead. So a convert ends up where the tile is narrowest:
 // above widening casts and dequantisation, below narrowing ones.
 
-enum { COST_BARRIER = 25, COST_ADDRESS = 6, COST_LOAD = 4, COST_BUDGET = 1000, COST_NEVER = 1 << 24 };
+enum {
+    COST_BARRIER = 25,
+    COST_ADDRESS = 6,
+    COST_LOAD = 4,
+    COST_BUDGET = 1000,
+    COST_NEVER = 1 << 24
+};
 
 static int32_t move_cost(const Value *v, const Layout *from, const Layout *to)
 {
@@ -591,11 +597,28 @@ static int32_t width_in(const MemFacts *facts, const Layout *l)
     return v;
 }
 
+/// lg of the neighbours that the vectors of a warp cover without a gap: lanes go on where the
+/// registers end.
+static int32_t run_in(const MemFacts *facts, const Layout *l)
+{
+    int32_t n = MIN(width_in(facts, l), facts->n_chain);
+    for (bool found = true; found && n < facts->n_chain; n += found) {
+        found = false;
+        for (int32_t i = 0; i < LAYOUT_LANES; i++)
+            found |= layout_cols(l, IN_LANE)[i] == 1u << facts->chain[n];
+    }
+    return n;
+}
+
 static void fix_store(Assign *s, Op *op)
 {
+    enum { SECTOR_BYTES = 32 };
     const MemFacts *facts = &op_note(op)->mem;
     const Layout *own = natural(s, op->in[1]), *l = facts->anchor;
-    if (own && spread(own) >= spread(l) && width_in(facts, own) >= width_in(facts, l)) l = own;
+    bool fills = own && type_element_bytes(op->in[1]->type) << run_in(facts, own) >= SECTOR_BYTES &&
+                 width_in(facts, own) + 1 >= width_in(facts, l);
+    if (own && spread(own) >= spread(l) && (fills || width_in(facts, own) >= width_in(facts, l)))
+        l = own;
     want_all(s, op, l);
 }
 
