@@ -19,7 +19,8 @@ visit   i32: logical pages to read, ascending, of query block b of (sequence, kv
         None: every page
 q_start [sequences + 1] i32, slot_of [sequences] i32, seqs [1] i32: the ragged batch, read on the device
 scale   1 / sqrt(HEAD_DIM), usually
-BLOCK_M rows per block; BLOCK_D a power of two >= HEAD_DIM; PAGE tokens per page
+BLOCK_M rows per block: in decode the query heads of a group, so that keys and values are read once for all of them
+BLOCK_D a power of two >= HEAD_DIM; PAGE tokens per page, KEYS of them at a time (a power of two that divides PAGE; None: all)
 accuracy  f32 sums; relative to the largest |v| seen: 2^-22 * sqrt(keys) in f32, else the dtype of q's rounding of p
 bound   decode: memory, the pages; prefill: arithmetic
 source  Dao et al. 2022 (arXiv:2205.14135); Dao 2023 (arXiv:2307.08691); Flash-Decoding, Dao et al. 2023
@@ -31,7 +32,7 @@ import triton.language as tl
 # kiln: attend(o: *f32:16, lse: *f32, q: *f32:16, k_page: *f32:16, v_page: *f32:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32, page_k: i32, page_v: i32, page_s: i32, scale: f32, G={1,2}, HEAD_DIM=8, PAGE={4,16},
-# kiln:+ DIM_MAJOR={True,False}, SPLITS={1,2}, BLOCK_M={4,16}, BLOCK_D=8)[num_warps=4] grid=(n_blocks*SPLITS,H,S+1)
+# kiln:+ DIM_MAJOR={True,False}, SPLITS={1,2}, BLOCK_M={4,16}, BLOCK_D=8, KEYS=4)[num_warps=4] grid=(n_blocks*SPLITS,H,S+1)
 # kiln:+ T={0,1,7,19} S={1,3} H=2 L=2 per=L*H layer0={0,H} slots=S+1 max_pages=cdiv(T,PAGE)+2 n_pages=slots*per*max_pages sq=G*H*8+1
 # kiln:+ page_k=2*PAGE*8 page_v=2*PAGE*8 page_s=0 max_visit=0 n_blocks=max(cdiv(T*G,BLOCK_M),1) scale=0.35 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -40,17 +41,17 @@ import triton.language as tl
 # kiln: attend(o: *f32:16, lse: None, q: *f32:16, k_page: *i8:16, v_page: *i8:16, k_scale: *f32, v_scale: *f32, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32, page_k: i32, page_v: i32, page_s: i32, scale: f32, G=4, HEAD_DIM={12,16}, PAGE=16,
-# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M={4,8}, BLOCK_D=16)[num_warps=4] grid=(n_blocks,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M=8, BLOCK_D=16, KEYS={8,16})[num_warps=4] grid=(n_blocks,H,S)
 # kiln:+ T={1,9} S={1,3} H=2 L=2 per=L*H layer0={0,H} slots=S max_pages=3 n_pages=slots*per*max_pages sq=G*H*HEAD_DIM
 # kiln:+ page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM page_s=2*PAGE max_visit=0 n_blocks=cdiv(T*G,BLOCK_M) scale=0.25 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
 # kiln:+ list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)
 # kiln:+ o=randn(T*G*H*HEAD_DIM) q=randn(T*sq) k_page=ints(-127,128,n_pages*page_k) v_page=ints(-127,128,n_pages*page_v)
 # kiln:+ k_scale=uniform(0.001,0.02,n_pages*page_s) v_scale=uniform(0.001,0.02,n_pages*page_s)
-# kiln: attend(o: *f32:16, lse: *f32, q: *f32:16, k_page: *{f16,bf16}:16, v_page: *{f16,bf16}:16, k_scale: None, v_scale: None, q_start: *i32,
+# kiln: attend(o: *f32:16, lse: *f32, q: *f32:16, k_page: *{f16,bf16}:16, v_page: *f16:16, k_scale: None, v_scale: None, q_start: *i32,
 # kiln:+ slot_of: *i32, seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: *i32, visit_n: *i32, max_visit: i32,
 # kiln:+ n_blocks: i32, per: i32, layer0: i32, max_pages: i32, sq: i32, page_k: i32, page_v: i32, page_s: i32, scale: f32, G=3, HEAD_DIM=32, PAGE=8,
-# kiln:+ DIM_MAJOR=True, SPLITS={1,4}, BLOCK_M=8, BLOCK_D=32)[num_warps=4] grid=(n_blocks*SPLITS,H,S)
+# kiln:+ DIM_MAJOR=True, SPLITS=4, BLOCK_M=8, BLOCK_D=32, KEYS={4,8})[num_warps=4] grid=(n_blocks*SPLITS,H,S)
 # kiln:+ T={1,9} S={1,3} H=2 L=2 per=L*H layer0={0,H} slots=S max_pages=6 n_pages=slots*per*max_pages sq=G*H*32
 # kiln:+ page_k=2*PAGE*32 page_v=2*PAGE*32 page_s=0 n_blocks=cdiv(T*G,BLOCK_M) max_visit=max_pages scale=0.18 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -60,7 +61,7 @@ import triton.language as tl
 # kiln: attend(o: *f16:16, lse: None, q: *f16:16, k_page: *f16:16, v_page: *f16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=64, PAGE=32,
-# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M={16,64}, BLOCK_D=64)[num_warps=4] grid=(n_blocks,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M={16,64}, BLOCK_D=64, KEYS=32)[num_warps=4] grid=(n_blocks,H,S)
 # kiln:+ T={1,20} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages=3 n_pages=slots*per*max_pages sq=G*H*64
 # kiln:+ page_k=2*PAGE*64 page_v=2*PAGE*64 page_s=0 max_visit=0 n_blocks=cdiv(T*G,BLOCK_M) scale=0.125 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -69,17 +70,57 @@ import triton.language as tl
 # kiln: attend(o: *bf16:16, lse: None, q: *bf16:16, k_page: *bf16:16, v_page: *bf16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=128, PAGE=64,
-# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M=64, BLOCK_D=128)[num_warps=4] grid=(n_blocks,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M=64, BLOCK_D=128, KEYS=64)[num_warps=4] grid=(n_blocks,H,S)
 # kiln:+ T={1,20} S={1,2} H=1 L=1 per=L*H layer0=0 slots=S max_pages=2 n_pages=slots*per*max_pages sq=G*H*128
 # kiln:+ page_k=2*PAGE*128 page_v=2*PAGE*128 page_s=0 max_visit=0 n_blocks=cdiv(T*G,BLOCK_M) scale=0.088 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
 # kiln:+ list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)
 # kiln:+ o=zeros(T*G*H*128) q=randn(T*sq) k_page=randn(n_pages*page_k) v_page=randn(n_pages*page_v)
+# kiln: attend(o: *f32:16, lse: *f32:16, q: *bf16:16, k_page: *bf16:16, v_page: *bf16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
+# kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
+# kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=128, PAGE=16,
+# kiln:+ DIM_MAJOR=False, SPLITS=2, BLOCK_M=16, BLOCK_D=128, KEYS=16)[num_warps=4, num_stages={1,3}] grid=(SPLITS,H,S)
+# kiln:+ T={1,2} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages={1,2,19} n_pages=slots*per*max_pages sq=G*H*HEAD_DIM page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM
+# kiln:+ page_s=0 max_visit=0 n_blocks=1 scale=0.09 seqs=full(S,1) q_start=ragged(T,S) slot_of=perm(slots,S) list_of=kv_list_of(slots,per)
+# kiln:+ list_spread=kv_spread(list_of,per) list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)
+# kiln:+ o=zeros(T*G*H*SPLITS*HEAD_DIM) lse=zeros(T*G*H*SPLITS) q=randn(T*sq) k_page=randn(n_pages*page_k) v_page=randn(n_pages*page_v)
+# kiln: attend(o: *f32:16, lse: *f32:16, q: *f16:16, k_page: *i8:16, v_page: *i8:16, k_scale: *f32, v_scale: *f32, q_start: *i32, slot_of: *i32,
+# kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
+# kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=8, HEAD_DIM=64, PAGE=32,
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M=16, BLOCK_D=64, KEYS=16)[num_warps=4, num_stages={1,3}] grid=(SPLITS,H,S)
+# kiln:+ T={1,2} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages={1,3} n_pages=slots*per*max_pages sq=G*H*HEAD_DIM page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM
+# kiln:+ page_s=2*PAGE max_visit=0 n_blocks=1 scale=0.09 seqs=full(S,1) q_start=ragged(T,S) slot_of=perm(slots,S) list_of=kv_list_of(slots,per)
+# kiln:+ list_spread=kv_spread(list_of,per) list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)
+# kiln:+ o=zeros(T*G*H*SPLITS*HEAD_DIM) lse=zeros(T*G*H*SPLITS) q=randn(T*sq) k_page=ints(-127,128,n_pages*page_k) v_page=ints(-127,128,n_pages*page_v) k_scale=uniform(0.001,0.02,n_pages*page_s) v_scale=uniform(0.001,0.02,n_pages*page_s)
+# kiln: attend(o: *f32:16, lse: *f32:16, q: *bf16:16, k_page: *bf16:16, v_page: *bf16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
+# kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
+# kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=128, PAGE=16,
+# kiln:+ DIM_MAJOR=False, SPLITS=2, BLOCK_M=16, BLOCK_D=128, KEYS=16)[num_warps=8, num_stages=4] grid=(SPLITS,H,S)
+# kiln:+ T={1,2} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages={1,2,19} n_pages=slots*per*max_pages sq=G*H*HEAD_DIM page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM
+# kiln:+ page_s=0 max_visit=0 n_blocks=1 scale=0.09 seqs=full(S,1) q_start=ragged(T,S) slot_of=perm(slots,S) list_of=kv_list_of(slots,per)
+# kiln:+ list_spread=kv_spread(list_of,per) list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)
+# kiln:+ o=zeros(T*G*H*SPLITS*HEAD_DIM) lse=zeros(T*G*H*SPLITS) q=randn(T*sq) k_page=randn(n_pages*page_k) v_page=randn(n_pages*page_v)
+# kiln: attend(o: *f32:16, lse: *f32:16, q: *f16:16, k_page: *i8:16, v_page: *i8:16, k_scale: *f32, v_scale: *f32, q_start: *i32, slot_of: *i32,
+# kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
+# kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=8, HEAD_DIM=64, PAGE=32,
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M=16, BLOCK_D=64, KEYS=16)[num_warps=8, num_stages=4] grid=(SPLITS,H,S)
+# kiln:+ T={1,2} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages={1,3} n_pages=slots*per*max_pages sq=G*H*HEAD_DIM page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM
+# kiln:+ page_s=2*PAGE max_visit=0 n_blocks=1 scale=0.09 seqs=full(S,1) q_start=ragged(T,S) slot_of=perm(slots,S) list_of=kv_list_of(slots,per)
+# kiln:+ list_spread=kv_spread(list_of,per) list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)
+# kiln:+ o=zeros(T*G*H*SPLITS*HEAD_DIM) lse=zeros(T*G*H*SPLITS) q=randn(T*sq) k_page=ints(-127,128,n_pages*page_k) v_page=ints(-127,128,n_pages*page_v) k_scale=uniform(0.001,0.02,n_pages*page_s) v_scale=uniform(0.001,0.02,n_pages*page_s)
+# kiln: attend(o: *f32:16, lse: *f32:16, q: *f16:16, k_page: *f16:16, v_page: *f16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
+# kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
+# kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=5, HEAD_DIM=256, PAGE=16,
+# kiln:+ DIM_MAJOR=False, SPLITS=2, BLOCK_M=16, BLOCK_D=256, KEYS=16)[num_warps=4] grid=(SPLITS,H,S)
+# kiln:+ T={1,2} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages={1,3} n_pages=slots*per*max_pages sq=G*H*HEAD_DIM page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM
+# kiln:+ page_s=0 max_visit=0 n_blocks=1 scale=0.09 seqs=full(S,1) q_start=ragged(T,S) slot_of=perm(slots,S) list_of=kv_list_of(slots,per)
+# kiln:+ list_spread=kv_spread(list_of,per) list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)
+# kiln:+ o=zeros(T*G*H*SPLITS*HEAD_DIM) lse=zeros(T*G*H*SPLITS) q=randn(T*sq) k_page=randn(n_pages*page_k) v_page=randn(n_pages*page_v)
 @triton.jit
 def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, list_of, list_len, list_pages,
            list_spread, visit, visit_n, max_visit, n_blocks, per, layer0, max_pages, sq, page_k, page_v, page_s,
            scale, G: tl.constexpr, HEAD_DIM: tl.constexpr, PAGE: tl.constexpr, DIM_MAJOR: tl.constexpr,
-           SPLITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr):
+           SPLITS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, KEYS: tl.constexpr = None):
     seq = tl.program_id(2)
     head = tl.program_id(1)
     if seq >= tl.load(seqs):
@@ -99,14 +140,18 @@ def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, 
     last_token = tl.minimum(row0 + BLOCK_M - 1, n_q * G - 1) // G
     n_keys = past + last_token + 1
     n_visit = tl.cdiv(n_keys, PAGE)
-    n_full = (past + row0 // G + 1) // PAGE
+    STEP: tl.constexpr = PAGE if KEYS is None else KEYS
+    PER: tl.constexpr = PAGE // STEP  # steps of a page
+    n_full = (past + row0 // G + 1) // STEP
     if visit is not None:
         visit_row = (seq * tl.num_programs(1) + head) * n_blocks + block
         visits = visit + visit_row.to(tl.int64) * max_visit
         n_visit = tl.load(visit_n + visit_row)
     share = tl.cdiv(n_visit, SPLITS)
-    first = split * share
-    end = tl.minimum(first + share, n_visit)
+    first = split * share * PER
+    end = tl.minimum(split * share + share, n_visit) * PER
+    if visit is None:
+        end = tl.minimum(end, tl.cdiv(n_keys, STEP))
 
     r = row0 + tl.arange(0, BLOCK_M)
     d = tl.arange(0, BLOCK_D)
@@ -124,18 +169,18 @@ def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, 
     if visit is None:
         masked_from = tl.minimum(tl.maximum(n_full, first), end)
         for i in range(first, masked_from):
-            page = (tl.load(pages + i) + spread).to(tl.int64)
-            acc, top, total = add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, i * PAGE, last_key,
-                                       n_keys, page_k, page_v, page_s, scale2, in_head, HEAD_DIM, PAGE, DIM_MAJOR,
-                                       BLOCK_D, False)
+            page = (tl.load(pages + i // PER) + spread).to(tl.int64)
+            acc, top, total = add_keys(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, i % PER * STEP,
+                                       i * STEP, last_key, n_keys, page_k, page_v, page_s, scale2, in_head, HEAD_DIM,
+                                       PAGE, DIM_MAJOR, BLOCK_D, STEP, False)
     for i in range(masked_from, end):
-        logical = i
+        logical = i // PER
         if visit is not None:
-            logical = tl.load(visits + i)
+            logical = tl.load(visits + i // PER)
         page = (tl.load(pages + logical) + spread).to(tl.int64)
-        acc, top, total = add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, logical * PAGE,
-                                   last_key, n_keys, page_k, page_v, page_s, scale2, in_head, HEAD_DIM, PAGE, DIM_MAJOR,
-                                   BLOCK_D, True)
+        acc, top, total = add_keys(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, i % PER * STEP,
+                                   logical * PAGE + i % PER * STEP, last_key, n_keys, page_k, page_v, page_s, scale2,
+                                   in_head, HEAD_DIM, PAGE, DIM_MAJOR, BLOCK_D, STEP, True)
 
     seen = total > 0.0
     out = acc / tl.where(seen, total, 1.0)[:, None]
@@ -147,17 +192,18 @@ def attend(o, lse, q, k_page, v_page, k_scale, v_scale, q_start, slot_of, seqs, 
 
 
 @triton.jit
-def add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, key0, last_key, n_keys, page_k, page_v,
+def add_keys(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, o, key0, last_key, n_keys, page_k, page_v,
              page_s, scale2, in_head, HEAD_DIM: tl.constexpr, PAGE: tl.constexpr, DIM_MAJOR: tl.constexpr,
-             BLOCK_D: tl.constexpr, MASKED: tl.constexpr):
-    """One page into the running (acc, top, total) of online softmax; scores are in base 2."""
-    t = tl.arange(0, PAGE)
+             BLOCK_D: tl.constexpr, KEYS: tl.constexpr, MASKED: tl.constexpr):
+    """KEYS tokens from `o` of a page on, entries key0 .. of the list, into the running (acc, top, total) of online
+    softmax; scores are in base 2."""
+    t = tl.arange(0, KEYS)
     d = tl.arange(0, BLOCK_D)
     held = key0 + t < n_keys
     K_TOKEN: tl.constexpr = 1 if DIM_MAJOR else HEAD_DIM
     K_DIM: tl.constexpr = PAGE if DIM_MAJOR else 1
-    k_at = k_page + page * page_k + d[:, None] * K_DIM + t[None, :] * K_TOKEN
-    v_at = v_page + page * page_v + t[:, None] * HEAD_DIM + d[None, :]
+    k_at = k_page + (page * page_k + o * K_TOKEN) + d[:, None] * K_DIM + t[None, :] * K_TOKEN
+    v_at = v_page + (page * page_v + o * HEAD_DIM) + t[:, None] * HEAD_DIM + d[None, :]
     if MASKED:
         k = tl.load(k_at, mask=in_head[:, None] & held[None, :], other=0)
         v = tl.load(v_at, mask=held[:, None] & in_head[None, :], other=0)
@@ -170,7 +216,7 @@ def add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, key0, 
 
     s = tl.dot(qv, k.to(qv.dtype), input_precision="ieee") * scale2
     if k_scale is not None:
-        s = s * tl.load(k_scale + page * page_s + t)[None, :]
+        s = s * tl.load(k_scale + page * page_s + o + t)[None, :]
     if MASKED:
         s = tl.where((key0 + t)[None, :] <= last_key[:, None], s, float("-inf"))
     higher = tl.maximum(top, tl.max(s, axis=1))
@@ -179,7 +225,7 @@ def add_page(acc, top, total, qv, k_page, v_page, k_scale, v_scale, page, key0, 
     shrink = tl.exp2(top - base)
     total = total * shrink + tl.sum(p, axis=1)
     if v_scale is not None:
-        vs = tl.load(v_scale + page * page_s + t, mask=held, other=0.0)
+        vs = tl.load(v_scale + page * page_s + o + t, mask=held, other=0.0)
         p = p * vs[None, :]
     acc = tl.dot(p.to(qv.dtype), v.to(qv.dtype), acc * shrink[:, None], input_precision="ieee")
     return acc, higher, total

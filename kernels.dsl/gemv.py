@@ -65,16 +65,16 @@ def summed(p, VEC: tl.constexpr):
 
 
 # kiln: gemv(y: *f32:16, x: *f32:16, w: *{f32,f16,bf16}:16, scale: None, bias: None, rows: *i32, N: i32, K: i32:16, sy: i32, sx: i32,
-# kiln:+ ROWS={1,2}, BLOCK_N={1,4}, BLOCK_K={16,128}, VEC=1, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R+1,ROWS),cdiv(N,BLOCK_N)) R={0,1,3}
+# kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K={16,128}, VEC=1, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R+1,ROWS),cdiv(N,BLOCK_N)) R={0,1,3}
 # kiln:+ N={4,12} K={0,128,256} sy=N+1 sx=K rows=full(R,1) y=randn((R+1)*sy) x=randn((R+2)*sx) w=randn(N*K)
 # kiln: gemv(y: *f32, x: *f32, w: *{f32,f16,bf16}, scale: None, bias: *f32, rows: *i32, N: i32, K: i32, sy: i32, sx: i32,
-# kiln:+ ROWS={1,4}, BLOCK_N={2,8}, BLOCK_K=64, VEC=1, EVEN_N=False, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={1,7,17} K={1,63,172}
+# kiln:+ ROWS={1,4}, BLOCK_N=8, BLOCK_K=64, VEC=1, EVEN_N=False, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={1,7,17} K={1,63,172}
 # kiln:+ sy=N sx=K+1 rows=full(R,1) y=randn(R*sy) x=randn(4*sx) w=randn(N*K) bias=randn(N)
 # kiln: gemv(y: *f32:16, x: *f32:16, w: *i8:16, scale: *f16, bias: None, rows: *i32, N: i32, K: i32:16, sy: i32, sx: i32,
-# kiln:+ ROWS={1,4}, BLOCK_N={1,2}, BLOCK_K={8,16,32}, VEC=1, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2,5} N={4,12} K={32,128,544}
+# kiln:+ ROWS={1,4}, BLOCK_N=2, BLOCK_K={8,16,32}, VEC=1, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2,5} N={4,12} K={32,128,544}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=ints(-127,128,N*K) scale=uniform(0.001,0.02,N*K//32)
 # kiln: gemv(y: *f32:16, x: *f32:16, w: *u8:16, scale: *f16, bias: None, rows: *i32, N: i32, K: i32:16, sy: i32, sx: i32,
-# kiln:+ ROWS={1,4}, BLOCK_N={1,2}, BLOCK_K={16,32}, VEC=1, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2,5} N={4,12} K={32,128,544}
+# kiln:+ ROWS={1,4}, BLOCK_N=1, BLOCK_K={16,32}, VEC=1, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2,5} N={4,12} K={32,128,544}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=ints(0,256,N*K//2) scale=uniform(0.001,0.02,N*K//32)
 # kiln: gemv(y: *f32, x: *f32, w: *i8, scale: *f16, bias: *f32, rows: *i32, N: i32, K: i32, sy: i32, sx: i32,
 # kiln:+ ROWS=1, BLOCK_N=4, BLOCK_K={32,64}, VEC=1, EVEN_N=False, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={1,7} K={32,96,160}
@@ -83,15 +83,15 @@ def summed(p, VEC: tl.constexpr):
 # kiln:+ ROWS=2, BLOCK_N=4, BLOCK_K={32,64}, VEC=1, EVEN_N=False, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={1,7} K={32,96,160}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(2*sx) w=ints(0,256,N*K//2) scale=uniform(0.001,0.02,N*K//32) bias=randn(N)
 # kiln: gemv(y: *f16:16, x: *f16:16, w: *f16:16, scale: None, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
-# kiln:+ ROWS={1,4}, BLOCK_N=4, BLOCK_K={256,512}, VEC=8, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
+# kiln:+ ROWS={1,4}, BLOCK_N=4, BLOCK_K=512, VEC=8, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=randn(N*K)
 # kiln: gemv(y: *bf16:16, x: *bf16:16, w: *bf16:16, scale: None, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
 # kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K=1024, VEC=8, EVEN_N=True, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=randn(N*K)
-# kiln: gemv(y: *{f32,f16}:16, x: *{f32,f16}:16, w: *i8:16, scale: *f16, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
+# kiln: gemv(y: *f32:16, x: *f16:16, w: *i8:16, scale: *f16, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
 # kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K=512, VEC=16, EVEN_N=True, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=ints(-127,128,N*K) scale=uniform(0.001,0.02,N*K//32)
-# kiln: gemv(y: *{f32,f16}:16, x: *{f32,f16}:16, w: *u8:16, scale: *f16, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
+# kiln: gemv(y: *f32:16, x: *f16:16, w: *u8:16, scale: *f16, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
 # kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K=1024, VEC=16, EVEN_N=True, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={1024,2048}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=ints(0,256,N*K//2) scale=uniform(0.001,0.02,N*K//32)
 # ROWS    rows of x that share one reading of w. x is readable up to a multiple of ROWS: rows past the last are read, not used
