@@ -714,14 +714,17 @@ static void fix_op(Assign *s, Op *op)
             want_all(s, op, out);
             break;
         }
+        bool alike = op->kind == OP_HISTOGRAM || op->kind == OP_PRINT || op->kind == OP_ASSERT;
+        const Layout *first = alike && op->n_in && is_tile(op->in[0])
+                                  ? operand_or_default(s, op->in[0])
+                                  : NULL;
         for (int32_t i = 0; i < op->n_in; i++)
             if (op->kind == OP_DOT && i == 2)
                 want(s, op, i, out);
             else if (op->kind == OP_DOT && op_note(op)->dot)
                 want(s, op, i, i ? op_note(op)->dot->right : op_note(op)->dot->left);
-            else if (op->kind == OP_HISTOGRAM || op->kind == OP_PRINT || op->kind == OP_ASSERT)
-                want(s, op, i,
-                     op->n_in && is_tile(op->in[0]) ? operand_or_default(s, op->in[0]) : NULL);
+            else if (alike)
+                want(s, op, i, first);
             else if (op->kind != OP_YIELD && op->kind != OP_CONDITION && op->kind != OP_RETURN &&
                      op->kind != OP_SPLAT && is_tile(op->in[i]))
                 want(s, op, i, operand_or_default(s, op->in[i]));
