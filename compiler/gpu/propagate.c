@@ -715,9 +715,8 @@ static void fix_op(Assign *s, Op *op)
             break;
         }
         bool alike = op->kind == OP_HISTOGRAM || op->kind == OP_PRINT || op->kind == OP_ASSERT;
-        const Layout *first = alike && op->n_in && is_tile(op->in[0])
-                                  ? operand_or_default(s, op->in[0])
-                                  : NULL;
+        const Layout *first =
+            alike && op->n_in && is_tile(op->in[0]) ? operand_or_default(s, op->in[0]) : NULL;
         for (int32_t i = 0; i < op->n_in; i++)
             if (op->kind == OP_DOT && i == 2)
                 want(s, op, i, out);
