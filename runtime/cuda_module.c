@@ -5,6 +5,7 @@
 //
 // A launch hands its argument block over as it is: launch.c lays it out as the driver wants it.
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "runtime/cuda.h"
 #include "runtime/launch.h"
@@ -21,9 +22,13 @@ typedef struct CudaFunction {
 /// The version in ".version 8.0", times ten: 80; 0 when there is none.
 static int32_t ptx_version(const Code *code)
 {
-    const char *at = code->bytes ? strstr((const char *)code->bytes, ".version ") : NULL;
-    int major = 0, minor = 0;
-    return at && sscanf(at, ".version %d.%d", &major, &minor) == 2 ? major * 10 + minor : 0;
+    static const char word[] = ".version ";
+    const char *at = code->bytes ? strstr((const char *)code->bytes, word) : NULL;
+    if (!at) return 0;
+    char *dot;
+    long major = strtol(at + sizeof word - 1, &dot, 10);
+    long minor = *dot == '.' ? strtol(dot + 1, NULL, 10) : -1;
+    return major > 0 && major < 100 && minor >= 0 && minor < 10 ? (int32_t)(major * 10 + minor) : 0;
 }
 
 /// The driver that brought a version of PTX: 8.0 came with 12.0, 7.8 with 11.8, 9.0 with 13.0.
