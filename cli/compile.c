@@ -45,11 +45,26 @@ static const EmitRow *emit_row(const char *name)
     return NULL;
 }
 
+static KilnStatus check_pass(const char *name, Diag *diag)
+{
+    char all[160];
+    size_t at = 0;
+    for (int32_t i = 0; compile_passes[i]; i++) {
+        if (!strcmp(compile_passes[i], name)) return KILN_OK;
+        at += (size_t)snprintf(all + at, sizeof all - at, " %s", compile_passes[i]);
+    }
+    return fail(diag, KILN_ERR_INPUT, "", "--emit=tile-after:%s: is none of the passes%s", name,
+                all);
+}
+
 static KilnStatus check_emits(const Settings *s, Diag *diag)
 {
     for (int32_t i = 0; i < s->emits.n; i++) {
         const char *what = s->emits.items[i];
-        if (!emit_row(what) && strcmp(what, "sass") != 0 && strncmp(what, "tile-after:", 11) != 0)
+        if (!strncmp(what, "tile-after:", 11)) {
+            KilnStatus st = check_pass(what + 11, diag);
+            if (st != KILN_OK) return st;
+        } else if (!emit_row(what) && strcmp(what, "sass") != 0)
             return fail(diag, KILN_ERR_INPUT, "",
                         "--emit=%s: is none of ast tile tile-after:PASS layout layout.svg llvm asm "
                         "ptx sass",

@@ -157,6 +157,9 @@ static KilnStatus front_end(const Source *s, const Spec *spec, const Target *tar
     return st;
 }
 
+const char *const compile_passes[] = {"fold", "cse",      "loop-facts", "affine-addr", "licm",
+                                      "dce",  "pipeline", "layouts",    NULL};
+
 static void emit_after(void *user, const Pass *pass, Func *fn)
 {
     const Emit *emit = user;

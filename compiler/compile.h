@@ -155,8 +155,12 @@ typedef struct Code {
 typedef struct Emit {
     StrBuf *ast, *tile, *layout, *layout_svg, *llvm, *assembly, *ptx;
     StrBuf *tile_after; ///< with the pass's name below
-    const char *tile_after_pass;
+    const char
+        *tile_after_pass; ///< one of compile_passes; the last two exist for GPU targets alone
 } Emit;
+
+/// Names for Emit.tile_after_pass, in the order in which they run; ends in NULL.
+extern const char *const compile_passes[];
 
 /// The cache key: source text that the kernel uses, specialisation, target and its features, ABI number, LLVM
 /// version, the compiler's own build id.

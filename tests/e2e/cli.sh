@@ -73,6 +73,8 @@ def twice(x, n, BLOCK: tl.constexpr):
 P
 check "compile prints a table"              0 out 'twice.*sm_90a' compile "$dir/k.py"
 check "compile shows tile IR"               0 out 'arange' compile "$dir/k.py" --target cpu --emit tile
+check "compile shows the IR after a pass"     0 out 'arange' compile "$dir/k.py" --target cpu --emit tile-after:licm
+check "an unknown pass names the known ones"  2 err 'passes fold cse' compile "$dir/k.py" --emit tile-after:inline
 check "compile shows PTX"                   0 out '\.visible \.entry' compile "$dir/k.py" --target sm_80 --emit ptx
 check "compile takes a signature"           0 out 'cpu:avx2' compile "$dir/k.py:twice" --sig "*fp32,i32" --const BLOCK=128 --target cpu:avx2
 check "compile speaks JSON"                 0 out '"schema": "kiln.compile/1"' compile "$dir/k.py" --json
