@@ -2,6 +2,7 @@
 // of stages, warps and iterations, copies under way while the dots work, and waits and barriers
 // without which the emulator would have complained.
 #include "compiler/compile.h"
+#include "compiler/gpu/emu.h"
 #include "compiler/gpu/gpu.h"
 #include "ir/verify.h"
 #include "tests/compiler/gpu/harness.h"
@@ -810,4 +811,110 @@ Test(gpu_pipeline, loops_behind_each_other_share_their_buffers)
     cr_expect_eq(expect_apart("twice", &b.cx), 2 * 3 * 8192);
     built_free(&b);
     arena_reset(&a);
+}
+
+// ---- other copies and buffers -----------------------------------------------------------------
+
+Test(gpu_pipeline, what_cp_async_cannot_copy_is_loaded_and_stored)
+{
+    // Three bytes apart, `other` is 7: neither 4 neighbours nor zeros.
+    static const char text[] =
+        "func @odd(%0.y: ptr<i8>, %1.x: ptr<i8>, %2.n: i32) num_warps=4 {\n"
+        "  %3 = arange {start=0} : tile<64xi32>\n  %4 = const {value=3} : tile<64xi32>\n"
+        "  %5 = mul %3, %4 : tile<64xi32>\n  %6 = splat %1 : tile<64xptr<i8>>\n"
+        "  %7 = addptr %6, %5 : tile<64xptr<i8>>\n  %8 = splat %2 : tile<64xi32>\n"
+        "  %9 = lt %3, %8 : tile<64xi1>\n  %10 = const {value=7} : tile<64xi8>\n"
+        "  %11 = alloc : buf<64xi8, stages=2>\n  %12 = const {value=1} : i32\n"
+        "  %13 = copy_async %11, %12, %7, %9, %10 : token\n  wait %13 {pending=0}\n"
+        "  %14 = buf_load %11, %12 : tile<64xi8>\n  %15 = splat %0 : tile<64xptr<i8>>\n"
+        "  %16 = addptr %15, %3 : tile<64xptr<i8>>\n  store %16, %14\n  return\n}\n";
+    Buffer y = buffer_new(DTYPE_I8, 64), x = buffer_new(DTYPE_I8, 41 * 3);
+    buffer_random(&x, 22, -100, 100);
+    Arg args[] = {{.buffer = &y}, {.buffer = &x}, {.i = 41}};
+    expect_agreement("odd", text, 3, args, (Grid){1, 1, 1, 0}, 0, 0);
+    for (int32_t i = 0; i < 64; i++)
+        cr_expect_eq(((int8_t *)y.data)[i], i < 41 ? ((int8_t *)x.data)[3 * i] : 7);
+    expect_assembles("odd", text, false);
+    buffer_free(&y), buffer_free(&x);
+}
+
+Test(gpu_pipeline, a_buffer_turns_a_tile_around)
+{
+    // Written by rows, read by columns, once per round: the others' data, and the stage again.
+    static const char text[] =
+        "func @turn(%0.y: ptr<f32> {align=16}, %1.x: ptr<f32> {align=16}, %2.n: i32) num_warps=4 "
+        "{\n"
+        "  %3 = arange {start=0} : tile<32xi32>\n"
+        "  %4 = expand_dims %3 {axis=1} : tile<32x1xi32>\n"
+        "  %5 = const {value=32} : tile<32x1xi32>\n  %6 = mul %4, %5 : tile<32x1xi32>\n"
+        "  %7 = expand_dims %3 {axis=0} : tile<1x32xi32>\n"
+        "  %8 = broadcast %6 : tile<32x32xi32>\n  %9 = broadcast %7 : tile<32x32xi32>\n"
+        "  %10 = add %8, %9 : tile<32x32xi32>\n  %11 = splat %1 : tile<32x32xptr<f32>>\n"
+        "  %12 = addptr %11, %10 : tile<32x32xptr<f32>>\n"
+        "  %13 = splat %0 : tile<32x32xptr<f32>>\n"
+        "  %14 = addptr %13, %10 : tile<32x32xptr<f32>>\n  %15 = load %12 : tile<32x32xf32>\n"
+        "  %16 = alloc : buf<32x32xf32, stages=1>\n  %17 = const {value=0} : i32\n"
+        "  %18 = const {value=1} : i32\n"
+        "  %19 = for %20 = %17 to %2 step %18 carry (%21 = %15) : tile<32x32xf32> {\n"
+        "    %22 = add %21, %15 : tile<32x32xf32>\n    buf_store %16, %17, %22\n"
+        "    %23 = buf_load %16, %17 : tile<32x32xf32>\n"
+        "    %24 = trans %23 {list=[1, 0]} : tile<32x32xf32>\n    yield %24\n  }\n"
+        "  store %14, %19\n  return\n}\n";
+    Buffer y = buffer_new(DTYPE_F32, 1024), x = buffer_new(DTYPE_F32, 1024);
+    buffer_random(&x, 23, -9, 9);
+    Arg args[] = {{.buffer = &y}, {.buffer = &x}, {.i = 3}};
+    expect_agreement("turn", text, 3, args, (Grid){1, 1, 1, 0}, 0, 0);
+    cr_expect_eq(needed_barriers(text, 3).in_loops, 2);
+    expect_assembles("turn", text, false);
+    buffer_free(&y), buffer_free(&x);
+}
+
+// ---- the emulator's copies --------------------------------------------------------------------
+
+/// What a thread of the block below does: copies 16 bytes, changes their source, waits.
+typedef struct Late {
+    uint64_t source[32][2];
+    uint64_t before_wait[32][2];
+} Late;
+
+static void copy_late(const void *args)
+{
+    Late *late = (Late *)(uintptr_t)*(const uint64_t *)args;
+    EmuThread *t = fiber_user(fiber_self());
+    uint64_t to = (uint64_t)(uintptr_t)(t->block->shared + 16 * t->id), *from = late->source[t->id];
+    uint64_t issue[] = {to, (uint64_t)(uintptr_t)from, (uint64_t)-1}, place = (uint64_t)-1;
+    emu_copy_issue(t, 16, issue, NULL);
+    emu_copy_commit(t, 0, &place, NULL);
+    emu_copy_wait(t, 1, &place, NULL);
+    memcpy(late->before_wait[t->id], (const void *)(uintptr_t)to, 16);
+    from[0] += 100;
+    emu_copy_wait(t, 0, &place, NULL);
+}
+
+Test(gpu_pipeline, an_emulated_copy_reads_and_writes_when_it_lands)
+{
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        Diag diag;
+        Late late = {0};
+        uint64_t at = (uint64_t)(uintptr_t)&late;
+        diag_init(&diag, heap_default());
+        EmuBlock *b = emu_block_new(32, 512);
+        cr_assert_not_null(b);
+        b->entry = copy_late, b->args = &at, b->diag = &diag, b->seed = seed;
+        memset(b->shared, 0xee, 512);
+        for (uint64_t i = 0; i < 32; i++)
+            late.source[i][0] = i, late.source[i][1] = 2 * i;
+        emu_block_run(b);
+        cr_assert(!b->has_fault, "%s", rendered(&diag));
+        for (uint64_t i = 0; i < 32; i++) {
+            const uint64_t *got = (const uint64_t *)b->shared + 2 * i;
+            cr_expect_eq(late.before_wait[i][0], 0xeeeeeeeeeeeeeeeeu, "landed too early");
+            cr_expect_eq(got[0], i + 100);
+            cr_expect_eq(got[1], 2 * i);
+        }
+        cr_expect_eq(b->counters->copies, 32);
+        cr_expect_eq(b->counters->copies_in_flight, 1);
+        emu_block_free(b);
+        diag_reset(&diag);
+    }
 }
