@@ -110,6 +110,37 @@ Test(stories, q8_0_follows_its_dequantised_reference, .timeout = 300)
     quantised(STORIES "gguf/stories260K-q8_0.gguf", "q8_0", 100, 1e-3);
 }
 
+/// The first 8 ids of the first prompts together, by the code that a GPU would run, every check on.
+static void emulated(const char *device)
+{
+    enum { N_IDS = 8, N_PROMPTS = 2 };
+    need_data();
+    Lab lab;
+    JsonDoc doc;
+    LabCase *cases;
+    int32_t requests[N_PROMPTS];
+    lab_open(
+        &lab, STORIES "gguf/stories260K-f32.gguf",
+        &(LabOptions){.device = device,
+                      .engine = {.n_slots = N_PROMPTS, .max_context = 64, .kv_format = KV_f32}});
+    int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases);
+    cr_assert_geq(n, N_PROMPTS);
+    for (int32_t i = 0; i < N_PROMPTS; i++)
+        requests[i] = lab_submit(&lab, cases[i].n_prompt, cases[i].prompt, N_IDS, NULL);
+    lab_run(&lab);
+    for (int32_t i = 0; i < N_PROMPTS; i++)
+        cr_expect_eq(lab_agreement(&lab, requests[i], N_IDS, cases[i].expected), N_IDS,
+                     "%s prompt %d", device, i);
+    jsondoc_close(&doc);
+    lab_close(&lab);
+}
+
+Test(stories, the_emulated_gpu_gives_the_first_eight_ids, .timeout = 300)
+{
+    emulated("emu:sm_80");
+    emulated("emu:sm_90a");
+}
+
 Test(stories, nine_prompts_in_one_ragged_batch_give_the_ids_of_each_alone, .timeout = 300)
 {
     need_data();
