@@ -70,6 +70,7 @@ enum {
     CU_LAUNCH_OVERLAP = 6,
     CU_STREAM_NON_BLOCKING = 1,
     CU_CAPTURE_THREAD_LOCAL = 1,
+    CU_CAPTURE_RELAXED = 2,
 };
 /// Ends of the list in `extra` of a launch, and the two things in it.
 #define CU_LAUNCH_PARAM_BUFFER ((void *)1)

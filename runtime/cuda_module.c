@@ -3,6 +3,8 @@
 //   PTX --cuLinkAddData, cuLinkComplete--> machine code --cuModuleLoadDataEx--> CUfunction
 //         the driver's log in the message       | kept on disk by kernel.c
 //
+// Where the linker refuses PTX, the loader has the last word (and its own log): then PTX itself is kept.
+//
 // A launch hands its argument block over as it is: launch.c lays it out as the driver wants it.
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,7 +99,13 @@ KilnStatus cuda_assemble(Device *dev, const Code *code, StrBuf *out, Diag *diag)
     cuda_leave(dev);
     trim(errors);
     trim(info);
-    if (e) return not_assembled(dev, code, e, errors, diag);
+    bool is_ours = e == CU_ERROR_NEW_PTX || e == CU_ERROR_NO_JIT || e == CU_ERROR_NO_MEMORY;
+    if (e && (is_ours || cuda_error_is_final(e))) return not_assembled(dev, code, e, errors, diag);
+    if (e) {
+        log_info(dev->log, "cuda", "%s is not linked but loaded as PTX: error %d %s", code->entry,
+                 e, errors);
+        strbuf_add(out, (const char *)code->bytes, code->size);
+    }
     if (*info) log_debug(dev->log, "cuda", "%s", info);
     return KILN_OK;
 }

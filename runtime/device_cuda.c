@@ -290,6 +290,14 @@ static void queue_steps(Device *dev, int32_t n, const DeviceStep *steps, Capture
     }
 }
 
+/// A library may load code of its own while it is captured, which only the relaxed mode lets it do.
+static int capture_mode(int32_t n, const DeviceStep *steps)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (steps[i].gemm) return CU_CAPTURE_RELAXED;
+    return CU_CAPTURE_THREAD_LOCAL;
+}
+
 static KilnStatus cuda_capture(Device *dev, const char *name, int32_t n, const DeviceStep *steps,
                                void **out, Diag *diag)
 {
@@ -305,7 +313,7 @@ static KilnStatus cuda_capture(Device *dev, const char *name, int32_t n, const D
     }
     const int64_t n_queued = c->n_queued;
     const char *last_kernel = c->last_kernel, *last_graph = c->last_graph;
-    if (cuda_ok(dev, c->lib.cuStreamBeginCapture_v2(c->stream, CU_CAPTURE_THREAD_LOCAL),
+    if (cuda_ok(dev, c->lib.cuStreamBeginCapture_v2(c->stream, capture_mode(n, steps)),
                 "cuStreamBeginCapture")) {
         queue_steps(dev, n, steps, g);
         CUresult e = c->lib.cuStreamEndCapture(c->stream, &graph); // also after a failure

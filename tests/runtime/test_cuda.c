@@ -541,6 +541,26 @@ Test(cuda, code_that_cannot_be_assembled_says_why)
     }
 }
 
+Test(cuda, ptx_that_the_linker_refuses_is_loaded_as_it_is)
+{
+    char *dir = temporary_dir();
+    for (int32_t start = 0; start < 2; start++) {
+        fake_reset();
+        if (!start) fake_fail("cuLinkAddData_v2", 1, 209);
+        Bench b;
+        int32_t n_runs = 0;
+        bench_open(&b, "cuda", dir);
+        fake_hook(hand_run, &n_runs);
+        Kernel *k = hand(&b);
+        cr_expect_eq(fake_count("cuLinkCreate_v2"), start ? 0 : 1, "the second start finds it");
+        cr_expect_eq(add_one(&b, k, floats(&b, 4), 4), KILN_OK);
+        cr_expect_eq(device_sync(b.dev, NULL), KILN_OK);
+        cr_expect_eq(n_runs, 1);
+        bench_close(&b);
+    }
+    remove_dir(dir);
+}
+
 Test(cuda, the_assemblers_own_words_are_in_the_message)
 {
     Bench b;
@@ -890,6 +910,7 @@ Test(cuda, a_product_by_the_library_is_a_node_that_gives_the_right_numbers)
         cr_expect_leq(worst, rows[row].tolerance * 4, "row %d: %g", row, worst);
         cr_expect_eq(b.dev->counters.gemms, 1);
         cr_expect_eq(fake_count("cublasLtMatmul"), 1);
+        cr_expect_not_null(strstr(fake_log(), "mode=2"), "the library may load its code");
         graph_free(g);
         bench_close(&b);
         free(x);
