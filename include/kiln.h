@@ -59,7 +59,7 @@ typedef void (*KilnLogFn)(void *user, int level, const char *component, const ch
 
 typedef struct KilnDeviceOptions {
     size_t size;
-    const char *name;       ///< "cpu", "cpu:avx2", "interp", "emu:sm_80"; NULL: the best found
+    const char *name;       ///< "cpu", "cpu:avx2", "interp", "emu:sm_80", "cuda:0"; NULL: the CPU
     int32_t n_threads;      ///< 0: one per CPU
     const char *cache_dir;  ///< compiled kernels are kept in cache_dir/kernels; NULL: not kept
     const char *kernel_dir; ///< kernel files that replace the ones inside the library; may be NULL
