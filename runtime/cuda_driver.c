@@ -143,7 +143,6 @@ bool cuda_error_is_final(CUresult e)
         {709, 710}, // the context is gone; a device assertion
         {714,
          719}, // hardware stack, illegal instruction, misaligned, address space, program counter, failed
-        {721, 721}, // illegal cluster size at run time
     };
     for (int32_t i = 0; i < COUNT_OF(ranges); i++)
         if (e >= ranges[i].first && e <= ranges[i].last) return true;
