@@ -245,6 +245,129 @@ Test(gpu_pipeline, arguments_that_are_one_tensor_are_not_read_ahead)
     buffer_free(&got);
 }
 
+// ---- random loops -----------------------------------------------------------------------------
+
+/// A loop of random loads of 128 f32: by the index, by a carried offset, by one or two look-ups in a
+/// table, under masks with and without other values; up or down, by 1 or 2, a constant or not.
+typedef struct Writer {
+    StrBuf body;
+    Random rng;
+    int32_t next, sum; ///< the next value's number; the running sum
+} Writer;
+
+static int32_t pick(Writer *w, int32_t n)
+{
+    return (int32_t)random_below(&w->rng, n);
+}
+
+/// The number of the block that a load reads, an i32: one of 0 .. n - 1.
+static int32_t write_block(Writer *w)
+{
+    int32_t x = w->next, kind = pick(w, 4), from = 50;
+    w->next += 8;
+    if (kind == 0) return 50; // the index
+    if (kind == 1) return 52; // carried
+    for (int32_t k = 0; k < kind - 1; k++, from = x + 1 + 2 * (k - 1))
+        strbuf_printf(&w->body, "  %%%d = addptr %%2, %%%d : ptr<i32>\n  %%%d = load %%%d : i32\n",
+                      x + 2 * k, from, x + 2 * k + 1, x + 2 * k);
+    if (pick(w, 2)) { // wanted by the body too
+        strbuf_printf(&w->body,
+                      "  %%%d = cast %%%d : f32\n  %%%d = splat %%%d : tile<128xf32>\n"
+                      "  %%%d = add %%%d, %%%d : tile<128xf32>\n",
+                      x + 4, x + 1, x + 5, x + 4, x + 6, w->sum, x + 5);
+        w->sum = x + 6;
+    }
+    return x + 1 + 2 * (kind - 2);
+}
+
+static void write_load(Writer *w)
+{
+    int32_t block = write_block(w), x = w->next, mask = pick(w, 3), other = pick(w, 3);
+    w->next += 14;
+    strbuf_printf(&w->body,
+                  "  %%%d = mul %%%d, %%24 : i32\n  %%%d = splat %%%d : tile<128xi32>\n"
+                  "  %%%d = add %%%d, %%20 : tile<128xi32>\n  %%%d = addptr %%21, %%%d : "
+                  "tile<128xptr<f32>>\n",
+                  x, block, x + 1, x, x + 2, x + 1, x + 3, x + 2);
+    if (mask)
+        strbuf_printf(&w->body, "  %%%d = lt %%%d, %%%d : tile<128xi1>\n", x + 4, x + 2,
+                      mask == 1 ? 27 : 28);
+    strbuf_printf(&w->body, mask ? "  %%%d = load %%%d, %%%d" : "  %%%d = load %%%d", x + 5, x + 3,
+                  x + 4);
+    if (mask && other) strbuf_printf(&w->body, ", %%%d", other == 1 ? 29 : 30);
+    strbuf_printf(&w->body,
+                  " : tile<128xf32>\n  %%%d = mul %%%d, %%31 : tile<128xf32>\n"
+                  "  %%%d = add %%%d, %%%d : tile<128xf32>\n",
+                  x + 6, w->sum, x + 7, x + 6, x + 5);
+    w->sum = x + 7;
+    if (pick(w, 3)) return;
+    strbuf_printf(&w->body,
+                  "  %%%d = reduce %%%d {combine=max, axis=0} : f32\n"
+                  "  %%%d = splat %%%d : tile<128xf32>\n  %%%d = sub %%%d, %%%d : tile<128xf32>\n",
+                  x + 8, x + 7, x + 9, x + 8, x + 10, x + 7, x + 9);
+    w->sum = x + 10;
+}
+
+/// %26, the last block's number, bounds masks; %32 is a step that nobody knows.
+static const char *loop_text(Arena *a, Writer *w)
+{
+    static const char *const bounds[] = {"%22 to %3 step %23", "%26 to %33 step %33",
+                                         "%22 to %3 step %34", "%22 to %3 step %32"};
+    int32_t bound = pick(w, 4), stages = 1 + pick(w, 4), n = 1 + pick(w, 3);
+    w->next = 100, w->sum = 51;
+    for (int32_t i = 0; i < n; i++)
+        write_load(w);
+    const char *by = bound == 1 ? "%33" : bound == 2 ? "%34" : bound == 3 ? "%32" : "%23";
+    return arena_printf(
+        a,
+        "func @loop(%%0.y: ptr<f32> {align=16}, %%1.x: ptr<f32> {align=16}, %%2.t: ptr<i32>, "
+        "%%3.n: i32) num_warps=4 {\n"
+        "  %%20 = arange {start=0} : tile<128xi32>\n  %%21 = splat %%1 : tile<128xptr<f32>>\n"
+        "  %%22 = const {value=0} : i32\n  %%23 = const {value=1} : i32\n"
+        "  %%24 = const {value=128} : i32\n  %%25 = mul %%3, %%24 : i32\n"
+        "  %%26 = sub %%3, %%23 : i32\n  %%27 = splat %%25 : tile<128xi32>\n"
+        "  %%35 = const {value=37} : tile<128xi32>\n  %%28 = sub %%27, %%35 : tile<128xi32>\n"
+        "  %%29 = const {value=0.0} : tile<128xf32>\n  %%30 = const {value=1.5} : tile<128xf32>\n"
+        "  %%31 = const {value=0.5} : tile<128xf32>\n  %%33 = const {value=-1} : i32\n"
+        "  %%34 = const {value=2} : i32\n  %%36 = lt %%3, %%34 : i1\n"
+        "  %%32 = select %%36, %%23, %%34 : i32\n"
+        "  %%37 = select %%36, %%22, %%22 : i32\n"
+        "  %%40, %%41 = for %%50 = %s carry (%%51 = %%30, %%52 = %s) {stages=%d} : tile<128xf32>, "
+        "i32 {\n%.*s  %%53 = add %%52, %s : i32\n  yield %%%d, %%53\n  }\n"
+        "  %%42 = splat %%0 : tile<128xptr<f32>>\n  %%43 = addptr %%42, %%20 : "
+        "tile<128xptr<f32>>\n  store %%43, %%40\n  return\n}\n",
+        bounds[bound], bound == 1 ? "%26" : "%22", stages, (int)w->body.len, w->body.data, by,
+        w->sum);
+}
+
+Test(gpu_pipeline, random_loops_agree_with_the_interpreter, .timeout = 300)
+{
+    int32_t pipelined = 0;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        Writer w = {.rng = {seed}};
+        Arena a;
+        Built b;
+        arena_init(&a, heap_default());
+        const char *text = loop_text(&a, &w);
+        build_text(&b, text, 0);
+        pipelined += b.cx.n_pipelined;
+        built_free(&b);
+        for (int32_t n = 0; n < 6; n += 1 + n / 3) {
+            Buffer y = buffer_new(DTYPE_F32, 128), x = buffer_new(DTYPE_F32, n * 128),
+                   t = buffer_new(DTYPE_I32, n); // whoever looks further is caught
+            buffer_random(&x, seed, -8, 8);
+            for (int32_t i = 0; i < n; i++)
+                ((int32_t *)t.data)[i] = (i * 3 + (int32_t)seed) % n;
+            Arg args[] = {{.buffer = &y}, {.buffer = &x}, {.buffer = &t}, {.i = n}};
+            expect_agreement(text, text, 4, args, (Grid){1, 1, 1, 0}, 0, 0);
+            buffer_free(&y), buffer_free(&x), buffer_free(&t);
+        }
+        strbuf_free(&w.body);
+        arena_reset(&a);
+    }
+    cr_expect_gt(pipelined, 25, "%d loops were pipelined", pipelined);
+}
+
 // ---- modules as they come out -----------------------------------------------------------------
 
 static const char *const targets[] = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90a"};
