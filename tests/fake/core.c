@@ -20,6 +20,7 @@ const char *kind_name(Kind kind)
 static const char kind_letters[] = "dhmfsegxlc";
 
 struct State fake_state;
+_Thread_local struct Current fake_current;
 
 static void lines_add(Lines *l, const char *line)
 {
@@ -93,6 +94,7 @@ EXPORT void fake_reset(void)
     free(S.log.text);
     free(S.errors.text);
     memset(&S, 0, sizeof S);
+    memset(&fake_current, 0, sizeof fake_current);
     set_defaults();
     S.env_read = true;
 }
@@ -202,7 +204,7 @@ bool is_final(int e)
 
 int current_device(void)
 {
-    return S.depth ? S.stack[S.depth - 1]->device : -1;
+    return fake_current.depth ? fake_current.stack[fake_current.depth - 1]->device : -1;
 }
 
 EXPORT int fake_enter(const char *call, const char *fmt, ...)

@@ -81,8 +81,6 @@ struct State {
     int n_objects, cap_objects;
     Object *contexts[16];
     int poisoned[16];
-    Object *stack[16];
-    int depth;
     Script scripts[32];
     int n_scripts;
     Lines log, errors;
@@ -97,7 +95,14 @@ struct State {
     void *user;
 };
 
+/// The contexts of a thread, innermost last.
+struct Current {
+    Object *stack[16];
+    int depth;
+};
+
 extern struct State fake_state;
+extern _Thread_local struct Current fake_current;
 #define S fake_state
 
 /// What a call needs before it may be made.

@@ -157,19 +157,19 @@ EXPORT int cuCtxPushCurrent_v2(void *cx)
 {
     ENTER(INIT, "%s", name_of(cx));
     Object *o = object_of(__func__, cx, CONTEXT);
-    if (!o || S.depth == 16) return 201;
-    S.stack[S.depth++] = o;
+    if (!o || fake_current.depth == 16) return 201;
+    fake_current.stack[fake_current.depth++] = o;
     return 0;
 }
 
 EXPORT int cuCtxPopCurrent_v2(void **cx)
 {
     ENTER(INIT, "%s", "");
-    if (!S.depth) {
+    if (!fake_current.depth) {
         fake_object("cuCtxPopCurrent without a context");
         return 201;
     }
-    *cx = S.stack[--S.depth];
+    *cx = fake_current.stack[--fake_current.depth];
     return 0;
 }
 
