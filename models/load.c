@@ -159,6 +159,17 @@ done:
     return st;
 }
 
+/// Matrix units multiply 16-bit numbers. F16 has the finer ones, and packed weights are cheaper to turn into
+/// them; a model in BF16 may need its range.
+static DType act_of(const Transformer *t)
+{
+    const Target *target = &t->dev->facts.target;
+    if (t->wanted_act != DTYPE_VOID) return t->wanted_act;
+    if (target->kind != TARGET_SM && target->kind != TARGET_EMU) return DTYPE_F32;
+    bool is_bf16 = !strcmp(t->model.facts.weight_type, "BF16") && target->sm >= 80;
+    return is_bf16 ? DTYPE_BF16 : DTYPE_F16;
+}
+
 KilnStatus transformer_load(Model *m, KernelCache *kernels, Diag *diag)
 {
     KilnStatus st = KILN_OK;
@@ -169,6 +180,7 @@ KilnStatus transformer_load(Model *m, KernelCache *kernels, Diag *diag)
     transformer_unload(t);
     t->kernels = kernels;
     t->dev = kernel_cache_device(kernels);
+    t->act = act_of(t);
     t->layers = heap_array(m->heap, Layer, c->n_layers);
     steps = heap_array(m->heap, float, MAX(c->rope_dim / 2, 1));
     if (!t->layers || !steps)

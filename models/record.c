@@ -158,11 +158,18 @@ static KilnStatus record_embed(Recorder *r, Place x)
     return launch(r, &c, grid_of(r->shape->n_tokens, div_up(e->cols, block), 1), 4);
 }
 
+/// Blocks of kernels that write where they read. An element that two threads of a GPU held would be read by one
+/// after the other has written it.
+static int32_t at_least_threads(const Recorder *r, int64_t block)
+{
+    return (int32_t)(r->is_gpu ? MAX(block, 128) : block);
+}
+
 /// x += add (none: nothing); y = rms(x) * gain. `ends`: only the last rows of sequences, densely in y.
 static KilnStatus record_norm(Recorder *r, Place y, Place x, Place add, const Matrix *gain,
                               Place ends, Place rows, int32_t n_rows)
 {
-    int32_t n = r->t->config.d_model, block = (int32_t)next_pow2(n);
+    int32_t n = r->t->config.d_model, block = at_least_threads(r, next_pow2(n));
     Call c = call_of("rmsnorm.py", "rmsnorm");
     pass(&c, "y", y);
     pass(&c, "x", x);
@@ -462,6 +469,13 @@ static int32_t splits_of(const Recorder *r)
     return splits;
 }
 
+/// Tokens of a page per step of attention: on a GPU no more than fit beside the copies in flight.
+static int32_t keys_at_a_time(const Recorder *r)
+{
+    int32_t most = r->act == DTYPE_F32 || r->t->config.head_dim > 128 ? 32 : 64;
+    return r->is_gpu ? MIN(r->step->page_len, most) : r->step->page_len;
+}
+
 static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse, Place q,
                                 int32_t splits)
 {
@@ -495,8 +509,11 @@ static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse
     pass_key_layout(r, &c);
     pass_const(&c, "SPLITS", splits);
     pass_const(&c, "BLOCK_M", block_m);
-    pass_const(&c, "BLOCK_D", next_pow2(m->head_dim));
-    return launch(r, &c, grid_of((int64_t)n_blocks * splits, m->n_kv_heads, r->shape->n_seqs), 4);
+    pass_const(&c, "BLOCK_D", MAX(next_pow2(m->head_dim), r->is_gpu ? 16 : 1));
+    pass_const(&c, "KEYS", keys_at_a_time(r));
+    int32_t warps = r->is_gpu && block_m > 16 && m->head_dim > 128 ? 8 : 4;
+    return launch(r, &c, grid_of((int64_t)n_blocks * splits, m->n_kv_heads, r->shape->n_seqs),
+                  warps);
 }
 
 static KilnStatus record_merge(Recorder *r, Place out, Place part, Place lse, int32_t splits)
@@ -533,7 +550,7 @@ done:
 
 static KilnStatus record_silu_mul(Recorder *r, Place y, Place gate, Place up)
 {
-    int32_t n = r->t->config.d_ff, block = tile_of(n, 1024);
+    int32_t n = r->t->config.d_ff, block = at_least_threads(r, MIN(next_pow2(n), 1024));
     Call c = call_of("silu_mul.py", "silu_mul");
     pass(&c, "y", y);
     pass(&c, "gate", gate);

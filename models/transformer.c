@@ -141,7 +141,8 @@ KilnStatus transformer_open(const Architecture *arch, ModelFile *file, const Mod
     t->arch = arch;
     t->file = file;
     t->config = *model_file_config(file);
-    t->act = options->activations == DTYPE_VOID ? DTYPE_F32 : options->activations;
+    t->wanted_act = options->activations;
+    t->act = t->wanted_act == DTYPE_VOID ? DTYPE_F32 : t->wanted_act;
     t->use_mmap = options->use_mmap;
     t->log = options->log;
     TRY(check_shapes(t, diag));

@@ -50,7 +50,8 @@ typedef struct Transformer {
     const Architecture *arch;
     ModelFile *file;
     ModelConfig config;
-    DType act; ///< of activations
+    DType wanted_act; ///< the user's choice; VOID: the device's
+    DType act;        ///< of activations; F32 until the weights are on a device
     bool use_mmap;
     const Log *log;
     // after load

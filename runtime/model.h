@@ -44,7 +44,7 @@ struct Model {
 };
 
 typedef struct ModelOptions {
-    DType activations; ///< DTYPE_VOID: F32
+    DType activations; ///< DTYPE_VOID: F32 on a CPU; on a GPU F16, or BF16 for a model in BF16
     bool use_mmap;     ///< weights that can be used where they lie are not copied
     const Log *log;
     Heap *heap; ///< NULL: the process heap

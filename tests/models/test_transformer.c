@@ -23,6 +23,8 @@ typedef struct Row {
     int32_t page_len, n_batch;
     double
         tolerance; ///< of logits of order 1: f32 sums over d_ff and layers; roundings of the page format
+    DType act;          ///< of activations; VOID: the device's own
+    const char *kernel; ///< one that a decode step must launch, or NULL
 } Row;
 
 static const Row rows[] = {
@@ -171,6 +173,20 @@ static void expect_engine_agrees(const Row *row, Engine *e, const ModelFile *fil
     diag_reset(&diag);
 }
 
+static void expect_launched(const char *kernel, Engine *e)
+{
+    Graph *g;
+    Diag diag;
+    StrBuf text = {0};
+    diag_init(&diag, heap_default());
+    expect_ok(engine_graph(e, PHASE_DECODE, 1, &g, &diag), &diag, "a decode step");
+    graph_text(g, &text);
+    cr_expect(text.data && strstr(text.data, kernel), "no %s in:\n%s", kernel,
+              text.data ? text.data : "");
+    strbuf_free(&text);
+    diag_reset(&diag);
+}
+
 static void expect_model_agrees(const Row *row, const char *device, uint64_t seed)
 {
     Diag diag;
@@ -187,7 +203,9 @@ static void expect_model_agrees(const Row *row, const char *device, uint64_t see
               device);
     KernelCacheOptions cache = {.texts = kernel_texts, .n_texts = kernel_n_texts};
     expect_ok(kernel_cache_open(dev, &cache, &kernels, &diag), &diag, "kernels");
-    expect_ok(model_open(path, &(ModelOptions){.use_mmap = seed % 2}, &m, &diag), &diag, row->what);
+    expect_ok(
+        model_open(path, &(ModelOptions){.use_mmap = seed % 2, .activations = row->act}, &m, &diag),
+        &diag, row->what);
     ((Transformer *)m)->config.rope_kind = row->rope;
     EngineOptions options = {.n_slots = 2,
                              .max_context = 128,
@@ -209,6 +227,7 @@ static void expect_model_agrees(const Row *row, const char *device, uint64_t see
     EngineStats stats;
     engine_stats(e, &stats);
     cr_expect_eq(stats.flow_compiles, 0, "%s: compiled while tokens flowed", row->what);
+    if (row->kernel) expect_launched(row->kernel, e);
 
     model_file_close(file);
     engine_close(e);
@@ -237,7 +256,22 @@ Test(transformer, a_model_agrees_on_the_emulated_gpu_with_its_checks_on)
 {
     Row small = rows[1]; // grouped heads, odd widths, two kinds of linear kernel
     small.shape.n_layers = 1;
+    small.act = DTYPE_F32;
     expect_model_agrees(&small, "emu:sm_80", 4);
+}
+
+// F16 activations: roundings of 2^-11, some of them of logits of order 30.
+Test(transformer, packed_weights_go_through_the_matrix_unit_of_the_emulated_gpu)
+{
+    for (int32_t i = 0; i < COUNT_OF(rows); i++) {
+        if (rows[i].shape.type != BLOCK_Q8_0 && rows[i].shape.type != BLOCK_Q4_0) continue;
+        if (!rows[i].shape.tied) continue;
+        Row small = rows[i];
+        small.shape.n_layers = 1;
+        small.tolerance = 0.1;
+        small.kernel = "gemv_dot";
+        expect_model_agrees(&small, "emu:sm_80", 5);
+    }
 }
 
 // ---- files that cannot run ----------------------------------------------------------------------------
