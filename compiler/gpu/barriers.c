@@ -59,8 +59,11 @@ typedef struct State {
     VEC(Global) global;
 } State;
 
+enum { WALK_STEPS = 1 << 21 }; // of loops in loops in loops ... each walked until it stands still
+
 typedef struct Walk {
     Arena *arena;
+    int32_t steps; ///< that are left; then every access gets a barrier
 } Walk;
 
 // ---- lists ------------------------------------------------------------------------------------
@@ -278,13 +281,13 @@ static void touch_scratch(const Walk *w, State *s, Op *op)
 
 // ---- the walk ---------------------------------------------------------------------------------
 
-static void walk_region(const Walk *w, State *s, Region *r);
+static void walk_region(Walk *w, State *s, Region *r);
 
-static void walk_loop(const Walk *w, State *s, Op *op)
+static void walk_loop(Walk *w, State *s, Op *op)
 {
     State head = copy_of(w, s);
     if (op->kind == OP_FOR) enter_loop(&head, op);
-    for (bool changed = true; changed;) {
+    for (bool changed = true; changed && w->steps > 0;) {
         State now = copy_of(w, &head);
         walk_region(w, &now, op->regions[0]);
         *s = copy_of(w, op->kind == OP_FOR ? &head : &now); // the way out
@@ -295,7 +298,7 @@ static void walk_loop(const Walk *w, State *s, Op *op)
     leave_loop(w, s, op);
 }
 
-static void walk_op(const Walk *w, State *s, Op *op)
+static void walk_op(Walk *w, State *s, Op *op)
 {
     switch (op->kind) {
     case OP_FOR:
@@ -328,10 +331,22 @@ static void walk_op(const Walk *w, State *s, Op *op)
     if (op->kind != OP_ALLOC && op_note(op) && op_note(op)->scratch.bytes) touch_scratch(w, s, op);
 }
 
-static void walk_region(const Walk *w, State *s, Region *r)
+static void walk_region(Walk *w, State *s, Region *r)
 {
     EACH_OP(op, r)
-        walk_op(w, s, op);
+        if (w->steps-- > 0) walk_op(w, s, op);
+}
+
+/// What needs no proof.
+static void order_always(Op *op, void *user)
+{
+    OpNote *note = op_note(op);
+    (void)user;
+    if (!note) return;
+    bool is_buffer =
+        op->kind == OP_COPY_ASYNC || op->kind == OP_BUF_LOAD || op->kind == OP_BUF_STORE;
+    note->scratch.needs_barrier = is_buffer || (note->scratch.bytes && op->kind != OP_ALLOC);
+    note->global_barrier = pointer_operand(op) >= 0;
 }
 
 static void count(Op *op, void *user)
@@ -345,9 +360,10 @@ static void count(Op *op, void *user)
 
 void barriers_place(GpuCx *cx)
 {
-    Walk w = {cx->arena};
+    Walk w = {cx->arena, WALK_STEPS};
     State s = {0};
     walk_region(&w, &s, cx->fn->body);
+    if (w.steps <= 0) region_walk(cx->fn->body, order_always, NULL);
     cx->n_barriers = 0;
     region_walk(cx->fn->body, count, cx);
 }

@@ -145,20 +145,23 @@ static bool is_movement(OpKind k)
 
 typedef struct Users {
     bool dots, others;
+    int32_t steps; ///< uses that may still be followed; what lies behind counts as others
 } Users;
 
+enum { USERS_STEPS = 4096 };
+
 /// Who uses `v` in the end, through elementwise ops and changes of shape.
-static void find_users(const Value *v, int32_t depth, Users *out)
+static void find_users(const Value *v, Users *out)
 {
     EACH_USE(use, v) {
         const Op *op = use->op;
+        bool follows = is_movement(op->kind) && out->steps-- > 0;
         if (op->kind == OP_DOT && use->index < 2)
             out->dots = true;
-        else if (is_movement(op->kind) && depth < 16)
-            for (int32_t i = 0; i < op->n_out; i++)
-                find_users(&op->out[i], depth + 1, out);
-        else
+        else if (!follows)
             out->others = true;
+        for (int32_t i = 0; i < op->n_out && follows; i++)
+            find_users(&op->out[i], out);
     }
 }
 
@@ -236,8 +239,8 @@ static bool pays(const Plan *p, Op *load, bool beside_dots, Stream *out)
     const MemFacts *facts = &op_note(load)->mem;
     if (t->kind != TYPE_TILE || op_attr_i(load, ATTR_VOLATILE) || !facts->anchor) return false;
     if (facts->still) return false; // most of what would be copied is there already
-    Users users = {0};
-    find_users(&load->out[0], 0, &users);
+    Users users = {.steps = USERS_STEPS};
+    find_users(&load->out[0], &users);
     *out = (Stream){.load = load, .feeds_dots = users.dots};
     out->dots_only = users.dots && !users.others;
     bool by_others = users.dots || beside_dots;
@@ -287,14 +290,14 @@ static void find_streams(Plan *p)
 }
 
 /// Is `v` used for nothing but addresses and masks of what is copied ahead of time?
-static bool is_address_only(const Plan *p, const Value *v, int32_t depth)
+static bool is_address_only(const Plan *p, const Value *v, int32_t *steps)
 {
     EACH_USE(use, v) {
         const Op *op = use->op;
         if (is_stream(p, op) && use->index < 2) continue;
-        if (!is_movement(op->kind) || depth > 16) return false;
+        if (!is_movement(op->kind) || (*steps)-- <= 0) return false;
         for (int32_t i = 0; i < op->n_out; i++)
-            if (!is_address_only(p, &op->out[i], depth + 1)) return false;
+            if (!is_address_only(p, &op->out[i], steps)) return false;
     }
     return true;
 }
@@ -302,9 +305,11 @@ static bool is_address_only(const Plan *p, const Value *v, int32_t depth)
 static void find_chains(Plan *p)
 {
     p->is_chain = arena_array(p->arena, bool, p->ahead.len + 1);
-    for (int32_t i = 0; i < p->ahead.len; i++)
-        p->is_chain[i] =
-            !is_stream(p, p->ahead.data[i]) && !is_address_only(p, &p->ahead.data[i]->out[0], 0);
+    for (int32_t i = 0; i < p->ahead.len; i++) {
+        int32_t steps = USERS_STEPS;
+        const Op *load = p->ahead.data[i];
+        p->is_chain[i] = !is_stream(p, load) && !is_address_only(p, &load->out[0], &steps);
+    }
 }
 
 /// Fewer stages where the buffers alone would not fit.

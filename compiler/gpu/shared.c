@@ -20,7 +20,7 @@
 // Source: layouts.md 7.8
 #include "compiler/gpu/gpu.h"
 
-enum { BUFFER_ALIGN = 128, SCRATCH_ALIGN = 16, MAX_FOLLOWERS = 4 };
+enum { BUFFER_ALIGN = 128, SCRATCH_ALIGN = 16, MAX_FOLLOWERS = 4, FOLLOW_STEPS = 1 << 20 };
 
 typedef struct Item {
     Op *op;
@@ -33,7 +33,8 @@ typedef struct Shared {
     GpuCx *cx;
     VEC(Item) items;
     int32_t n_ops;
-    bool apart; ///< ops that follow each other do not share space
+    int32_t steps; ///< that follow() may still take; what it does not see may cost barriers
+    bool apart;    ///< ops that follow each other do not share space
 } Shared;
 
 /// Who ran last, on each way to a place in the program.
@@ -140,6 +141,7 @@ static void note_before(Item *x, int32_t self, const Last *l)
 static void follow(Shared *s, Last *l, const Region *r)
 {
     EACH_OP(op, r) {
+        if (s->steps-- <= 0) return;
         if (op->kind == OP_BARRIER) l->n = 0;
         if (op->kind == OP_IF) {
             Last other = *l;
@@ -243,7 +245,7 @@ static void refuse(const Shared *s, int64_t total)
 
 KilnStatus shared_assign(GpuCx *cx, bool report)
 {
-    Shared s = {.cx = cx, .apart = true};
+    Shared s = {.cx = cx, .apart = true, .steps = FOLLOW_STEPS};
     Last last = {0};
     number(&s, cx->fn->body);
     region_walk(cx->fn->body, collect, &s);

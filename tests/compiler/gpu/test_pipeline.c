@@ -343,7 +343,7 @@ static const char *loop_text(Arena *a, Writer *w)
 Test(gpu_pipeline, random_loops_agree_with_the_interpreter, .timeout = 300)
 {
     int32_t pipelined = 0;
-    for (uint64_t seed = 1; seed <= 50; seed++) {
+    for (uint64_t seed = 1; seed <= 25; seed++) {
         Writer w = {.rng = {seed}};
         Arena a;
         Built b;
@@ -365,7 +365,7 @@ Test(gpu_pipeline, random_loops_agree_with_the_interpreter, .timeout = 300)
         strbuf_free(&w.body);
         arena_reset(&a);
     }
-    cr_expect_gt(pipelined, 25, "%d loops were pipelined", pipelined);
+    cr_expect_gt(pipelined, 12, "%d loops were pipelined", pipelined);
 }
 
 // ---- modules as they come out -----------------------------------------------------------------
