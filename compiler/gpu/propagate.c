@@ -1,54 +1,22 @@
 // compiler/gpu/propagate.c - one layout for every tile value, and a CONVERT where two meet.
 //
 //   anchors     loads, stores, dots, reductions say what they want
-//   natural(v)  the layout in which v is computed anyway: of a load its anchor, of x + y the one of
-//   x or y passive     aranges, constants, splats, broadcasts and arithmetic on them: no layout of
-//   their own; they are
-//               computed again in whatever layout a user asks for, which costs nothing worth moving
-//               data for
+//   natural(v)  the layout in which v is computed anyway: a load's is its anchor, that of x + y the
+//               one of x or y, a dot's its accumulator
+//   passive     aranges, constants, splats, broadcasts and arithmetic on them have none of their own:
+//               they are computed again in whatever layout a user asks for (in_layout.c)
 //
-//   %p = addptr ...  passive       %x = load %p   anchor #a        ==>  %p' = addptr ... : #a, %x =
-//   load %p' %s = reduce %x   squeeze(#a)   %y = x / broadcast(s)           ==>  broadcast of #a's
-//   own slice: no move
+//   %p = addptr ...                 passive         ==>  %p' = addptr ... : #a
+//   %x = load %p                    anchor #a            %x  = load %p'
+//   %s = reduce %x                  squeeze(#a)
+//   %y = x / broadcast(%s)                               the broadcast in #a's own slice: no move
 //
-// 1. infer: natural layouts to a fixed point; values carried by loops take what the body makes of
-// them
-// 2. fix:   each op gets its operands in the layouts it needs. A clone or a convert stands right
-// behind the
-//           definition it reads, so that loop-invariant ones are outside the loop by construction
-// 3. sweep: passive originals without users go
+// 1. infer  natural layouts to a fixed point; values that loops carry take what the body makes
+// 2. fix    each op gets its operands in the layouts it needs
+// 3. sweep  what has no users any more goes
 //
 // Source: layouts.md 6
-#include "compiler/gpu/mma.h"
-
-typedef struct Made {
-    const Layout *layout;
-    Value *value;
-} Made;
-
-typedef VEC(Made) MadeList;
-
-typedef struct Assign {
-    GpuCx *cx;
-    const Layout **natural; ///< by Value.id, of the values that were there at the start
-    MadeList *made;         ///< by Value.id: what exists in other layouts
-    int32_t n_values;
-    VEC(Value *) origin; ///< by Value.id - n_values: what a clone or convert was made of
-    int32_t budget;      ///< values that the cost in question may still look at
-    bool changed;
-    KilnStatus st;
-} Assign;
-
-static bool is_tile(const Value *v)
-{
-    return v->type->kind == TYPE_TILE;
-}
-
-static const Layout *intern(Assign *s, Layout l)
-{
-    Layout canon = layout_canon(&l);
-    return layout_intern(s->cx->module, &canon);
-}
+#include "compiler/gpu/propagate.h"
 
 static const Layout *default_layout(Assign *s, const Type *t)
 {
@@ -79,21 +47,6 @@ static const Layout *scan_layout(Assign *s, const Op *op, const Layout *own)
                                     (int32_t)MAX(1, t->numel / threads)));
 }
 
-static bool is_shape_op(OpKind k)
-{
-    return k == OP_BROADCAST || k == OP_EXPAND_DIMS || k == OP_RESHAPE || k == OP_TRANS;
-}
-
-static bool is_pointwise(OpKind k)
-{
-    return k == OP_ELEM || k == OP_CAST || k == OP_BITCAST || k == OP_ADDPTR || k == OP_HINT;
-}
-
-static const Layout *natural(const Assign *s, const Value *v)
-{
-    return is_tile(v) ? s->natural[v->id] : NULL;
-}
-
 static void set_natural(Assign *s, const Value *v, const Layout *l)
 {
     if (!is_tile(v) || s->natural[v->id] == l) return;
@@ -116,27 +69,6 @@ static const Layout *best_operand(const Assign *s, const Op *op)
         if (l && (!best || spread(l) > spread(best))) best = l;
     }
     return best;
-}
-
-/// The layout of `op`'s operand through a shape op when its result is in `l` (exact).
-static Layout source_of(const Op *op, const Layout *l)
-{
-    const Type *in = op->in[0]->type;
-    switch (op->kind) {
-    case OP_BROADCAST:
-        return layout_broadcast_source(l, in->shape);
-    case OP_EXPAND_DIMS:
-        return layout_squeeze(l, (int32_t)op_attr_i(op, ATTR_AXIS));
-    case OP_RESHAPE:
-        return layout_reshape(l, in->rank, in->shape);
-    default:
-        break;
-    }
-    const Attr *perm = op_attr((Op *)(uintptr_t)op, ATTR_LIST);
-    int32_t back[LAYOUT_MAX_RANK] = {0};
-    for (int32_t i = 0; i < perm->n_list; i++)
-        back[perm->list[i]] = i;
-    return layout_trans(l, back);
 }
 
 /// The layout of a shape op's result when its operand is in `l`; NULL for a broadcast, which leaves
@@ -337,236 +269,6 @@ static void settle(Op *op, void *user)
 }
 
 // ---- 2. fix -----------------------------------------------------------------------------------
-
-/// A copy of `op` with other operands and a result type, right behind `op`.
-static Value *clone_behind(Assign *s, Op *op, Value *const *in, const Type *type)
-{
-    Op *copy = op_new(s->cx->module, op->kind, op->span, op->n_in, in, 1, &type, 0);
-    copy->elem = op->elem;
-    memcpy(copy->attrs, op->attrs, sizeof copy->attrs);
-    copy->note = arena_new(s->cx->arena, OpNote);
-    if (op->note) *op_note(copy) = *op_note(op);
-    copy->out[0].span = op->out[0].span;
-    copy->out[0].name = op->out[0].name;
-    op_insert(copy, op->parent, op->next);
-    return &copy->out[0];
-}
-
-static Value *convert(Assign *s, Value *v, const Layout *l)
-{
-    const Type *type = type_with_layout(s->cx->module, v->type, l);
-    Span span = v->def ? v->def->span : v->span;
-    Op *op = op_new(s->cx->module, OP_CONVERT, span, 1, &v, 1, &type, 0);
-    op->note = arena_new(s->cx->arena, OpNote);
-    op->out[0].span = v->span;
-    op->out[0].name = v->name;
-    Op *next = v->def ? v->def->next : v->region->first;
-    while (next->kind == OP_WAIT) // behind a pipelined loop: its buffers are free from there on
-        next = next->next;
-    op_insert(op, next->parent, next);
-    return &op->out[0];
-}
-
-static bool is_passive(const Assign *s, const Value *v)
-{
-    if (!v->def) return false;
-    OpKind k = v->def->kind;
-    if (k == OP_CONST || k == OP_ARANGE || k == OP_SPLAT || is_shape_op(k)) return true;
-    if (k == OP_BUF_LOAD) return true; // read once more, in place
-    return is_pointwise(k) && !s->natural[v->id];
-}
-
-/// What was there before conversions.
-static Value *original(const Assign *s, Value *v)
-{
-    return v->id < s->n_values ? v : s->origin.data[v->id - s->n_values];
-}
-
-static Value *made_in(const Assign *s, const Value *v, const Layout *l)
-{
-    if (v->type->layout == l) return (Value *)(uintptr_t)v;
-    const MadeList *made = &s->made[v->id];
-    for (int32_t i = 0; i < made->len; i++)
-        if (made->data[i].layout == l) return made->data[i].value;
-    return NULL;
-}
-
-// ---- what it costs ----------------------------------------------------------------------------
-//
-// In issue slots of a warp (layouts.md 4.6): a value is moved, or computed once more where it is
-// wanted from operands that are moved instead. So a convert ends up where the tile is narrowest:
-// above widening casts and dequantisation, below narrowing ones.
-
-enum {
-    COST_BARRIER = 25,
-    COST_ADDRESS = 6,
-    COST_LOAD = 4,
-    COST_BUDGET = 1000,
-    COST_NEVER = 1 << 24
-};
-
-static int32_t move_cost(const Value *v, const Layout *from, const Layout *to)
-{
-    ConvertPlan p = convert_classify(from, to);
-    int32_t bytes = type_element_bytes(v->type),
-            words = MAX(1, layout_regs(from) * bytes / 4) + MAX(1, layout_regs(to) * bytes / 4);
-    if (p.kind == CONVERT_SAME || p.kind == CONVERT_REGISTERS) return 0;
-    if (p.kind == CONVERT_SHUFFLE) return 2 * layout_regs(to) * MAX(1, bytes / 4);
-    return words + COST_ADDRESS + COST_BARRIER;
-}
-
-/// Of one register of an elementwise op.
-static int32_t step_cost(const Op *op)
-{
-    if (op->kind != OP_ELEM) return 1;
-    switch (op->elem) {
-    case ELEM_DIV:
-    case ELEM_REM:
-        return dtype_is_int(op->out[0].type->dtype) ? 20 : 4;
-    case ELEM_EXP:
-    case ELEM_EXP2:
-    case ELEM_LOG:
-    case ELEM_LOG2:
-    case ELEM_SQRT:
-    case ELEM_RSQRT:
-        return 4;
-    case ELEM_SIN:
-    case ELEM_COS:
-    case ELEM_ERF:
-    case ELEM_TANH:
-        return 20;
-    default:
-        return 1;
-    }
-}
-
-/// A load is done again only where few different addresses are read: scales, biases, page numbers.
-static int32_t reload_cost(const Op *op, const Layout *l)
-{
-    enum { FEW = 3 }; // at most one in 2^3 of (thread, register) reads an address of its own
-    uint32_t still = op_note(op)->mem.still;
-    int32_t repeated = 0, different = 0;
-    for (int32_t i = 0; i < l->n_all; i++) {
-        bool same = !(l->col[i] & ~still);
-        repeated += same;
-        different += !same && i < l->n_col[IN_REG];
-    }
-    if (op_attr_i(op, ATTR_VOLATILE) || repeated < FEW) return COST_NEVER;
-    return COST_LOAD << different;
-}
-
-static bool is_column(const Layout *l, int32_t in, int32_t i, int32_t bit)
-{
-    return i < l->n_col[in] && layout_cols(l, in)[i] == 1u << bit;
-}
-
-/// Instructions that read a buffer in `l`: vectors along the runs that were copied into it, or
-/// ldmatrix.
-static int32_t read_cost(const Op *op, const Layout *l)
-{
-    const MemFacts *m = NULL;
-    int32_t bytes = dtype_bytes(op->out[0].type->dtype), regs = layout_regs(l), v = 0;
-    EACH_USE(use, op->in[0])
-        if (use->op->kind == OP_COPY_ASYNC) m = &op_note(use->op)->mem;
-    if (!m) return regs;
-    for (bool found = true; found && v < m->n_chain && bytes << v < 16; v += found) {
-        found = false;
-        for (int32_t i = 0; i < l->n_col[IN_REG]; i++)
-            found |= is_column(l, IN_REG, i, m->chain[v]);
-    }
-    bool rows = bytes << v == 4 && m->n_chain > v + 1 && is_column(l, IN_LANE, 0, m->chain[v]) &&
-                is_column(l, IN_LANE, 1, m->chain[v + 1]);
-    bool columns = bytes == 2 && m->n_chain > 2 && is_column(l, IN_LANE, 2, m->chain[0]) &&
-                   is_column(l, IN_LANE, 3, m->chain[1]) && is_column(l, IN_LANE, 4, m->chain[2]);
-    return rows || columns ? MAX(1, regs * bytes / 16) : regs >> v;
-}
-
-static int32_t cost_in(Assign *s, Value *v, const Layout *l);
-
-/// Of computing `v` once more, in `l`. COST_NEVER: it cannot be.
-static int32_t redo_cost(Assign *s, const Value *v, const Layout *l)
-{
-    const Op *op = v->def;
-    Layout half;
-    int32_t cost = 0;
-    if (!op || s->budget-- <= 0) return COST_NEVER;
-    if (is_shape_op(op->kind)) return cost_in(s, op->in[0], intern(s, source_of(op, l)));
-    if (op->kind == OP_JOIN) {
-        if (!layout_split(l, &half)) return COST_NEVER;
-        l = intern(s, half);
-    } else if (op->kind == OP_LOAD) {
-        cost = reload_cost(op, l);
-    } else if (!is_pointwise(op->kind)) {
-        return COST_NEVER;
-    } else {
-        int32_t gone = value_has_one_use(v) ? layout_regs(natural(s, v)) : 0; // else others need it
-        cost = step_cost(op) * (layout_regs(l) - gone);
-    }
-    for (int32_t i = 0; i < op->n_in && cost < COST_NEVER; i++)
-        cost += cost_in(s, op->in[i], l);
-    return MIN(cost, COST_NEVER);
-}
-
-/// Of having `v` in `l`.
-static int32_t cost_in(Assign *s, Value *v, const Layout *l)
-{
-    v = original(s, v);
-    if (!is_tile(v) || made_in(s, v, l)) return 0;
-    if (v->def && v->def->kind == OP_BUF_LOAD) return read_cost(v->def, l);
-    if (is_passive(s, v)) {
-        int32_t cost = 0;
-        for (int32_t i = 0; i < v->def->n_in && s->budget-- > 0; i++)
-            cost += cost_in(s, v->def->in[i],
-                            is_shape_op(v->def->kind) ? intern(s, source_of(v->def, l)) : l);
-        return MIN(cost, COST_NEVER);
-    }
-    const Layout *own = natural(s, v);
-    int32_t move = own ? move_cost(v, own, l) : 0;
-    return move ? MIN(move, redo_cost(s, v, l)) : 0;
-}
-
-static bool is_redone(Assign *s, const Value *v, const Layout *l)
-{
-    if (is_passive(s, v)) return true;
-    const Layout *own = natural(s, v);
-    if (!own || !v->def) return false;
-    s->budget = COST_BUDGET;
-    return redo_cost(s, v, l) < move_cost(v, own, l);
-}
-
-static Value *in_layout(Assign *s, Value *v, const Layout *l);
-
-/// Computes `v` once more, in `l`.
-static Value *redo(Assign *s, Value *v, const Layout *l)
-{
-    Op *op = v->def;
-    Value *in[3];
-    const Layout *operands = l;
-    Layout half;
-    if (op->kind == OP_JOIN) {
-        layout_split(l, &half);
-        operands = intern(s, half);
-    } else if (is_shape_op(op->kind)) {
-        operands = intern(s, source_of(op, l));
-    }
-    for (int32_t i = 0; i < op->n_in; i++)
-        in[i] = in_layout(s, op->in[i], operands); // scalars and buffers stay
-    return clone_behind(s, op, in, type_with_layout(s->cx->module, v->type, l));
-}
-
-/// `v` in layout `l`: itself, its definition once more, or a convert, whichever costs least.
-static Value *in_layout(Assign *s, Value *v, const Layout *l)
-{
-    if (!is_tile(v) || v->type->layout == l) return v;
-    v = original(s, v);
-    Value *made = made_in(s, v, l);
-    if (made) return made;
-    made = is_redone(s, v, l) ? redo(s, v, l) : convert(s, v, l);
-    made->id = s->n_values + s->origin.len;
-    vec_push(s->cx->arena, &s->origin, v);
-    vec_push(s->cx->arena, &s->made[v->id], (Made){l, made});
-    return made;
-}
 
 static void want(Assign *s, Op *op, int32_t i, const Layout *l)
 {
@@ -803,51 +505,4 @@ KilnStatus layouts_assign(GpuCx *cx)
     fix_region(&s, cx->fn->body);
     sweep(cx->fn->body);
     return check_region(&s, cx->fn->body);
-}
-
-// ---- printing ---------------------------------------------------------------------------------
-
-typedef struct Printer {
-    StrBuf *out;
-    Arena arena;
-    Map drawn;
-    bool as_picture;
-} Printer;
-
-static void print_op(Op *op, void *user)
-{
-    Printer *p = user;
-    for (int32_t i = 0; i < op->n_out; i++) {
-        const Value *v = &op->out[i];
-        if (!is_tile(v) || !v->type->layout) continue;
-        const char *text = layout_text(&p->arena, v->type->layout);
-        if (!p->as_picture) {
-            strbuf_printf(
-                p->out, "%%%d%s%s = %s : %s\n", v->id, v->name ? "." : "", v->name ? v->name : "",
-                op->kind == OP_ELEM ? elem_facts[op->elem].name : op_facts[op->kind].name, text);
-        } else if (map_find(&p->drawn, str_of(text)) < 0) {
-            map_put(&p->arena, &p->drawn, str_of(text), p);
-            strbuf_printf(p->out, "<!-- %s -->\n", text);
-            layout_draw_svg(v->type->layout, p->out);
-        }
-    }
-}
-
-static void print_all(Func *fn, StrBuf *out, bool as_picture)
-{
-    Printer p = {.out = out, .as_picture = as_picture};
-    arena_init(&p.arena, heap_default());
-    func_number(fn);
-    region_walk(fn->body, print_op, &p);
-    arena_reset(&p.arena);
-}
-
-void layouts_print(Func *fn, StrBuf *out)
-{
-    print_all(fn, out, false);
-}
-
-void layouts_draw(Func *fn, StrBuf *out)
-{
-    print_all(fn, out, true);
 }
