@@ -195,6 +195,18 @@ void fiber_yield(Fiber *f)
 #endif
 }
 
+bool fiber_pass(Fiber *from, Fiber *to)
+{
+#if defined(FIBER_ASM) && !defined(FIBER_ASAN) && !defined(FIBER_TSAN)
+    to->host_sp = from->host_sp;
+    kiln_fiber_switch(&from->sp, to->sp);
+    return true;
+#else
+    (void)from, (void)to;
+    return false;
+#endif
+}
+
 Fiber *fiber_self(void)
 {
     return fiber_of(

@@ -24,6 +24,10 @@ void fiber_start(Fiber *f, void (*entry)(void *user), void *user);
 bool fiber_resume(Fiber *f);
 /// From inside a fiber: back to its resumer.
 void fiber_yield(Fiber *f);
+/// From inside `from`: runs `to`, as if `from` had yielded and its resumer had resumed `to`, in half
+/// the switches. Returns when somebody resumes or passes to `from` again.
+/// @return false: not in this build (sanitizers, no switch of our own); yield instead
+bool fiber_pass(Fiber *from, Fiber *to);
 /// The fiber whose stack this code runs on; only valid inside one.
 Fiber *fiber_self(void);
 /// What fiber_start() was given.

@@ -51,12 +51,28 @@ static void thread_main(void *user)
     t->state = EMU_DONE;
 }
 
+/// Leaves a thread: the next lane of its warp that can run this turn does, else the scheduler.
+static void hand_on(EmuThread *t)
+{
+    EmuBlock *b = t->block;
+    for (int32_t i = t->id % EMU_LANES + 1; i < EMU_LANES; i++) {
+        EmuThread *next = t - t->id % EMU_LANES + i;
+        if (next->state != EMU_READY || next->turn == b->turn) continue;
+        next->turn = b->turn;
+        b->running = next;
+        if (fiber_pass(t->fiber, next->fiber)) return;
+        next->turn = b->turn - 1;
+        break;
+    }
+    fiber_yield(t->fiber);
+}
+
 void emu_collect(EmuThread *t, EmuServe serve, int32_t imm, const uint64_t *args, uint64_t *ret,
                  int64_t place)
 {
     t->state = serve ? EMU_AT_COLLECTIVE : EMU_AT_BARRIER;
     t->serve = serve, t->imm = imm, t->args = args, t->ret = ret, t->place = place;
-    fiber_yield(t->fiber);
+    hand_on(t);
 }
 
 Span emu_span(int64_t place)
@@ -109,7 +125,7 @@ void emu_yield(EmuThread *t)
 {
     t->n_atomics = 0;
     if (t->block->running == t)
-        fiber_yield(t->fiber);
+        hand_on(t);
     else
         emu_flush(t - t->id % EMU_LANES);
 }
@@ -125,6 +141,7 @@ void emu_breathe(EmuThread *t)
 static void resume(EmuBlock *b, EmuThread *t)
 {
     b->running = t;
+    t->turn = b->turn;
     fiber_resume(t->fiber);
     b->running = NULL;
 }
@@ -135,8 +152,10 @@ static bool run_warp(EmuBlock *b, EmuThread *lanes)
 {
     for (;;) {
         int32_t waiting = 0, ready = 0;
-        for (int32_t i = 0; i < EMU_LANES && !b->has_fault; i++) {
-            if (lanes[i].state == EMU_READY) resume(b, &lanes[i]);
+        b->turn++;
+        for (int32_t i = 0; i < EMU_LANES && !b->has_fault; i++)
+            if (lanes[i].state == EMU_READY && lanes[i].turn != b->turn) resume(b, &lanes[i]);
+        for (int32_t i = 0; i < EMU_LANES; i++) {
             ready += lanes[i].state == EMU_READY;
             waiting += lanes[i].state == EMU_AT_COLLECTIVE && lanes[i].serve == lanes[0].serve &&
                        lanes[i].imm == lanes[0].imm && lanes[i].place == lanes[0].place;

@@ -52,6 +52,7 @@ struct EmuThread {
     int64_t place;     ///< span of the last op that told us: begin << 32 | end, -1: none
     EmuAsync *async;   ///< NULL: has issued none
     int32_t cursor;    ///< the request of the warp's log that the next access is looked for from
+    uint32_t turn;     ///< of the warp, in which it last ran
     int32_t n_atomics; ///< since the thread last let others run
     uint32_t known;    ///< node of the order of atomics (emu_order.h)
 };
@@ -118,6 +119,7 @@ struct EmuBlock {
     bool has_fault;
     Diag *diag;
     EmuThread *running; ///< NULL: between threads
+    uint32_t turn;      ///< passes over the lanes of a warp so far
     uint64_t seed;      ///< of the order in which copies land, with the program's index
     ImageCounters *counters, own_counters;
 };
