@@ -66,10 +66,10 @@ void cuda_gemm_close(Device *dev)
         gemm_free(dev, g);
     }
     c->gemms = NULL; // the workspace is device memory like any other
-    if (c->lt_handle && cuda_enter(dev)) {
-        (void)c->lt.cublasLtDestroy(c->lt_handle);
-        cuda_leave(dev);
-    }
+    if (!c->lt_handle) return;
+    bool is_current = cuda_enter(dev); // its memory on the host goes in any case
+    (void)c->lt.cublasLtDestroy(c->lt_handle);
+    if (is_current) cuda_leave(dev);
     c->lt_handle = NULL;
 }
 
