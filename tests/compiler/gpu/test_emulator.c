@@ -246,3 +246,93 @@ Test(gpu_emulator, threads_that_never_reach_a_collective_are_named)
     expect_block(leave_early, "E1104");
     expect_block(leave_the_warp, "E1104");
 }
+
+// ---- passes over the banks --------------------------------------------------------------------
+
+typedef struct Pattern {
+    const char *name;
+    int32_t bytes, stride; ///< lane i reads `bytes` at i * stride
+    int32_t passes, ideal; ///< of one warp
+} Pattern;
+
+static const Pattern patterns[] = {
+    {"a word for each lane, side by side", 4, 4, 1, 1},
+    {"one word for all", 4, 0, 1, 1},
+    {"every second word: two words in a bank", 4, 8, 2, 1},
+    {"a column of 32 words: one bank", 4, 128, 32, 1},
+    {"a column of 33 words: every bank", 4, 132, 1, 1},
+    {"bytes side by side", 1, 1, 1, 1},
+    {"8 bytes side by side: two halves", 8, 8, 2, 2},
+    {"16 bytes side by side: four quarters", 16, 16, 4, 4},
+    {"16 bytes in rows of 128: a quarter meets 4 banks", 16, 128, 32, 4},
+};
+
+static void read_pattern(const void *args)
+{
+    const Pattern *p = args;
+    EmuThread *t = me();
+    t->place = 7;
+    uint64_t shared = (uintptr_t)t->block->shared;
+    for (int32_t i = t->id * 16; i < 4352; i += 64 * 16)
+        if (!emu_touch_shared(t, shared + (uint64_t)i, 16, EMU_WRITES)) return;
+    sync_threads();
+    t->place = 8;
+    if (t->id < 32)
+        emu_touch_shared(t, shared + (uint64_t)(t->id * p->stride), p->bytes, EMU_READS);
+}
+
+Test(gpu_emulator, passes_over_the_banks_are_counted_by_the_words_that_meet_in_one)
+{
+    for (int32_t i = 0; i < COUNT_OF(patterns); i++) {
+        Diag diag;
+        diag_init(&diag, heap_default());
+        EmuBlock *b = emu_block_new(64, 4352);
+        b->entry = read_pattern, b->args = &patterns[i], b->diag = &diag;
+        emu_block_run(b);
+        cr_expect_not(b->has_fault, "%s: %s", patterns[i].name, diag_first(&diag));
+        const MemCounters *c = &b->counters->shared_loads;
+        cr_expect_eq(c->requests, 1);
+        cr_expect_eq(c->units, patterns[i].passes, "%s: %lld passes", patterns[i].name,
+                     (long long)c->units);
+        cr_expect_eq(c->ideal, patterns[i].ideal, "%s: at best %lld", patterns[i].name,
+                     (long long)c->ideal);
+        emu_block_free(b);
+        diag_reset(&diag);
+    }
+}
+
+// ---- the order of atomics ---------------------------------------------------------------------
+
+Test(gpu_emulator, what_was_released_is_known_to_who_acquires_and_to_nobody_else)
+{
+    static Order o;
+    const Stamp early = stamp_of(1, 1, 5), own = stamp_of(1, 2, 0), other = stamp_of(1, 2, 9);
+    order_release(&o, 0, stamp_of(1, 2, 0), 64);
+    uint32_t second = order_acquire(&o, 0, 64), stranger = order_acquire(&o, 0, 128);
+    cr_expect_eq(stranger, 0);
+    cr_expect(order_reaches(&o, second, early), "an epoch before the release");
+    cr_expect(order_reaches(&o, second, own), "the releasing thread's own");
+    cr_expect_not(order_reaches(&o, second, other), "another thread, no barrier between");
+    cr_expect_not(order_reaches(&o, second, stamp_of(2, 1, 0)), "a program that released nothing");
+    cr_expect_not(order_reaches(&o, stranger, early));
+    order_release(&o, second, stamp_of(2, 1, 0), 128); // the chain goes on
+    cr_expect(order_reaches(&o, order_acquire(&o, 0, 128), early));
+    order_clear(&o);
+    cr_expect_eq(order_acquire(&o, 0, 128), 0, "a new launch knows nothing of it");
+    order_reset(&o);
+}
+
+// A chain of 20000 programs: each knows all before it, and asking costs no more than the chain.
+Test(gpu_emulator, a_long_chain_of_atomics_is_followed_to_its_end)
+{
+    static Order o;
+    uint32_t known = 0;
+    for (uint32_t p = 1; p <= 20000; p++) {
+        known = order_acquire(&o, 0, 8 * (uint64_t)(p - 1) + 8);
+        order_release(&o, known, stamp_of(p, 2, 0), 8 * (uint64_t)p + 8);
+    }
+    cr_expect(order_reaches(&o, known, stamp_of(1, 1, 77)));
+    cr_expect_not(order_reaches(&o, known, stamp_of(1, 2, 77)));
+    cr_expect_not(o.is_lost);
+    order_reset(&o);
+}

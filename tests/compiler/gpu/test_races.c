@@ -247,6 +247,26 @@ Test(gpu_races, threads_of_one_program_need_a_barrier_between_them)
     cr_expect_eq(run.st, KILN_OK, "%s", run.report);
 }
 
+// Thread 0 raises what the loop's condition reads: the others, who run later, find it raised already.
+// An atomic and a volatile load are no race; that the threads part is the mistake.
+Test(gpu_races, threads_that_part_before_a_barrier_are_reported_with_both_places)
+{
+    LabRun run = run_alias(HEAD "def k(a, b, c, N: tl.constexpr):\n"
+                                "    while tl.load(b, volatile=True) == 0:\n"
+                                "        tl.atomic_add(a, 1, sem='relaxed')\n"
+                                "        tl.debug_barrier()\n"
+                                "    tl.store(c, 1)\n",
+                           1);
+    cr_expect_eq(run.st, KILN_ERR_DEVICE, "%s", run.report);
+    static const char *const says[] = {"kernel.py:8:9: error[E1104]: divergence: a thread waits at "
+                                       "a barrier that others never reach "
+                                       "(program (0, 0, 0), thread 0)",
+                                       "thread 1 has ended"};
+    for (int32_t i = 0; i < COUNT_OF(says); i++)
+        cr_expect_not_null(strstr(run.report, says[i]), "no `%s` in\n%s", says[i], run.report);
+    if (getenv("KILN_SHOW")) fprintf(stderr, "%s\n", run.report);
+}
+
 // Launches are ordered: the second may read what any program of the first wrote.
 Test(gpu_races, launches_follow_each_other)
 {
