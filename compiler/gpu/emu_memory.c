@@ -81,7 +81,10 @@ static bool report_race(EmuThread *t, const char *what, bool other_wrote, Stamp 
     bool is_own = stamp_program(other) == stamp_program(b->now);
     party_words(t, other, who, sizeof who);
     DiagItem *item = emu_report(t, "E1105", "race: %s is not ordered with %s by %s", what,
-                                other_wrote ? "the store" : "the load", who);
+                                !other_wrote ? "the load"
+                                : other & 3  ? "the atomic"
+                                             : "the store",
+                                who);
     diag_note(b->diag, item, emu_span(place_at(b, place)), "%s %s it here", who,
               other_wrote ? "writes" : "reads");
     diag_help(b->diag, item, "%s",
@@ -91,14 +94,15 @@ static bool report_race(EmuThread *t, const char *what, bool other_wrote, Stamp 
     return false;
 }
 
-/// The words for a race, put together when there is one.
-typedef void (*Words)(const EmuThread *t, uint64_t at, bool is_write, char *out, size_t size);
+/// The words for a race, put together when there is one. `me` is the stamp of the access.
+typedef void (*Words)(const EmuThread *t, uint64_t at, bool is_write, Stamp me, char *out,
+                      size_t size);
 
-static bool race(EmuThread *t, Words words, uint64_t at, bool is_write, bool other_wrote,
+static bool race(EmuThread *t, Words words, uint64_t at, bool is_write, Stamp me, bool other_wrote,
                  Stamp other, uint16_t place)
 {
     char what[192];
-    words(t, at, is_write, what, sizeof what);
+    words(t, at, is_write, me, what, sizeof what);
     return report_race(t, what, other_wrote, other, place);
 }
 
@@ -121,7 +125,7 @@ static bool order_read(EmuThread *t, ShadowCell *c, Stamp me, uint64_t at, Words
 {
     if (c->read[0] == me || c->read[1] == me) return true; // and nobody wrote since
     if (c->write && !is_ordered(t, c->write, me))
-        return race(t, words, at, false, true, c->write, c->write_place);
+        return race(t, words, at, false, me, true, c->write, c->write_place);
     keep_read(t, c, me);
     return true;
 }
@@ -129,10 +133,10 @@ static bool order_read(EmuThread *t, ShadowCell *c, Stamp me, uint64_t at, Words
 static bool order_write(EmuThread *t, ShadowCell *c, Stamp me, uint64_t at, Words words)
 {
     if (c->write && c->write != me && !is_ordered(t, c->write, me))
-        return race(t, words, at, true, true, c->write, c->write_place);
+        return race(t, words, at, true, me, true, c->write, c->write_place);
     for (int32_t k = 0; k < 2; k++)
         if (c->read[k] && !is_ordered(t, c->read[k], me))
-            return race(t, words, at, true, false, c->read[k], c->read_place[k]);
+            return race(t, words, at, true, me, false, c->read[k], c->read_place[k]);
     c->write = me, c->write_place = place_number(t->block, t->place);
     c->read[0] = c->read[1] = 0;
     return true;
@@ -174,10 +178,11 @@ static bool report_bounds(EmuThread *t, uint64_t at, int32_t bytes, const char *
     return false;
 }
 
-static void global_words(const EmuThread *t, uint64_t at, bool is_write, char *out, size_t size)
+static void global_words(const EmuThread *t, uint64_t at, bool is_write, Stamp me, char *out,
+                         size_t size)
 {
     const EmuBlock *b = t->block;
-    const char *what = is_write ? "this store to" : "this load from";
+    const char *what = !is_write ? "this load from" : me & 3 ? "this atomic on" : "this store to";
     int32_t r = b->ranges ? range_of(t->block, at, 1) : -1;
     if (r < 0)
         snprintf(out, size, "%s %#llx", what, (unsigned long long)at);
@@ -257,9 +262,10 @@ bool emu_touch_atomic(EmuThread *t, uint64_t at, int32_t bytes, int32_t order)
 
 // ---- shared memory ----------------------------------------------------------------------------
 
-static void shared_words(const EmuThread *t, uint64_t at, bool is_write, char *out, size_t size)
+static void shared_words(const EmuThread *t, uint64_t at, bool is_write, Stamp me, char *out,
+                         size_t size)
 {
-    (void)t;
+    (void)t, (void)me;
     snprintf(out, size, "%s byte %lld of shared memory", is_write ? "writing" : "reading",
              (long long)at);
 }

@@ -112,6 +112,27 @@ Test(gpu_emulator, a_failed_assertion_is_reported)
     expect_report(text, 1, bad, (Grid){2, 1, 1, 0}, "E1102", "device assertion failed");
 }
 
+Test(gpu_emulator, a_buffer_that_nobody_filled_is_reported_where_it_is_read)
+{
+    static const char text[] = "func @never(%0.y: ptr<f32>) num_warps=1 {\n"
+                               "  %1 = const {value=0} : i32\n"
+                               "  %2 = alloc : buf<128xf32, stages=1>\n"
+                               "  %3 = buf_load %2, %1 : tile<128xf32>\n"
+                               "  %4 = arange {start=0} : tile<128xi32>\n"
+                               "  %5 = splat %0 : tile<128xptr<f32>>\n"
+                               "  %6 = addptr %5, %4 : tile<128xptr<f32>>\n"
+                               "  store %6, %3\n"
+                               "  return\n"
+                               "}\n";
+    Buffer y = buffer_new(DTYPE_F32, 128);
+    Arg args[] = {{.buffer = &y}};
+    expect_report(
+        text, 1, args, (Grid){2, 1, 1, 0}, "E1107",
+        "kernel.tile:4:8: error[E1107]: byte 0 of shared memory is read before it is written "
+        "(program (0, 0, 0), thread 0)");
+    buffer_free(&y);
+}
+
 Test(gpu_emulator, too_much_shared_memory_is_refused_with_the_sizes)
 {
     static const char text[] = "func @big(%0.p: ptr<f32>) num_warps=8 {\n"

@@ -107,7 +107,8 @@ static const Broken programs[] = {
      HEAD "def k(a, b, c, N: tl.constexpr):\n"
           "    tl.atomic_add(a, 1, scope='cta')\n",
      "E1105",
-     {"kernel.py:6:5: error[E1105]: race"}},
+     {"kernel.py:6:5: error[E1105]: race: this atomic on byte 0 of `a` is not ordered with the "
+      "atomic by"}},
     {"neighbours that share words but no bytes",
      "k(a: *i8:16, b: *i32:16, c: *i32:16, N=64)[num_warps=2]",
      HEAD "def k(a, b, c, N: tl.constexpr):\n"
