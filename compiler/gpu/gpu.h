@@ -52,18 +52,28 @@ typedef enum ConvertClass {
     CONVERT_SHARED
 } ConvertClass;
 
-/// T of layouts.md 4.1: where the destination finds its elements in the source, for classes up to
-/// SHUFFLE.
+/// T of layouts.md 4.1: where the destination finds its elements in the source, and the schedule of
+/// 4.2 that moves them between the lanes of a warp.
 typedef struct ConvertPlan {
     ConvertClass kind;
+    int32_t cost; ///< issue slots of a warp, layouts.md 4.6
     uint32_t reg_reg[GF2_MAX],
         reg_lane[GF2_MAX]; ///< T of destination register bits: register and lane part
     uint32_t lane_reg[GF2_MAX], lane_lane[GF2_MAX]; ///< T of lane bits
     uint32_t warp_reg[GF2_MAX], warp_lane[GF2_MAX]; ///< T of warp bits, the own warp taken out
+    // Shuffles: round r brings register r ^ take(lane) from lane from(lane) ^ reg_lane(r), which
+    // offers its register send(r) ^ give(lane).
+    uint32_t take[LAYOUT_LANES], give[LAYOUT_LANES], from[LAYOUT_LANES];
+    uint32_t send[GF2_MAX], give_warp[GF2_MAX];
+    bool is_butterfly; ///< from(lane) = lane: rounds that stay home cost nothing
+    uint32_t packed;   ///< register bits whose two elements travel in one 32-bit word
 } ConvertPlan;
 
-/// Which kind of move takes a tile from `src` to `dst`, decided by algebra (convert.c).
-ConvertPlan convert_classify(const Layout *src, const Layout *dst);
+/// Which kind of move takes a tile of elements of `bytes` from `src` to `dst`, decided by algebra and,
+/// between shuffles and shared memory, by cost (convert.c).
+ConvertPlan convert_classify(const Layout *src, const Layout *dst, int32_t bytes);
+/// Up to shuffles, whatever they cost. @return false: data crosses warps
+bool convert_in_warps(const Layout *src, const Layout *dst, int32_t bytes, ConvertPlan *p);
 
 /// What emulated code asks of the emulator.
 typedef enum EmuOp {

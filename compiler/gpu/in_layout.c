@@ -102,12 +102,7 @@ enum {
 
 static int32_t move_cost(const Value *v, const Layout *from, const Layout *to)
 {
-    ConvertPlan p = convert_classify(from, to);
-    int32_t bytes = type_element_bytes(v->type),
-            words = MAX(1, layout_regs(from) * bytes / 4) + MAX(1, layout_regs(to) * bytes / 4);
-    if (p.kind == CONVERT_SAME || p.kind == CONVERT_REGISTERS) return 0;
-    if (p.kind == CONVERT_SHUFFLE) return 2 * layout_regs(to) * MAX(1, bytes / 4);
-    return words + COST_ADDRESS + COST_BARRIER;
+    return convert_classify(from, to, type_element_bytes(v->type)).cost;
 }
 
 /// Of one register of an elementwise op.

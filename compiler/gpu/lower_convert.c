@@ -1,8 +1,9 @@
 // compiler/gpu/lower_convert.c - moving a tile from one layout to another.
 //
 //   registers   dst[r] = src[A r]: renaming
-//   shuffle     dst[r] = shfl(src[A r], N lane ^ C r): butterflies where N is the identity, nothing
-//   where C r = 0 shared      vectors to a swizzled buffer, a barrier, vectors back (ir/swizzle.h)
+//   shuffle     lanes exchange registers in pairs, one shuffle per round, and pairs again; rounds that
+//               stay home cost nothing; two 16-bit elements share a word (the plan: convert.c)
+//   shared      vectors to a swizzled buffer, a barrier, vectors or matrices back (ir/swizzle.h)
 //
 // Source: layouts.md 4
 #include "compiler/gpu/lower.h"
@@ -67,26 +68,68 @@ LLVMValueRef shuffle_idx(Lower *lo, LLVMValueRef v, LLVMValueRef lane)
     return shuffle(lo, K_SHFL_IDX, v, lane);
 }
 
-static void by_shuffles(Lower *lo, const ConvertPlan *p, const Layout *d, LLVMValueRef *src,
-                        Tile *out)
+/// Exchanges registers q and q ^ column in the threads where `bit` of `word` is set.
+static void exchange(Lower *lo, LLVMValueRef word, int32_t bit, uint32_t column, int32_t n,
+                     LLVMValueRef *v)
 {
-    bool own = true; // the lane asked is the own one, but for the register's part
-    for (int32_t i = 0; i < LAYOUT_LANES; i++)
-        own &= p->lane_lane[i] == 1u << i;
-    for (int32_t i = 0; i < d->n_col[IN_WARP]; i++)
-        own &= p->warp_lane[i] == 0;
-    LLVMValueRef base = own ? NULL : thread_xor(lo, p->lane_lane, d->n_col[IN_WARP], p->warp_lane);
-    for (int32_t r = 0; r < out->n; r++) {
-        uint32_t from = gf2_apply(p->reg_reg, (uint32_t)r),
-                 lane = gf2_apply(p->reg_lane, (uint32_t)r);
-        if (own && !lane)
-            out->v[r] = src[from];
-        else if (own)
-            out->v[r] = shuffle_bfly(lo, src[from], lane);
-        else
-            out->v[r] = shuffle_idx(
-                lo, src[from], lane ? LLVMBuildXor(lo->b, base, const_i32(lo, lane), "") : base);
+    if (!column) return;
+    LLVMValueRef set = LLVMBuildAnd(lo->b, word, const_i32(lo, 1 << bit), "");
+    set = LLVMBuildICmp(lo->b, LLVMIntNE, set, const_i32(lo, 0), "");
+    for (uint32_t q = 0; q < (uint32_t)n; q++) {
+        LLVMValueRef a = v[q], b = v[q ^ column];
+        if (q > (q ^ column)) continue;
+        v[q] = LLVMBuildSelect(lo->b, set, b, a, "");
+        v[q ^ column] = LLVMBuildSelect(lo->b, set, a, b, "");
     }
+}
+
+/// One round: the registers whose numbers differ from `r` in packed bits alone, in one word where
+/// there are several.
+static void shuffle_round(Lower *lo, const ConvertPlan *p, uint32_t r, LLVMValueRef lane,
+                          const LLVMValueRef *src, LLVMValueRef *out)
+{
+    LLVMValueRef part[4];
+    uint32_t member[4];
+    int32_t n = 1 << __builtin_popcount(p->packed);
+    for (int32_t i = 0; i < n; i++) {
+        member[i] = r | gf2_deposit((uint32_t)i, p->packed);
+        part[i] = src[gf2_apply(p->send, member[i])];
+    }
+    LLVMValueRef x = n > 1 ? word_pack(lo, n, part) : part[0];
+    LLVMTypeRef type = LLVMTypeOf(part[0]);
+    if (lane)
+        x = shuffle_idx(lo, x, lane);
+    else
+        x = shuffle_bfly(lo, x, gf2_apply(p->reg_lane, r));
+    for (int32_t i = 0; i < n; i++)
+        out[member[i]] = n > 1 ? word_part(lo, x, i, n, type) : x;
+}
+
+static void by_shuffles(Lower *lo, const ConvertPlan *p, const Layout *s, const Layout *d,
+                        LLVMValueRef *src, Tile *out)
+{
+    int32_t n_warp = d->n_col[IN_WARP];
+    bool own = p->is_butterfly;
+    for (int32_t i = 0; i < n_warp; i++) {
+        own &= !p->warp_lane[i];
+        exchange(lo, lo->warp, i, p->give_warp[i], layout_regs(s), src);
+    }
+    for (int32_t i = 0; i < LAYOUT_LANES; i++)
+        exchange(lo, lo->lane, i, p->give[i], layout_regs(s), src);
+    LLVMValueRef base = own ? NULL : thread_xor(lo, p->from, n_warp, p->warp_lane);
+    for (uint32_t r = 0; r < (uint32_t)out->n; r++) {
+        uint32_t mask = gf2_apply(p->reg_lane, r);
+        if (own && !mask)
+            out->v[r] = src[gf2_apply(p->send, r)];
+        else if (!(r & p->packed))
+            shuffle_round(lo, p, r,
+                          own    ? NULL
+                          : mask ? LLVMBuildXor(lo->b, base, const_i32(lo, mask), "")
+                                 : base,
+                          src, out->v);
+    }
+    for (int32_t i = 0; i < LAYOUT_LANES; i++)
+        exchange(lo, lo->lane, i, p->take[i], out->n, out->v);
 }
 
 // ---- through shared memory --------------------------------------------------------------------
@@ -186,7 +229,7 @@ void lower_convert(Lower *lo, Op *op)
 {
     const Value *in = op->in[0], *res = &op->out[0];
     const Layout *s = in->type->layout, *d = res->type->layout;
-    ConvertPlan p = convert_classify(s, d);
+    ConvertPlan p = convert_classify(s, d, type_element_bytes(in->type));
     if (p.kind == CONVERT_SAME) {
         tile_set(lo, res, *tile_of(lo, in));
         return;
@@ -198,7 +241,7 @@ void lower_convert(Lower *lo, Op *op)
         for (int32_t r = 0; r < out.n; r++)
             out.v[r] = src[gf2_apply(p.reg_reg, (uint32_t)r)];
     } else if (p.kind == CONVERT_SHUFFLE) {
-        by_shuffles(lo, &p, d, src, &out);
+        by_shuffles(lo, &p, s, d, src, &out);
     } else {
         LLVMTypeRef type = element_type(lo, in->type);
         Swizzle z = swizzle_build(s, d, type_bytes(lo, gpu_memory_type(lo, type)));

@@ -39,7 +39,7 @@ int64_t scratch_bytes(const GpuCx *cx, const Op *op)
     switch (op->kind) {
     case OP_CONVERT: {
         ASSERT(in && out);
-        ConvertPlan p = convert_classify(in->layout, out->layout);
+        ConvertPlan p = convert_classify(in->layout, out->layout, type_element_bytes(in));
         return p.kind == CONVERT_SHARED ? bytes_of(in) : 0;
     }
     case OP_REDUCE:

@@ -45,33 +45,87 @@ static Layout shuffled(Random *r, Layout l)
     return l;
 }
 
+/// Runs a plan's rounds on the coordinates that the source's registers hold: one register of one lane
+/// per round and asking lane.
+static void expect_delivered(const ConvertPlan *p, const Layout *s, const Layout *d)
+{
+    for (uint32_t warp = 0; warp < 4; warp++)
+        for (uint32_t lane = 0; lane < 32; lane++)
+            for (uint32_t reg = 0; reg < (uint32_t)layout_regs(d); reg++) {
+                uint32_t round = reg ^ gf2_apply(p->take, lane);
+                uint32_t from = gf2_apply(p->from, lane) ^ gf2_apply(p->reg_lane, round) ^
+                                gf2_apply(p->warp_lane, warp);
+                uint32_t offered = gf2_apply(p->send, round) ^ gf2_apply(p->give, from) ^
+                                   gf2_apply(p->give_warp, warp);
+                cr_assert_eq(layout_at(s, offered, from, warp), layout_at(d, reg, lane, warp));
+                if (p->is_butterfly) cr_assert_eq(gf2_apply(p->from, lane), lane);
+                if (round & p->packed) { // shares the word of the round without the bit
+                    uint32_t first = round & ~p->packed;
+                    cr_assert_eq(gf2_apply(p->reg_lane, first), gf2_apply(p->reg_lane, round));
+                }
+            }
+}
+
 Test(gpu_convert, a_plan_finds_every_element_where_the_source_holds_it)
 {
     Random rng = {21};
-    int32_t seen[4] = {0};
-    for (int32_t round = 0; round < 2000; round++) {
+    int32_t seen[4] = {0}, within = 0, packed = 0;
+    for (int32_t round = 0; round < 3000; round++) {
         Layout s = random_layout(&rng, 4 + (int32_t)below(&rng, 7), 2);
         Layout d = round % 2 ? shuffled(&rng, s) : random_layout(&rng, layout_bits(&s), 2);
-        ConvertPlan p = convert_classify(&s, &d);
+        int32_t bytes = 1 << below(&rng, 4);
+        ConvertPlan p = convert_classify(&s, &d, bytes), any;
         seen[p.kind]++;
-        if (p.kind == CONVERT_SHARED) continue;
-        if (p.kind == CONVERT_SAME) {
-            cr_assert(layout_equal(&s, &d));
+        if (p.kind == CONVERT_SAME) cr_assert(layout_equal(&s, &d));
+        if (!convert_in_warps(&s, &d, bytes, &any)) {
+            cr_assert_eq(p.kind, p.kind == CONVERT_SAME ? CONVERT_SAME : CONVERT_SHARED);
+            continue;
+        }
+        if (any.kind == CONVERT_SHUFFLE) {
+            expect_delivered(&any, &s, &d);
+            within++, packed += any.packed != 0;
             continue;
         }
         for (uint32_t warp = 0; warp < 4; warp++)
             for (uint32_t lane = 0; lane < 32; lane++)
-                for (uint32_t reg = 0; reg < (uint32_t)layout_regs(&d); reg++) {
-                    uint32_t from_lane = gf2_apply(p.reg_lane, reg) ^ gf2_apply(p.lane_lane, lane) ^
-                                         gf2_apply(p.warp_lane, warp);
-                    uint32_t from_reg = gf2_apply(p.reg_reg, reg);
-                    if (p.kind == CONVERT_REGISTERS) cr_assert_eq(from_lane, lane);
-                    cr_assert_eq(layout_at(&s, from_reg, from_lane, warp),
+                for (uint32_t reg = 0; reg < (uint32_t)layout_regs(&d); reg++)
+                    cr_assert_eq(layout_at(&s, gf2_apply(any.reg_reg, reg), lane, warp),
                                  layout_at(&d, reg, lane, warp));
-                }
     }
     for (int32_t i = 0; i < 4; i++)
         cr_expect_gt(seen[i], 10, "class %d was met %d times", i, seen[i]);
+    cr_expect_gt(within, 500, "%d within warps, %d packed", within, packed);
+    cr_expect_gt(packed, 50, "%d within warps, %d packed", within, packed);
+}
+
+/// Layouts of one warp, and what exchanges them.
+static void expect_schedule(const char *source, const char *target, bool is_butterfly,
+                            int32_t rounds, int32_t stages)
+{
+    Layout s, d;
+    cr_assert(layout_parse(str_of(source), &s) && layout_parse(str_of(target), &d));
+    ConvertPlan p;
+    cr_assert(convert_in_warps(&s, &d, 4, &p));
+    cr_expect_eq(p.kind, CONVERT_SHUFFLE);
+    cr_expect_eq(p.is_butterfly, is_butterfly, "%s", target);
+    int32_t n = 0, m = 0;
+    for (uint32_t r = 0; r < (uint32_t)layout_regs(&d); r++)
+        n += !p.is_butterfly || gf2_apply(p.reg_lane, r);
+    for (int32_t i = 0; i < LAYOUT_LANES; i++)
+        m += (p.give[i] != 0) + (p.take[i] != 0);
+    cr_expect_eq(n, rounds, "%s: %d rounds", target, n);
+    cr_expect_eq(m, stages, "%s: %d stages of selects", target, m);
+}
+
+Test(gpu_convert, schedules_cost_what_the_worked_examples_say)
+{
+    // swap r0 <-> l0: a shuffle between two stages of selects; the 4 x 4 transpose: three
+    expect_schedule("#l<64>{reg 1; lane 2 4 8 16 32}", "#l<64>{reg 2; lane 1 4 8 16 32}", true, 1,
+                    2);
+    expect_schedule("#l<128>{reg 1 2; lane 4 8 16 32 64}", "#l<128>{reg 4 8; lane 1 2 16 32 64}",
+                    true, 3, 4);
+    expect_schedule("#l<128>{reg 1 2; lane 4 8 16 32 64}", "#l<128>{reg 1 2; lane 8 4 16 32 64}",
+                    false, 4, 0);
 }
 
 /// y = x, read in layout `s` and written in layout `d`, behind the pass that would choose layouts.

@@ -302,7 +302,7 @@ static void count_moves(const char *text, const char *target, int32_t *moves, in
             *dots += inner->kind == OP_DOT;
             if (inner->kind != OP_CONVERT || inner->in[0]->def->kind == OP_LOAD) continue;
             ConvertPlan p =
-                convert_classify(inner->in[0]->type->layout, inner->out[0].type->layout);
+                convert_classify(inner->in[0]->type->layout, inner->out[0].type->layout, 4);
             *moves += p.kind != CONVERT_REGISTERS && p.kind != CONVERT_SAME;
         }
     }
