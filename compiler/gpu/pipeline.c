@@ -370,7 +370,7 @@ static Value *runs(const Plan *p, Builder *b, int32_t k)
         Value *rises = build_binary(b, ELEM_GT, step, build_const_int(b, step->type, 0));
         any = build_binary(b, ELEM_AND, any, rises);
     }
-    return build_binary(b, ELEM_AND, any, goes_on(p, b, begin, k));
+    return k ? build_binary(b, ELEM_AND, any, goes_on(p, b, begin, k)) : any;
 }
 
 /// The iteration's index and range; its carried values are the caller's to fill in.
