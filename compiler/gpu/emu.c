@@ -39,7 +39,7 @@ static void on_touch(int64_t code, uint64_t at, int64_t place)
     int32_t imm = (int32_t)(code >> 16);
     t->place = place;
     if ((code & 0xffff) == EMU_SHARED)
-        emu_touch_shared(t, at, imm & 0xff, imm >> 8 ? EMU_WRITES : EMU_READS);
+        emu_touch_shared(t, at, imm & 0xff, (EmuTouch)(imm >> 8));
     else
         emu_touch_global(t, at, imm, (code & 0xffff) == EMU_CHECK_WRITE ? EMU_WRITES : EMU_READS);
 }

@@ -156,8 +156,15 @@ void emu_collect(EmuThread *t, EmuServe serve, int32_t imm, const uint64_t *args
 
 /// How a thread touches memory. An asynchronous copy issues its writes and lands them later:
 /// between the two nobody may touch the bytes. Polling is a volatile read: it races with no atomic,
-/// and orders nothing.
-typedef enum EmuTouch { EMU_READS, EMU_WRITES, EMU_ISSUES, EMU_LANDS, EMU_POLLS } EmuTouch;
+/// and orders nothing. Adding is an atomic on shared memory.
+typedef enum EmuTouch {
+    EMU_READS,
+    EMU_WRITES,
+    EMU_ADDS,
+    EMU_ISSUES,
+    EMU_LANDS,
+    EMU_POLLS
+} EmuTouch;
 
 /// Checks and records an access of `bytes` (a power of two) at a host address; the thread's place
 /// is set before. @return false: reported, do not touch

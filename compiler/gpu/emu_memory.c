@@ -137,8 +137,11 @@ static bool order_write(EmuThread *t, ShadowCell *c, Stamp me, uint64_t at, Word
     for (int32_t k = 0; k < 2; k++)
         if (c->read[k] && !is_ordered(t, c->read[k], me))
             return race(t, words, at, true, me, false, c->read[k], c->read_place[k]);
-    c->write = me, c->write_place = place_number(t->block, t->place);
     c->read[0] = c->read[1] = 0;
+    // An atomic right behind the thread's own plain store: others may meet the one, not the other.
+    bool hides = (me & 3) && c->write && !(c->write & 3) &&
+                 c->write >> STAMP_EPOCH_SHIFT == me >> STAMP_EPOCH_SHIFT;
+    if (!hides) c->write = me, c->write_place = place_number(t->block, t->place);
     return true;
 }
 
@@ -286,7 +289,7 @@ static bool report_wait(EmuThread *t, const ShadowCell *c, uint64_t at, bool is_
 
 static bool watch_shared(EmuThread *t, ShadowCell *c, uint64_t at, EmuTouch how)
 {
-    Stamp me = stamp_me(t);
+    Stamp me = stamp_me(t) | (how == EMU_ADDS ? STAMP_ATOMIC_BLOCK : 0);
     bool is_write = how != EMU_READS;
     if (stamp_program(c->write) != stamp_program(me)) {
         // Of a program before: as if never touched.
@@ -297,7 +300,7 @@ static bool watch_shared(EmuThread *t, ShadowCell *c, uint64_t at, EmuTouch how)
         return true;
     }
     if (c->pending) return report_wait(t, c, at, is_write);
-    if (!is_write && !c->write) {
+    if ((!is_write || how == EMU_ADDS) && !c->write) {
         emu_fault(t, "E1107", "byte %lld of shared memory is read before it is written",
                   (long long)at);
         return false;

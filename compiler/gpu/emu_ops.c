@@ -226,12 +226,12 @@ static void op_ATOMIC_CAS(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t
 
 // ---- shared memory ----------------------------------------------------------------------------
 
-/// args: address, place. imm: bytes | is_write << 8
+/// args: address, place. imm: bytes | EmuTouch << 8
 static void op_SHARED(EmuThread *t, int32_t imm, const uint64_t *a, uint64_t *r)
 {
     (void)r;
     t->place = (int64_t)a[1];
-    emu_touch_shared(t, a[0], imm & 0xff, imm >> 8 ? EMU_WRITES : EMU_READS);
+    emu_touch_shared(t, a[0], imm & 0xff, (EmuTouch)(imm >> 8));
 }
 
 #define op_CP_ASYNC  emu_copy_issue

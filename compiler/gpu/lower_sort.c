@@ -83,6 +83,15 @@ void lower_gather(Lower *lo, Op *op)
     tile_set(lo, out, t);
 }
 
+/// Tells the emulator of an atomic on a word of shared memory.
+static void check_add(Lower *lo, LLVMValueRef at)
+{
+    enum { ADDS = 2 }; // EMU_ADDS
+    static const Intrinsic row = {"shared.add", "",         "s",  KIND_ASM,
+                                  "",           EMU_SHARED, "SL", 4 | ADDS << 8};
+    if (lo->cx->is_emu) kiln_call_row(lo, &row, &at);
+}
+
 /// Every thread clears its share of the bins; owners of elements add; everybody reads.
 void lower_histogram(Lower *lo, Op *op)
 {
@@ -112,6 +121,7 @@ void lower_histogram(Lower *lo, Op *op)
         LLVMBuildCondBr(lo->b, counts, adds, after);
         block_enter(lo, adds);
         LLVMValueRef at = shared_at(lo, base, LLVMBuildShl(lo->b, x, const_i32(lo, 2), ""));
+        check_add(lo, at);
         LLVMBuildAtomicRMW(lo->b, LLVMAtomicRMWBinOpAdd, at, const_i32(lo, 1),
                            LLVMAtomicOrderingMonotonic, false);
         LLVMBuildBr(lo->b, after);

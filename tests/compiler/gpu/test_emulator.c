@@ -172,10 +172,15 @@ static void sync_threads(void)
     call(EMU_BARRIER, 0, &place, &unused);
 }
 
-static void touch(int32_t offset, bool is_write)
+static void touch_as(int32_t offset, EmuTouch how)
 {
     uint64_t args[2] = {(uintptr_t)me()->block->shared + (uint64_t)offset, (uint64_t)-1}, unused;
-    call(EMU_SHARED, 4 | is_write << 8, args, &unused);
+    call(EMU_SHARED, 4 | (int32_t)how << 8, args, &unused);
+}
+
+static void touch(int32_t offset, bool is_write)
+{
+    touch_as(offset, is_write ? EMU_WRITES : EMU_READS);
 }
 
 static void expect_block(void (*entry)(const void *), const char *code)
@@ -213,6 +218,29 @@ static void rewrite_too_early(const void *unused)
     exchange(unused);
     touch(4 * me()->id, true);
 }
+static void add_to_bins(const void *unused)
+{
+    (void)unused;
+    touch(4 * me()->id, true);
+    sync_threads();
+    touch_as(4 * (me()->id % 3), EMU_ADDS);
+    sync_threads();
+    touch(4 * (me()->id % 5), false);
+}
+static void add_before_all_is_clear(const void *unused)
+{
+    (void)unused;
+    touch(4 * me()->id, true);
+    touch_as(0, EMU_ADDS);
+}
+static void read_bins_too_early(const void *unused)
+{
+    (void)unused;
+    touch(4 * me()->id, true);
+    sync_threads();
+    touch_as(0, EMU_ADDS);
+    touch(0, false);
+}
 static void read_nothing(const void *unused)
 {
     (void)unused;
@@ -248,12 +276,15 @@ Test(gpu_emulator, threads_that_follow_the_rules_are_left_alone)
 {
     expect_block(exchange, NULL);
     expect_block(butterfly, NULL);
+    expect_block(add_to_bins, NULL);
 }
 
 Test(gpu_emulator, a_missing_barrier_is_a_race)
 {
     expect_block(exchange_without_barrier, "E1105");
     expect_block(rewrite_too_early, "E1105");
+    expect_block(add_before_all_is_clear, "E1105");
+    expect_block(read_bins_too_early, "E1105");
 }
 
 Test(gpu_emulator, shared_memory_is_written_before_it_is_read_and_ends_where_it_ends)
