@@ -129,10 +129,10 @@ Test(cuda_model, one_by_one_names_the_kernel, .timeout = 120)
     cr_expect_str_eq(fake_errors(), "");
 }
 
-Test(cuda_model, long_prompts_of_f32_weights_take_the_librarys_products, .timeout = 300)
+Test(cuda_model, long_prompts_take_the_librarys_products, .timeout = 300)
 {
     enum { N = 70, VOCAB = 67 };
-    const TinyShape shape = {1, 64, 2, 1, 32, 96, VOCAB, false, BLOCK_F32, NULL, NULL};
+    const TinyShape shape = {1, 64, 2, 1, 32, 96, VOCAB, false, BLOCK_F16, NULL, NULL};
     int32_t tokens[N];
     Arena arena;
     Lab lab;
@@ -163,7 +163,7 @@ Test(cuda_model, long_prompts_of_f32_weights_take_the_librarys_products, .timeou
     }
     lab_check(&lab, engine_graph(lab.engine, PHASE_PREFILL, 64, &g, &lab.diag), "graph");
     graph_text(g, &text);
-    cr_expect_not_null(strstr(text.data, "gemm f32 64 x 96 x 64"), "%s", text.data);
+    cr_expect_not_null(strstr(text.data, "gemm f16 64 x 96 x 64"), "%s", text.data);
     strbuf_free(&text);
     lab_run(&lab);
     cr_expect_eq(lab.dev->counters.gemms, 6);
@@ -173,7 +173,7 @@ Test(cuda_model, long_prompts_of_f32_weights_take_the_librarys_products, .timeou
     double worst = 0;
     for (int32_t i = 0; i < N * VOCAB; i++)
         worst = fmax(worst, fabs(want[i] - (double)logits[i]));
-    cr_expect_leq(worst, 2e-4, "%g", worst);
+    cr_expect_leq(worst, 0.03, "activations have 11 bits; off by %g", worst);
     model_file_close(file);
     runner_close(runner);
     lab_close(&lab);
