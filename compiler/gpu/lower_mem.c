@@ -265,37 +265,103 @@ static LLVMValueRef mask_of(Lower *lo, const Op *op, int32_t input, uint32_t r)
     return is_true ? NULL : x;
 }
 
+typedef struct Loader {
+    Lower *lo;
+    const Op *op;
+    int32_t first; ///< the pointer's operand; mask and `other` follow it
+    Group group;
+    uint32_t still; ///< register bits along which the address stands still: one access serves all
+    LLVMTypeRef type;
+    Words words;
+    LLVMValueRef *out;
+} Loader;
+
+static uint32_t still_bits(const Op *op, const Layout *l)
+{
+    uint32_t bits = 0;
+    for (int32_t i = 0; l && !is_volatile(op) && i < l->n_col[IN_REG]; i++)
+        if (!(layout_cols(l, IN_REG)[i] & ~op_note(op)->mem.still)) bits |= 1u << i;
+    return bits;
+}
+
+static LLVMValueRef other_of(const Loader *ld, uint32_t r)
+{
+    const Value *v = ld->op->n_in > ld->first + 2 ? ld->op->in[ld->first + 2] : NULL;
+    return v ? reg_of(ld->lo, v, v->type->kind == TYPE_TILE ? (int32_t)r : 0)
+             : LLVMConstNull(ld->type);
+}
+
+/// The access that starts at register r, under `pred` (NULL: always); what is masked off reads as
+/// `other`, or as 0.
+static void load_one(const Loader *ld, uint32_t r, LLVMValueRef pred, bool with_other,
+                     LLVMValueRef *elements)
+{
+    Lower *lo = ld->lo;
+    LLVMValueRef words[16], keep[16], at = reg_of(lo, ld->op->in[ld->first], (int32_t)r);
+    if (!pred && !is_volatile(ld->op) && !*hint_text(ld->op)) {
+        load_plain(lo, &ld->words, at, words);
+    } else {
+        for (uint32_t e = 0; e < 1u << ld->group.v; e++)
+            elements[e] =
+                with_other ? other_of(ld, member(&ld->group, r, e)) : LLVMConstNull(ld->type);
+        pack(lo, &ld->words, elements, keep);
+        load_predicated(lo, ld->op, &ld->words, pred ? pred : LLVMConstInt(lo->i1, 1, false), keep,
+                        at, words);
+    }
+    unpack(lo, &ld->words, ld->type, words, elements);
+}
+
+/// One access for register r and those that share its address. Where their masks differ it is done if
+/// one of them asks, and each chooses.
+static void load_twins(const Loader *ld, uint32_t r)
+{
+    Lower *lo = ld->lo;
+    const Group *g = &ld->group;
+    LLVMValueRef any = mask_of(lo, ld->op, ld->first + 1, r), elements[16];
+    bool alike = true, always = !any;
+    uint32_t n = 1u << __builtin_popcount(ld->still);
+    for (uint32_t i = 1; i < n; i++)
+        for (int32_t k = ld->first + 1; k < ld->op->n_in; k++)
+            for (uint32_t e = 0; e < 1u << g->v; e++)
+                alike &= is_same(lo, ld->op->in[k], member(g, r, e),
+                                 member(g, r | gf2_deposit(i, ld->still), e));
+    for (uint32_t i = 1; i < n && !alike; i++) {
+        LLVMValueRef one = mask_of(lo, ld->op, ld->first + 1, r | gf2_deposit(i, ld->still));
+        always |= !one;
+        if (!always && one != any) any = LLVMBuildOr(lo->b, any, one, "");
+    }
+    load_one(ld, r, always ? NULL : any, alike, elements);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t e = 0; e < 1u << g->v; e++) {
+            uint32_t t = member(g, r | gf2_deposit(i, ld->still), e);
+            LLVMValueRef own = alike ? NULL : mask_of(lo, ld->op, ld->first + 1, t);
+            ld->out[t] =
+                own ? LLVMBuildSelect(lo->b, own, elements[e], other_of(ld, t), "") : elements[e];
+        }
+}
+
 void load_registers(Lower *lo, const Op *op, int32_t first, LLVMValueRef *out)
 {
-    const Value *ptr = op->in[first], *other = op->n_in > first + 2 ? op->in[first + 2] : NULL;
-    int32_t n = value_regs(ptr);
-    Group g = group_of(op);
-    LLVMTypeRef type = gpu_dtype_type(lo, ptr->type->dtype);
-    Words w = words_of(lo, type_bytes(lo, gpu_memory_type(lo, type)), 1 << g.v);
-    bool is_special = is_volatile(op) || *hint_text(op);
-    for (uint32_t r = 0; r < (uint32_t)n; r++) {
-        if (r & g.mask) continue;
-        int32_t before = is_volatile(op) ? -1 : loaded_before(lo, op, first, &g, r);
-        for (uint32_t e = 0; before >= 0 && e < 1u << g.v; e++)
-            out[member(&g, r, e)] = out[member(&g, (uint32_t)before, e)];
-        if (before >= 0) continue;
-        LLVMValueRef elements[16], words[16], keep[16], at = reg_of(lo, ptr, (int32_t)r),
-                                                        pred = mask_of(lo, op, first + 1, r);
-        if (!pred && !is_special) {
-            load_plain(lo, &w, at, words);
-        } else {
-            for (uint32_t e = 0; e < 1u << g.v; e++) {
-                int32_t from =
-                    other && other->type->kind == TYPE_TILE ? (int32_t)member(&g, r, e) : 0;
-                elements[e] = other ? reg_of(lo, other, from) : LLVMConstNull(type);
-            }
-            pack(lo, &w, elements, keep);
-            load_predicated(lo, op, &w, pred ? pred : LLVMConstInt(lo->i1, 1, false), keep, at,
-                            words);
+    const Value *ptr = op->in[first];
+    Loader ld = {lo,
+                 op,
+                 first,
+                 group_of(op),
+                 still_bits(op, ptr->type->layout),
+                 gpu_dtype_type(lo, ptr->type->dtype),
+                 {0},
+                 out};
+    ld.words = words_of(lo, type_bytes(lo, gpu_memory_type(lo, ld.type)), 1 << ld.group.v);
+    for (uint32_t r = 0; r < (uint32_t)value_regs(ptr); r++) {
+        if (r & (ld.group.mask | ld.still)) continue;
+        int32_t before =
+            is_volatile(op) || ld.still ? -1 : loaded_before(lo, op, first, &ld.group, r);
+        if (before < 0) {
+            load_twins(&ld, r);
+            continue;
         }
-        unpack(lo, &w, type, words, elements);
-        for (uint32_t e = 0; e < 1u << g.v; e++)
-            out[member(&g, r, e)] = elements[e];
+        for (uint32_t e = 0; e < 1u << ld.group.v; e++)
+            out[member(&ld.group, r, e)] = out[member(&ld.group, (uint32_t)before, e)];
     }
 }
 
