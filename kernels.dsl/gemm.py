@@ -56,17 +56,21 @@ def gemm(y, x, w, scale, bias, rows, N, K, sy, sx, BLOCK_M: tl.constexpr, BLOCK_
     j = tl.arange(0, CODES)
     if PACK == 2:
         k = j // 16 * 32 + j % 16
-    wp = w + n0.to(tl.int64) * (K // PACK)
+    sw = K
+    if PACK == 2:
+        sw = tl.multiple_of(K // 2, 16)
+    wp = w + n0.to(tl.int64) * sw
 
     acc = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    for k0 in range(0, K, BLOCK_K):
+    for j0 in range(0, sw, CODES):
+        k0 = j0 * PACK
         m_and_k = m_in[:, None]
         k_and_n = n_in[None, :]
         if not EVEN_K:
             m_and_k = m_and_k & (k0 + k < K)[None, :]
             k_and_n = (k0 + k < K)[:, None] & k_and_n
         xv = tl.load(xp + k0 + m[:, None] * sx + k[None, :], mask=m_and_k, other=0.0)
-        wv = tl.load(wp + k0 // PACK + j[:, None] + n[None, :] * (K // PACK), mask=k_and_n, other=0)
+        wv = tl.load(wp + j0 + j[:, None] + n[None, :] * sw, mask=k_and_n, other=0)
         if scale is not None:
             sp = scale + (n0.to(tl.int64) * K + k0) // 32
             sv = tl.load(sp + (k // 32)[:, None] + n[None, :] * (K // 32), mask=k_and_n, other=0.0).to(tl.float32)

@@ -35,6 +35,16 @@ def high(b):
 
 
 @triton.jit
+def row_length(K, PACK: tl.constexpr):
+    """Stored elements of a row of w. Packed types have whole blocks of 32."""
+    if PACK == 2:
+        n = tl.multiple_of(K // 2, 16)
+    else:
+        n = K
+    return n
+
+
+@triton.jit
 def rows_of(xp, k, K, sx, ROWS: tl.constexpr, EVEN_K: tl.constexpr):
     """x[m, k] in f32, as [ROWS, 1, k]."""
     at = xp + tl.arange(0, ROWS)[:, None] * sx + k[None, :]
@@ -83,16 +93,16 @@ def summed(p, VEC: tl.constexpr):
 # kiln:+ ROWS=2, BLOCK_N=4, BLOCK_K={32,64}, VEC=1, EVEN_N=False, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={1,7} K={32,96,160}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(2*sx) w=ints(0,256,N*K//2) scale=uniform(0.001,0.02,N*K//32) bias=randn(N)
 # kiln: gemv(y: *f16:16, x: *f16:16, w: *f16:16, scale: None, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
-# kiln:+ ROWS={1,4}, BLOCK_N=4, BLOCK_K=512, VEC=8, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
+# kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K=512, VEC=8, EVEN_N=True, EVEN_K=True)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=randn(N*K)
 # kiln: gemv(y: *bf16:16, x: *bf16:16, w: *bf16:16, scale: None, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
-# kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K=1024, VEC=8, EVEN_N=True, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
+# kiln:+ ROWS=1, BLOCK_N=4, BLOCK_K=1024, VEC=8, EVEN_N=True, EVEN_K=False)[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=randn(N*K)
 # kiln: gemv(y: *f32:16, x: *f16:16, w: *i8:16, scale: *f16, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
-# kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K=512, VEC=16, EVEN_N=True, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
+# kiln:+ ROWS=1, BLOCK_N=4, BLOCK_K=512, VEC=16, EVEN_N=True, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={512,1024}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=ints(-127,128,N*K) scale=uniform(0.001,0.02,N*K//32)
 # kiln: gemv(y: *f32:16, x: *f16:16, w: *u8:16, scale: *f16, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
-# kiln:+ ROWS={1,2}, BLOCK_N=4, BLOCK_K=1024, VEC=16, EVEN_N=True, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={1024,2048}
+# kiln:+ ROWS=1, BLOCK_N=4, BLOCK_K=1024, VEC=16, EVEN_N=True, EVEN_K={True,False})[num_warps=4] grid=(cdiv(R,ROWS),cdiv(N,BLOCK_N)) R={1,2} N={16,32} K={1024,2048}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn((R+3)*sx) w=ints(0,256,N*K//2) scale=uniform(0.001,0.02,N*K//32)
 # ROWS    rows of x that share one reading of w. x is readable up to a multiple of ROWS: rows past the last are read, not used
 # VEC     neighbours along k that one thread reads at a time and sums before anything else; 1 on a CPU, whose lanes lie along k
@@ -114,7 +124,8 @@ def gemv(y, x, w, scale, bias, rows, N, K, sy, sx, ROWS: tl.constexpr, BLOCK_N: 
     xp = x + m0.to(tl.int64) * sx
     PACK: tl.constexpr = 2 if w.dtype.element_ty == tl.uint8 else 1  # weights of a stored element
     CODES: tl.constexpr = BLOCK_K // PACK  # stored elements of a step
-    wp = w + n0.to(tl.int64) * (K // PACK)
+    sw = row_length(K, PACK)
+    wp = w + n0.to(tl.int64) * sw
 
     acc = tl.zeros((ROWS, BLOCK_N, CODES // VEC), tl.float32)
     if scale is not None and BLOCK_K <= 32 and VEC == 1 and EVEN_N:
@@ -124,7 +135,7 @@ def gemv(y, x, w, scale, bias, rows, N, K, sy, sx, ROWS: tl.constexpr, BLOCK_N: 
         for b in range(0, K // 32):
             part = tl.zeros((ROWS, BLOCK_N, CODES), tl.float32)
             for i in tl.static_range(32 // BLOCK_K):
-                wv = panel_of(wp, b * (32 // PACK) + i * CODES + k, K, inside, K // PACK, BLOCK_N, True, True)
+                wv = panel_of(wp, b * (32 // PACK) + i * CODES + k, sw, inside, sw, BLOCK_N, True, True)
                 at = b * 32 + i * CODES + k
                 if PACK == 2:
                     part += low(wv).to(tl.float32)[None, :, :] * rows_of(xp, at, K, sx, ROWS, True)
@@ -133,15 +144,16 @@ def gemv(y, x, w, scale, bias, rows, N, K, sy, sx, ROWS: tl.constexpr, BLOCK_N: 
                     part += wv.to(tl.float32)[None, :, :] * rows_of(xp, at, K, sx, ROWS, True)
             acc += part * tl.load(sp + n * (K // 32) + b).to(tl.float32)[None, :, None]
     else:
-        for k0 in range(0, K, BLOCK_K):
-            j = k0 // PACK + tl.arange(0, CODES)
-            wv = panel_of(wp, j, K // PACK, inside, K // PACK, BLOCK_N, EVEN_N, EVEN_K)
+        j = tl.arange(0, CODES)
+        for j0 in range(0, sw, CODES):
+            k0 = j0 * PACK
+            wv = panel_of(wp, j0 + j, sw, inside, sw, BLOCK_N, EVEN_N, EVEN_K)
             if PACK == 2:
-                at = j // 16 * 32 + j % 16
+                at = k0 + j // 16 * 32 + j % 16
                 part = summed(low(wv).to(tl.float32)[None, :, :] * rows_of(xp, at, K, sx, ROWS, EVEN_K), VEC)
                 part += summed(high(wv).to(tl.float32)[None, :, :] * rows_of(xp, at + 16, K, sx, ROWS, EVEN_K), VEC)
             else:
-                part = summed(wv.to(tl.float32)[None, :, :] * rows_of(xp, j, K, sx, ROWS, EVEN_K), VEC)
+                part = summed(wv.to(tl.float32)[None, :, :] * rows_of(xp, k0 + j, K, sx, ROWS, EVEN_K), VEC)
             if scale is not None:
                 BLOCKS: tl.constexpr = BLOCK_K // 32
                 b = k0 // 32 + tl.arange(0, BLOCKS)
@@ -223,23 +235,25 @@ def gemv_dot(y, x, w, scale, bias, rows, N, K, sy, sx, BLOCK_M: tl.constexpr, BL
     s = tl.arange(0, SLICES)
     j = s[:, None] * CODES + tl.arange(0, CODES)[None, :]  # stored columns of a step, by slice
     k = s[:, None] * BLOCK_K + tl.arange(0, CODES)[None, :]  # and the columns of x they belong to
-    wp = w + n0.to(tl.int64) * (K // PACK) + n[None, :, None] * (K // PACK) + j[:, None, :]
+    sw = row_length(K, PACK)
+    wp = w + n0.to(tl.int64) * sw + n[None, :, None] * sw + j[:, None, :]
     xt = xp + m[None, None, :] * sx + k[:, :, None]
     in_w = in_n[None, :, None]
     in_x = in_m[None, None, :]
 
     acc = tl.zeros((SLICES, BLOCK_N, BLOCK_M), tl.float32)
-    for k0 in range(0, K, SLICES * BLOCK_K):
+    for j0 in range(0, sw, SLICES * CODES):
+        k0 = j0 * PACK
         if EVEN_K:
             here_w = in_w
             here_x = in_x
         else:
-            here_w = in_w & (k0 // PACK + j < K // PACK)[:, None, :]
+            here_w = in_w & (j0 + j < sw)[:, None, :]
             here_x = in_x & (k0 + k < K)[:, :, None]
         if EVEN_N and EVEN_K:
-            wv = tl.load(wp + k0 // PACK)
+            wv = tl.load(wp + j0)
         else:
-            wv = tl.load(wp + k0 // PACK, mask=here_w, other=0)
+            wv = tl.load(wp + j0, mask=here_w, other=0)
         xv = tl.load(xt + k0, mask=here_x, other=0.0)
         if scale is None:
             acc = tl.dot(wv.to(xv.dtype), xv, acc, input_precision="ieee")

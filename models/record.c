@@ -197,10 +197,10 @@ typedef enum Stored { STORED_32, STORED_16, STORED_Q8_0, STORED_Q4_0, STORED_END
 
 /// Which kernel multiplies how many rows of x, and by which blocks; by kind of target.
 ///
-///   rows      1   2 .. gemv_rows          .. dot_rows                          more
-///   gemv      one `shared` rows at a time
-///   gemv_dot                              16-bit x on a GPU; packed weights from the first row on
-///   gemm                                                                        always
+///   rows      1    2 .. gemv_rows          .. dot_rows    more
+///   gemv      one, then `shared` at a time
+///   gemv_dot  16-bit x on a GPU, from two rows on; packed weights from the first
+///   gemm                                   otherwise      always
 ///
 /// On a CPU a row of gemv's tile is one vector or two. Measured on AVX2 with weights in DRAM, 5632 x 2048, mean
 /// of 30 rounds beside other work: f16 4 x 8 3.1 ms, 2 x 16 4.2, 1 x 32 3.9; f32 4 x 8 6.2, 1 x 32 7.3; Q8_0
@@ -233,13 +233,13 @@ static const LinearTiles tiles_avx512 = {
     .gemm_k = 32};
 static const LinearTiles tiles_gpu = {
     .one = {{4, 512, 4}, {4, 1024, 8}, {4, 2048, 16}, {4, 4096, 16}},
-    .several = {{4, 512, 4}, {4, 512, 8}, {4, 1024, 16}, {4, 2048, 16}},
-    .shared = {4, 4, 4, 4},
+    .shared = {1, 1, 1, 1},
     .gemv_rows = 4,
     .dot_rows = 32,
     .gemm_m = 64,
     .gemm_n = 64,
-    .gemm_k = 32};
+    .gemm_k = 32,
+};
 
 static const LinearTiles *tiles_of(const Target *t)
 {
@@ -377,7 +377,7 @@ static KilnStatus record_linear(Recorder *r, Place y, Place x, const Matrix *w, 
     if (done || st != KILN_OK) return st;
     Product p = {y, x, rows, w, n_rows, tiles_of(&r->t->dev->facts.target)};
     bool is_half = x.dtype == DTYPE_F16 || x.dtype == DTYPE_BF16;
-    if (is_half && n_rows <= p.tiles->dot_rows && (w->scale || n_rows > p.tiles->gemv_rows))
+    if (is_half && n_rows <= p.tiles->dot_rows && (w->scale || n_rows > 1))
         return record_gemv_dot(r, &p);
     return n_rows <= p.tiles->gemv_rows ? record_gemv(r, &p) : record_gemm(r, &p);
 }

@@ -149,7 +149,7 @@ static const Mutation mutations[] = {
     {"gemv.py", "gemv_dot", "acc += part * sv", "acc += part + sv"},
     {"gemv.py", "gemv_dot", "(k0 + 16)", "(k0 + 8)"},
     {"gemv.py", "gemv_dot", "s[:, None] * BLOCK_K", "s[:, None] * CODES"},
-    {"gemm.py", "gemm", "+ 16", "+ 8"},
+    {"gemm.py", "gemm", "(k + 16)", "(k + 8)"},
     {"gemm.py", "gemm", "m0 + m < n_rows", "m0 + m <= n_rows"},
     {"gemm.py", "gemm", "k0 + k < K", "k0 + k < K - 1"},
     {"rope.py", "rope_append", "ka * c - kb * s", "ka * c + kb * s"},
