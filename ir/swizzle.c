@@ -323,31 +323,40 @@ static int32_t matrix_vector(const Layout *dst, Reading how, int32_t bytes, uint
     return n;
 }
 
-/// One way of choosing V, and what it costs. `ld` 0: the destination reads vectors.
+/// One way of choosing V, and what it costs: any conflict more than everything else. `ld` 0: the
+/// destination reads vectors.
 static int32_t attempt(const Layout *src, const Layout *dst, int32_t bytes, const uint32_t *v,
                        uint32_t ld, Swizzle *z)
 {
+    enum { CONFLICT = 1 << 16 };
     MatrixRead m;
     z->src_vec = prefix_in_regs(src, z->vec, v), z->dst_vec = prefix_in_regs(dst, z->vec, v);
     if (!ld) ld = phase_lanes(dst, bytes << z->dst_vec);
     z->mem = place(src, z->vec, v, phase_lanes(src, bytes << z->src_vec), ld, bytes);
     Layout inverse = layout_invert(&z->mem);
     z->by_matrix = matrix_read_pays(dst, &inverse, bytes, &m);
-    return vector_cost(src, &inverse, bytes) + read_cost(dst, &inverse, bytes);
+    int32_t writes = conflicts(&inverse, src, vector_in(src, &inverse, bytes), bytes),
+            reads = z->by_matrix ? matrix_read_conflicts(dst, &inverse, bytes, &m)
+                                 : conflicts(&inverse, dst, vector_in(dst, &inverse, bytes), bytes);
+    return vector_cost(src, &inverse, bytes) + read_cost(dst, &inverse, bytes) +
+           CONFLICT * (writes - 1 + reads - 1);
 }
 
 Swizzle swizzle_build(const Layout *src, const Layout *dst, int32_t bytes)
 {
     Swizzle best = {0};
-    int32_t least = INT32_MAX;
+    int32_t least = INT32_MAX, word = log2_floor((uint64_t)MAX(1, 4 / bytes));
     for (Reading how = BY_ROWS; how < N_READINGS; how++) {
-        Swizzle z = {0};
         uint32_t v[GF2_MAX] = {0}, ld = 0;
-        z.vec = how == BY_VECTOR ? pick_vector(src, dst, bytes, v)
-                                 : matrix_vector(dst, how, bytes, v, &ld);
-        if (how != BY_VECTOR && !z.vec) continue;
-        int32_t cost = attempt(src, dst, bytes, v, ld, &z);
-        if (cost < least) best = z, least = cost;
+        int32_t n = how == BY_VECTOR ? pick_vector(src, dst, bytes, v)
+                                     : matrix_vector(dst, how, bytes, v, &ld);
+        if (how != BY_VECTOR && !n) continue;
+        // Vectors that leave banks idle on the other side are given up bit by bit.
+        for (int32_t vec = n; vec == n || (how == BY_VECTOR && vec >= word); vec--) {
+            Swizzle z = {.vec = vec};
+            int32_t cost = attempt(src, dst, bytes, v, ld, &z);
+            if (cost < least) best = z, least = cost;
+        }
     }
     return best;
 }

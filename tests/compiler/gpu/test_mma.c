@@ -257,6 +257,68 @@ Test(gpu_mma, tiles_of_any_shape_are_multiplied, .timeout = 300)
         }
 }
 
+/// What a dot does on the emulator of sm_80.
+static ImageCounters counted(const DotCase *c, const Shape *s, bool transposed)
+{
+    ImageCounters n = {0};
+    Kernel k;
+    Arena arena;
+    arena_init(&arena, heap_default());
+    kernel_open(&k, dot_text(&arena, c, s, transposed));
+    cr_assert_eq(kernel_compile(&k, "emu:sm_80"), KILN_OK, "%s", kernel_messages(&k));
+    Buffer y = buffer_new(result_of(c->a), s->m * s->n), a = buffer_new(c->a, s->m * s->k),
+           b = buffer_new(c->b, s->k * s->n);
+    buffer_random(&y, 1, 0, 1), buffer_random(&a, 2, 0, 1), buffer_random(&b, 3, 0, 1);
+    MemRange ranges[3];
+    Buffer *all[] = {&y, &a, &b};
+    void *args[3];
+    for (int32_t i = 0; i < 3; i++) {
+        args[i] = all[i]->data;
+        ranges[i] = (MemRange){args[i], (size_t)(all[i]->n * dtype_bytes(all[i]->dtype)),
+                               k.fn->params[i].name};
+    }
+    Image img = {0};
+    cr_assert_eq(emu_image_load(&k.code, k.fn, &img, &k.diag), KILN_OK);
+    KilnStatus st = img.ops->run(img.self, args, &(Grid){1, 1, 1, 0}, 0, 1, 3, ranges, &k.diag);
+    cr_assert_eq(st, KILN_OK, "%s", kernel_messages(&k));
+    img.ops->counters(img.self, &n);
+    img.ops->free(img.self);
+    for (int32_t i = 0; i < 3; i++)
+        buffer_free(all[i]);
+    kernel_close(&k);
+    arena_reset(&arena);
+    return n;
+}
+
+Test(gpu_mma, no_access_to_shared_memory_meets_a_bank_conflict, .timeout = 120)
+{
+    static const DotCase cases[] = {{DTYPE_F16, DTYPE_F16, ""},
+                                    {DTYPE_I8, DTYPE_I8, ""},
+                                    {DTYPE_F32, DTYPE_F32, "tf32"},
+                                    {DTYPE_F8E4M3, DTYPE_F8E4M3, ""}};
+    static const Shape shapes[] = {{1, 64, 64, 64, 4}, {1, 32, 128, 32, 8}, {1, 128, 16, 128, 2}};
+    int32_t matrix_loads = 0, all = 0;
+    for (int32_t i = 0; i < COUNT_OF(cases); i++)
+        for (int32_t k = 0; k < COUNT_OF(shapes); k++)
+            for (int32_t t = 0; t < 2; t++) {
+                const Shape *s = &shapes[k];
+                ImageCounters n = counted(&cases[i], s, t);
+                const MmaRow *row = &mma_rows[cases[i].a == DTYPE_I8    ? MMA_S8_K32
+                                              : cases[i].a == DTYPE_F32 ? MMA_TF32_K8
+                                                                        : MMA_F16_K16];
+                cr_expect_eq(n.mmas, (s->m / 16) * (s->n / 8) * (s->k / row->k), "%lld",
+                             (long long)n.mmas);
+                matrix_loads += n.matrix_loads > 0, all++;
+                cr_expect_eq(n.shared_loads.units, n.shared_loads.ideal,
+                             "%s %d: %lld reads, not %lld", dtype_facts[cases[i].a].name, k,
+                             (long long)n.shared_loads.units, (long long)n.shared_loads.ideal);
+                cr_expect_eq(n.shared_stores.units, n.shared_stores.ideal,
+                             "%s %d: %lld writes, not %lld", dtype_facts[cases[i].a].name, k,
+                             (long long)n.shared_stores.units, (long long)n.shared_stores.ideal);
+            }
+    cr_expect_geq(matrix_loads, all - 4, "%d of %d read matrices", matrix_loads, all);
+}
+
 // ---- chains -----------------------------------------------------------------------------------
 
 /// Attention without its masks: per step s = q k^T, p = 2^s, o = o + p v. P is of `t`.
