@@ -405,6 +405,39 @@ Test(gpu_pipeline, ptx_copies_asynchronously_where_the_architecture_can, .timeou
     }
 }
 
+Test(gpu_pipeline, copies_and_reads_of_operands_meet_no_bank_conflicts)
+{
+    // Row-major and column-major operands of two sizes: what wavefronts of shared memory it takes is
+    // what the bytes take at best.
+    static const char *const specs[] = {
+        "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, BM=64, BN=64, BK=32)[num_warps=4, "
+        "num_stages=3]",
+        "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, BM=32, BN=128, BK=64)[num_warps=8, "
+        "num_stages=2]",
+        "downward(y: *f32:16, x: *f16:16, w: *i8:16, K: i32:16, BM=64, BN=64, BK=64)[num_warps=4, "
+        "num_stages=3]"};
+    Buffer y = buffer_new(DTYPE_F32, 4096), x = buffer_new(DTYPE_F16, 1 << 15),
+           w = buffer_new(DTYPE_F16, 1 << 15), codes = buffer_new(DTYPE_I8, 1 << 15);
+    buffer_random(&x, 25, -1, 1), buffer_random(&w, 26, -1, 1), buffer_random(&codes, 27, -9, 9);
+    for (int32_t i = 0; i < COUNT_OF(specs); i++) {
+        Ran ran;
+        Arg args[] = {{.buffer = &y}, {.buffer = &x}, {.buffer = i < 2 ? &w : &codes}, {.i = 256}};
+        run(specs[i], "emu:sm_80", NULL, 4, args, &ran);
+        const MemCounters *in = &ran.counters.shared_stores, *out = &ran.counters.shared_loads;
+        if (getenv("KILN_SHOW"))
+            fprintf(stderr, "%s: stores %lld of %lld, loads %lld of %lld\n", specs[i],
+                    (long long)in->units, (long long)in->ideal, (long long)out->units,
+                    (long long)out->ideal);
+        cr_expect_gt(out->requests, 0);
+        cr_expect_eq(in->units, in->ideal, "%s: %lld passes, at best %lld", specs[i],
+                     (long long)in->units, (long long)in->ideal);
+        cr_expect_eq(out->units, out->ideal, "%s: %lld passes, at best %lld", specs[i],
+                     (long long)out->units, (long long)out->ideal);
+        ran_free(&ran);
+    }
+    buffer_free(&y), buffer_free(&x), buffer_free(&w), buffer_free(&codes);
+}
+
 Test(gpu_pipeline, an_architecture_without_copies_gives_the_same_answer)
 {
     Bench b = {.format = "gemm(y: *f32:16, x: *f16:16, w: *f16:16, K: i32:16, BM=16, BN=32, "
