@@ -9,7 +9,8 @@
 //   warps          batch axes first; on rows alone where rows are reduced or the result is an operand
 //                  of the next dot, else where a warp has more fragments left
 //   order of k     free, as long as both operands agree: an accumulator that becomes operand A stays
-//                  where it is; runs of bytes that become 16-bit operands stay runs
+//                  where it is; what one word of memory brings (4 bytes, 8 packed weights) stays in
+//                  one lane while it becomes 16-bit operands
 //
 // What is not selected keeps the multiply-adds of lower_dot.c.
 //
@@ -107,37 +108,60 @@ static bool wants_whole_rows(const Value *v, int32_t depth)
     return false;
 }
 
-/// Where the tile that `v` is made of, elementwise, lies in memory, if it is narrower than 16 bits.
-static const MemFacts *narrow_memory(const Value *v, int32_t depth)
+enum { RUN_ANY = LAYOUT_MAX_BITS, LOG_BYTES_IN_WORD = 2 };
+
+static int32_t run_in_memory(const MemFacts *m, DType t, int32_t k_low)
 {
-    const Op *op = v->def;
-    if (!op || depth > SEARCH_DEPTH || v->type->kind != TYPE_TILE) return NULL;
-    if (op->kind == OP_LOAD) return dtype_bits(v->type->dtype) == 8 ? &op_note(op)->mem : NULL;
-    if (op->kind == OP_BUF_LOAD) {
-        EACH_USE(use, op->in[0])
-            if (use->op->kind == OP_COPY_ASYNC && dtype_bits(v->type->dtype) == 8)
-                return &op_note(use->op)->mem;
-        return NULL;
-    }
-    const MemFacts *found = NULL;
-    for (int32_t i = 0; is_pointwise(op) && i < op->n_in && !found; i++)
-        found = narrow_memory(op->in[i], depth + 1);
-    return found;
+    int32_t n = 0;
+    while (m->still >> (k_low + n) & 1)
+        n++;
+    if (n) return n; // several elements are cut out of what one address holds
+    bool bytes = dtype_bits(t) == 8 && m->n_chain >= LOG_BYTES_IN_WORD && m->chain[0] == k_low &&
+                 m->chain[1] == k_low + 1;
+    return bytes ? LOG_BYTES_IN_WORD : 0;
 }
 
-/// lg of the neighbours along k that both operands hold per lane: 4 where one of them comes as bytes
-/// that lie along k.
+/// lg of the neighbours along k (bits of the packed coordinate from k_low on) that one 32-bit word of
+/// what `v` is made of, elementwise, brings: packed 4-bit weights 8, bytes 4. RUN_ANY: says nothing
+static int32_t run_behind(const Value *v, int32_t k_low, int32_t depth)
+{
+    const Op *op = v->def;
+    if (v->type->kind != TYPE_TILE) return RUN_ANY;
+    if (!op || depth > SEARCH_DEPTH) return 0;
+    switch (op->kind) {
+    case OP_CONST:
+    case OP_ARANGE:
+    case OP_SPLAT:
+    case OP_BROADCAST:
+        return RUN_ANY;
+    case OP_LOAD:
+        return run_in_memory(&op_note(op)->mem, v->type->dtype, k_low);
+    case OP_BUF_LOAD:
+        EACH_USE(use, op->in[0])
+            if (use->op->kind == OP_COPY_ASYNC)
+                return run_in_memory(&op_note(use->op)->mem, v->type->dtype, k_low);
+        return 0;
+    default:
+        break;
+    }
+    int32_t run = is_pointwise(op) ? RUN_ANY : 0;
+    for (int32_t i = 0; i < op->n_in && run; i++)
+        run = MIN(run, run_behind(op->in[i], k_low, depth + 1));
+    return run;
+}
+
+/// The same for operand `i` of a dot; 0 where it is no longer than the word of the instruction.
+static int32_t run_of_operand(const Op *op, const DotPlan *p, int32_t i)
+{
+    int32_t run = run_behind(op->in[i], i ? p->tile.n : 0, 0);
+    return run > p->log_word && run < RUN_ANY ? run : 0;
+}
+
+/// lg of the neighbours along k that both operands hold per lane.
 static int32_t run_of(const Op *op, const DotPlan *p)
 {
-    enum { BYTES_IN_WORD = 2 }; // lg
-    if (p->log_word >= BYTES_IN_WORD || p->tile.k < BYTES_IN_WORD + 2) return p->log_word;
-    for (int32_t i = 0; i < 2; i++) {
-        const MemFacts *m = narrow_memory(op->in[i], 0);
-        int32_t low = i ? p->tile.n : 0; // first bit of k in the packed coordinate
-        if (m && m->n_chain >= BYTES_IN_WORD && m->chain[0] == low && m->chain[1] == low + 1)
-            return BYTES_IN_WORD;
-    }
-    return p->log_word;
+    int32_t run = MAX(run_of_operand(op, p, 0), run_of_operand(op, p, 1));
+    return MAX(p->log_word, MIN(run, p->tile.k - 2));
 }
 
 // ---- warps ------------------------------------------------------------------------------------
@@ -166,9 +190,8 @@ static Sharing sharing_of(const Op *op, const DotPlan *p)
 {
     bool swap = p->tile.swap;
     if (!swap && (dot_behind(op->in[0], 0) || wants_whole_rows(&op->out[0], 0))) return SHARE_ROWS;
-    if (p->log_word == 2) return SHARE_EVENLY;
-    if (narrow_memory(op->in[1], 0)) return swap ? SHARE_ROWS : SHARE_COLUMNS;
-    if (narrow_memory(op->in[0], 0)) return swap ? SHARE_COLUMNS : SHARE_ROWS;
+    if (run_of_operand(op, p, 1)) return swap ? SHARE_ROWS : SHARE_COLUMNS;
+    if (run_of_operand(op, p, 0)) return swap ? SHARE_COLUMNS : SHARE_ROWS;
     return SHARE_EVENLY;
 }
 

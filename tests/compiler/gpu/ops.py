@@ -400,3 +400,20 @@ def nibbles(y, x, N: tl.constexpr):
     low = (v & 15).to(tl.int8) - 8
     high = (v >> 4).to(tl.int8) - 8
     tl.store(y + tl.arange(0, 2 * N), tl.interleave(low, high).to(tl.float32))
+
+
+# kiln: packed(y: *f16:16, x: *f16:16, w: *i32:16, s: *f16:16, N: i32:16, K: i32:16, BM={4,16}, BN=64, BK=64)[num_warps={1,4}]
+# kiln:+ grid=(1,N//BN) N={64,128} K={64,192} y=zeros(BM*N) x=randn(BM*K) w=ints(-2000000000,2000000000,N*K//8) s=uniform(0.001,0.02,N*K//32)
+@triton.jit
+def packed(y, x, w, s, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    m = tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    k = tl.arange(0, BK)
+    acc = tl.zeros((BM, BN), tl.float32)
+    for k0 in range(0, K, BK):
+        xv = tl.load(x + m[:, None] * K + (k0 + k)[None, :])
+        q = tl.load(w + n[None, :] * (K // 8) + k0 // 8 + (k // 8)[:, None])
+        sv = tl.load(s + n[None, :] * (K // 32) + k0 // 32 + (k // 32)[:, None])
+        wv = ((q >> ((k % 8) * 4)[:, None]) & 15) - 8
+        acc = tl.dot(xv, wv.to(tl.float16) * sv, acc)
+    tl.store(y + m[:, None] * N + n[None, :], acc.to(tl.float16))
