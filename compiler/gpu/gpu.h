@@ -101,13 +101,13 @@ typedef struct GpuCx {
     const SmFacts *sm;
     bool is_emu;
     int32_t log_warps;
-    int32_t shared_bytes; ///< result of shared_assign
-    bool told_tf32;       ///< W0805 has been given
-    int32_t most_stages;  ///< of pipelined loops; 0: as many as they ask for
-    int32_t n_barriers;   ///< result of barriers_place: barriers between ops
-    int32_t left_out;     ///< for tests: the barrier of this number is missing; 0: none
+    int32_t shared_bytes;             ///< result of shared_assign
+    bool told_tf32;                   ///< W0805 has been given
+    int32_t most_stages;              ///< of pipelined loops; 0: as many as they ask for
+    int32_t n_barriers;               ///< result of barriers_place: barriers between ops
+    int32_t left_out;                 ///< for tests: the barrier of this number is missing; 0: none
     int32_t n_pipelined, stages_used; ///< loops that pipeline_loops() rewrote, their most stages
-    int32_t stages_left;  ///< the fewest that shared memory left of what was asked for; 0: all
+    int32_t stages_left; ///< the fewest that shared memory left of what was asked for; 0: all
 } GpuCx;
 
 static inline OpNote *op_note(const Op *op)
