@@ -9,6 +9,7 @@ int command_compile(const Settings *s, Arena *arena, Diag *diag);
 int command_run(const Settings *s, Arena *arena, Diag *diag);
 int command_info(const Settings *s, Arena *arena, Diag *diag);
 int command_doctor(const Settings *s, Arena *arena, Diag *diag);
+int command_bench(const Settings *s, Arena *arena, Diag *diag);
 
 /// The exit code that ux gives a status: resources are 3, all other failures 1.
 int exit_of(KilnStatus st);

@@ -21,7 +21,8 @@ typedef struct Option {
 #define R   +CMD_RUN
 #define I   +CMD_INFO
 #define D   +CMD_DOCTOR
-#define ALL C R I D
+#define B   +CMD_BENCH
+#define ALL C R I D B
 
 static const Option options[] = {
 #define OPT(f, t, n, m, c, h)                                                                      \
@@ -39,6 +40,7 @@ static const Option options[] = {
 #undef R
 #undef I
 #undef D
+#undef B
 #undef ALL
 
 static const Settings defaults = {
@@ -55,6 +57,8 @@ static const Settings defaults = {
     .top_p = 0.95,
     .num_warps = 0,
     .num_stages = 0,
+    .repetitions = 5,
+    .bench_output = "md",
 };
 
 bool parse_count(const char *text, int64_t *out)
@@ -92,14 +96,19 @@ static bool has_name(const Option *o, const char *word, size_t len)
     return false;
 }
 
-static const Option *find_option(const char *word, size_t len)
+/// The option of that name that `command` has; if it has none, another command's.
+static const Option *find_option(const char *word, size_t len, Command command)
 {
-    for (int32_t i = 0; i < COUNT_OF(options); i++)
-        if (has_name(&options[i], word, len)) return &options[i];
-    return NULL;
+    const Option *other = NULL;
+    for (int32_t i = 0; i < COUNT_OF(options); i++) {
+        if (!has_name(&options[i], word, len)) continue;
+        if (options[i].commands & command) return &options[i];
+        other = &options[i];
+    }
+    return other;
 }
 
-static KilnStatus unknown(const char *word, size_t len, Arena *arena, Diag *diag)
+static KilnStatus unknown(const char *word, size_t len, Command command, Arena *arena, Diag *diag)
 {
     enum { MOST = 4 }; // names of one option
     const char *names[COUNT_OF(options) * MOST];
@@ -112,7 +121,7 @@ static KilnStatus unknown(const char *word, size_t len, Arena *arena, Diag *diag
         }
     const char *near = str_nearest((Str){word, len}, names, n);
     const Option *meant =
-        near ? find_option(near, strlen(near)) : NULL; // an alias stands for its long flag
+        near ? find_option(near, strlen(near), command) : NULL; // an alias stands for its long flag
     if (meant) near = arena_strndup(arena, meant->names, strcspn(meant->names, " "));
     if (near)
         return fail(diag, KILN_ERR_INPUT, "", "unknown option %.*s (did you mean %s?)", (int)len,
@@ -180,8 +189,8 @@ static KilnStatus read_argv(int argc, char **argv, int from, Arena *arena, Setti
         }
         const char *equals = word[1] == '-' ? strchr(word, '=') : NULL;
         size_t len = equals ? (size_t)(equals - word) : strlen(word);
-        const Option *o = find_option(word, len);
-        if (!o) return unknown(word, len, arena, diag);
+        const Option *o = find_option(word, len, s->command);
+        if (!o) return unknown(word, len, s->command, arena, diag);
         if (!(o->commands & s->command))
             return fail(diag, KILN_ERR_INPUT, "", "option %.*s does not belong to this command",
                         (int)len, word);
@@ -246,7 +255,7 @@ static KilnStatus read_config(const char *path, Arena *arena, Settings *s, Diag 
         Str key = trimmed((Str){line.data, equals ? (size_t)(equals - line.data) : line.len});
         char *flag = arena_printf(arena, "--%.*s", STR_ARG(key));
         char *where = arena_printf(arena, "%s:%d: %.*s", path, line_number, STR_ARG(key));
-        const Option *o = find_option(flag, strlen(flag));
+        const Option *o = find_option(flag, strlen(flag), s->command);
         if (!o) {
             st = fail(diag, KILN_ERR_INPUT, "", "%s: is not a known setting", where);
             break;
@@ -293,7 +302,7 @@ KilnStatus settings_read(Command command, int argc, char **argv, int from, Arena
     }
     TRY(read_argv(argc, argv, from, arena, out, diag));
     if (!out->given.cache_v) out->cache_v = out->cache_k;
-    if (!out->model && out->n_args && (command == CMD_RUN || command == CMD_INFO))
+    if (!out->model && out->n_args && (command & (CMD_RUN | CMD_INFO | CMD_BENCH)))
         out->model = out->args[0];
 done:
     return st;

@@ -6,7 +6,13 @@
 #define CLI_OPTIONS_H
 #include "base/diag.h"
 
-typedef enum Command { CMD_COMPILE = 1, CMD_RUN = 2, CMD_INFO = 4, CMD_DOCTOR = 8 } Command;
+typedef enum Command {
+    CMD_COMPILE = 1,
+    CMD_RUN = 2,
+    CMD_INFO = 4,
+    CMD_DOCTOR = 8,
+    CMD_BENCH = 16
+} Command;
 
 /// Exit codes (ux): nothing else is ever returned.
 enum {

@@ -7,7 +7,7 @@
 #ifndef BENCH_GPU_SUITE_PACK_H
 #define BENCH_GPU_SUITE_PACK_H
 #include "base/hash.h"
-#include "tests/support/cards.h"
+#include "runtime/cards.h"
 
 /// Which case: kernel file, specialisation, run-time words and seed.
 Hash128 pack_key(const char *file, const Card *card, uint64_t seed);

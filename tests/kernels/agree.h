@@ -2,7 +2,7 @@
 // length of its sums.
 #ifndef TESTS_KERNELS_AGREE_H
 #define TESTS_KERNELS_AGREE_H
-#include "tests/support/cards.h"
+#include "runtime/cards.h"
 
 /// The first element of argument `i` that differs by more than it may, or -1.
 /// @param worst  raised to the largest error as a share of its tolerance

@@ -1,7 +1,7 @@
 // tests/kernels/reference.h - what each kernel means, as plain loops in f64 over a case's buffers.
 #ifndef TESTS_KERNELS_REFERENCE_H
 #define TESTS_KERNELS_REFERENCE_H
-#include "tests/support/cards.h"
+#include "runtime/cards.h"
 
 typedef void Reference(Case *c);
 

@@ -1,5 +1,4 @@
-// tests/support/cards.c - see cards.h.
-#include "tests/support/cards.h"
+#include "runtime/cards.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 typedef struct Maker {
     Case *c;
     Random rng;
+    bool last; ///< of alternatives
     Diag *diag;
 } Maker;
 
@@ -64,7 +64,7 @@ static const char *pick_alternatives(Maker *m, const char *text)
     size_t at = (size_t)(open - text), end = bracket_end(text, at);
     const char *alts[32];
     int32_t n = split_commas(a, text + at + 1, end - at - 1, alts, 32);
-    const char *alt = n ? alts[random_below(&m->rng, n)] : "";
+    const char *alt = n ? alts[m->last ? n - 1 : random_below(&m->rng, n)] : "";
     return pick_alternatives(
         m, arena_printf(a, "%.*s%s%s", (int)at, text, alt, text[end] ? text + end + 1 : ""));
 }
@@ -101,9 +101,10 @@ typedef struct GenArgs {
     int64_t n; ///< elements to make
 } GenArgs;
 
+/// 0 for what no count or bound can be, so that products of two stay in range.
 static int64_t integer(const GenArgs *g, int i)
 {
-    return (int64_t)g->num[i];
+    return fabs(g->num[i]) < 0x1p31 ? (int64_t)g->num[i] : 0;
 }
 
 static int64_t length_is_last(const GenArgs *g, int n_args)
@@ -198,7 +199,7 @@ static int by_value(const void *a, const void *b)
 static void make_ragged(Maker *m, const GenArgs *g, double *out)
 {
     for (int64_t i = 1; i < g->n - 1; i++)
-        out[i] = (double)random_below(&m->rng, integer(g, 0) + 1);
+        out[i] = (double)random_below(&m->rng, MAX(integer(g, 0) + 1, 1));
     out[g->n - 1] = g->num[0];
     qsort(out, (size_t)g->n, sizeof *out, by_value);
 }
@@ -206,8 +207,8 @@ static void make_segments(UNUSED Maker *m, const GenArgs *g, double *out)
 {
     const CaseWord *starts = g->arr[0];
     for (int64_t s = 0; s + 1 < starts->n; s++)
-        for (int64_t t = (int64_t)starts->values[s]; t < (int64_t)starts->values[s + 1] && t < g->n;
-             t++)
+        for (int64_t t = MAX((int64_t)starts->values[s], 0);
+             t < (int64_t)starts->values[s + 1] && t < g->n; t++)
             out[t] = (double)s;
 }
 static void make_list_of(Maker *m, const GenArgs *g, double *out)
@@ -231,12 +232,14 @@ static void make_len(Maker *m, const GenArgs *g, double *out)
     const CaseWord *slots = g->arr[1], *starts = g->arr[2];
     int64_t per = integer(g, 3), most = integer(g, 4);
     for (int64_t i = 0; i < g->n; i++)
-        out[i] = (double)random_below(&m->rng, most + 1);
+        out[i] = (double)random_below(&m->rng, MAX(most + 1, 1));
     for (int64_t s = 0; s < slots->n && s + 1 < starts->n; s++) {
         int64_t least = (int64_t)(starts->values[s + 1] - starts->values[s]);
-        for (int64_t i = 0; i < per; i++)
-            out[(int64_t)slots->values[s] * per + i] =
-                (double)(least + random_below(&m->rng, most - least + 1));
+        for (int64_t i = 0; i < per; i++) {
+            int64_t at = (int64_t)slots->values[s] * per + i;
+            if (at >= 0 && at < g->n)
+                out[at] = (double)(least + random_below(&m->rng, MAX(most - least + 1, 1)));
+        }
     }
 }
 static void make_pages(Maker *m, const GenArgs *g, double *out)
@@ -251,7 +254,7 @@ static void make_pages(Maker *m, const GenArgs *g, double *out)
     for (int64_t i = 0; i < n_groups; i++)
         for (int64_t j = 0; j < per; j++) {
             int64_t slot = i / max_pages;
-            bool shared = spread->values[slot * per] != 0;
+            bool shared = slot * per < spread->n && spread->values[slot * per] != 0;
             out[(slot * per + j) * max_pages + i % max_pages] =
                 groups[i] * (double)per + (double)(shared ? 0 : j);
         }
@@ -259,14 +262,14 @@ static void make_pages(Maker *m, const GenArgs *g, double *out)
 static void make_visit_counts(Maker *m, const GenArgs *g, double *out)
 {
     for (int64_t i = 0; i < g->n; i++)
-        out[i] = (double)random_below(&m->rng, integer(g, 1) + 1);
+        out[i] = (double)random_below(&m->rng, MAX(integer(g, 1) + 1, 1));
 }
 static void make_visit_lists(Maker *m, const GenArgs *g, double *out)
 {
     int64_t most = integer(g, 1);
     for (int64_t r = 0; r < g->arr[0]->n; r++) {
         double *row = out + r * most;
-        int64_t n = (int64_t)g->arr[0]->values[r];
+        int64_t n = MAX(MIN((int64_t)g->arr[0]->values[r], most), 0);
         for (int64_t i = 0; i < most; i++)
             row[i] = (double)i;
         shuffle(m, row, most);
@@ -276,28 +279,28 @@ static void make_visit_lists(Maker *m, const GenArgs *g, double *out)
 
 typedef struct Generator {
     const char *name;
-    int n_args;
+    int n_args, n_arrays; ///< the first n_arrays are words made by generators
     int64_t (*length)(const GenArgs *, int n_args);
     void (*make)(Maker *, const GenArgs *, double *out);
 } Generator;
 
 static const Generator generators[] = {
-    {"randn", 1, length_is_last, make_randn},
-    {"uniform", 3, length_is_last, make_uniform},
-    {"zeros", 1, length_is_last, make_zeros},
-    {"full", 2, length_is_last, make_full},
-    {"ints", 3, length_is_last, make_ints},
-    {"iota", 1, length_is_last, make_iota},
-    {"perm", 2, length_is_last, make_perm},
-    {"picks", 2, length_is_last, make_picks},
-    {"ragged", 2, length_next, make_ragged},
-    {"segments", 2, length_second, make_segments},
-    {"kv_list_of", 2, length_product, make_list_of},
-    {"kv_spread", 2, length_array, make_spread},
-    {"kv_len", 5, length_array, make_len},
-    {"kv_pages", 4, length_pages, make_pages},
-    {"visit_counts", 2, length_first, make_visit_counts},
-    {"visit_lists", 2, length_visits, make_visit_lists},
+    {"randn", 1, 0, length_is_last, make_randn},
+    {"uniform", 3, 0, length_is_last, make_uniform},
+    {"zeros", 1, 0, length_is_last, make_zeros},
+    {"full", 2, 0, length_is_last, make_full},
+    {"ints", 3, 0, length_is_last, make_ints},
+    {"iota", 1, 0, length_is_last, make_iota},
+    {"perm", 2, 0, length_is_last, make_perm},
+    {"picks", 2, 0, length_is_last, make_picks},
+    {"ragged", 2, 0, length_next, make_ragged},
+    {"segments", 2, 1, length_second, make_segments},
+    {"kv_list_of", 2, 0, length_product, make_list_of},
+    {"kv_spread", 2, 1, length_array, make_spread},
+    {"kv_len", 5, 3, length_array, make_len},
+    {"kv_pages", 4, 2, length_pages, make_pages},
+    {"visit_counts", 2, 0, length_first, make_visit_counts},
+    {"visit_lists", 2, 1, length_visits, make_visit_lists},
 };
 
 static KilnStatus generate(Maker *m, const char *text, CaseWord *out);
@@ -318,6 +321,7 @@ static KilnStatus generate(Maker *m, const char *text, CaseWord *out)
 {
     Arena *a = &m->c->arena;
     const char *open = strchr(text, '(');
+    if (!open) return fail(m->diag, KILN_ERR_INPUT, "K119", "`%s` is no generator", text);
     const char *words[GEN_MAX_ARGS];
     size_t name_len = (size_t)(open - text);
     int32_t n =
@@ -330,21 +334,25 @@ static KilnStatus generate(Maker *m, const char *text, CaseWord *out)
         GenArgs g = {0};
         for (int32_t i = 0; i < n; i++) {
             g.arr[i] = case_word(m->c, words[i]);
-            if (g.arr[i] && g.arr[i]->is_array) continue;
+            bool is_array = g.arr[i] && g.arr[i]->is_array;
+            if (is_array != (i < gen->n_arrays))
+                return fail(m->diag, KILN_ERR_INPUT, "K119", "%s: `%s` is %s", text, words[i],
+                            is_array ? "an array, not a number" : "no array");
+            if (is_array) continue;
             KilnStatus st = eval_number(m, words[i], &g.num[i]);
             if (st != KILN_OK) return st;
         }
         g.n = gen->length(&g, n);
         if (g.n < 0 || g.n > (1 << 26))
-            return fail(m->diag, KILN_ERR_LIMIT, "K901", "%s makes %ld elements", text, (long)g.n);
+            return fail(m->diag, KILN_ERR_LIMIT, "K119", "%s makes %ld elements", text, (long)g.n);
         out->is_array = true;
         out->n = g.n;
         out->values = arena_array(a, double, g.n + 1);
-        gen->make(m, &g, out->values);
+        if (g.n) gen->make(m, &g, out->values);
         return KILN_OK;
     }
-    return fail(m->diag, KILN_ERR_INPUT, "K901",
-                "`%s` of a launch card is no generator that tests know", text);
+    return fail(m->diag, KILN_ERR_INPUT, "K119", "`%s` of a launch card is none of the generators",
+                text);
 }
 
 static bool is_generator(const char *text)
@@ -369,8 +377,7 @@ static KilnStatus buffer_map(size_t bytes, bool aligned, bool at_end, size_t ske
     size_t inner = (size_t)round_up((int64_t)(bytes + 64), (int64_t)page);
     uint8_t *map = mmap(NULL, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED || mprotect(map + page, inner, PROT_READ | PROT_WRITE))
-        return fail(diag, KILN_ERR_NOMEM, "K901", "no memory for a test buffer of %zu bytes",
-                    bytes);
+        return fail(diag, KILN_ERR_NOMEM, "K119", "no memory for an argument of %zu bytes", bytes);
     uint8_t *at = at_end ? map + page + inner - bytes : map + page + (aligned ? 0 : skew);
     if (aligned) at -= (uintptr_t)at % 16;
     *out = (CaseBuffer){at, bytes, map, inner + 2 * page};
@@ -397,12 +404,12 @@ static KilnStatus place_argument(Maker *m, const Code *code, int32_t i)
     if (p->kind == SPEC_CONST) return KILN_OK;
     const CaseWord *w = case_word(c, p->name);
     if (!w || w->is_array != (p->kind == SPEC_PTR))
-        return fail(m->diag, KILN_ERR_INPUT, "K901", "the launch card of %s has no word for `%s`",
+        return fail(m->diag, KILN_ERR_INPUT, "K119", "the launch card of %s has no word for `%s`",
                     c->card->spec.func, p->name);
     const CodeParam *at = code_param(code, p->name);
     if (p->kind == SPEC_SCALAR) {
         if (p->divisible && fmod(w->number, 16) != 0)
-            return fail(m->diag, KILN_ERR_INPUT, "K901",
+            return fail(m->diag, KILN_ERR_INPUT, "K119",
                         "%s: %s is %g, the card promises a multiple of 16", c->card->spec.func,
                         p->name, w->number);
         if (at) store_scalar(c->args + at->offset, p->dtype, w->number);
@@ -422,11 +429,39 @@ static KilnStatus place_argument(Maker *m, const Code *code, int32_t i)
 
 KilnStatus case_make(const Card *card, const Code *code, uint64_t seed, Case *out, Diag *diag)
 {
+    return case_make_with(card, code, &(CaseOptions){.seed = seed}, out, diag);
+}
+
+/// The text of a word: the card's, or what replaces it.
+static const char *word_text(const CaseOptions *o, const CardLet *let)
+{
+    for (int32_t i = 0; i < o->n_words; i++)
+        if (!strcmp(o->words[i].name, let->name)) return o->words[i].text;
+    return let->text;
+}
+
+static bool is_word(const Case *c, const char *name)
+{
+    return case_word(c, name) != NULL;
+}
+
+static KilnStatus make_word(Maker *m, const char *name, const char *text)
+{
+    CaseWord w = {.name = name};
+    text = pick_alternatives(m, text);
+    KilnStatus st = is_generator(text) ? generate(m, text, &w) : eval_number(m, text, &w.number);
+    if (st == KILN_OK) vec_push(&m->c->arena, &m->c->words, w);
+    return st;
+}
+
+KilnStatus case_make_with(const Card *card, const Code *code, const CaseOptions *options, Case *out,
+                          Diag *diag)
+{
     KilnStatus st = KILN_OK;
     memset(out, 0, sizeof *out);
     arena_init(&out->arena, heap_default());
     out->card = card;
-    Maker m = {out, {seed * 0x9E3779B97F4A7C15u + 1}, diag};
+    Maker m = {out, {options->seed * 0x9E3779B97F4A7C15u + 1}, options->last, diag};
     for (int32_t i = 0; i < card->spec.n_params; i++) {
         const SpecParam *p = &card->spec.params[i];
         if (p->kind != SPEC_CONST) continue;
@@ -434,16 +469,18 @@ KilnStatus case_make(const Card *card, const Code *code, uint64_t seed, Case *ou
             put_number(out, p->name, (double)p->value.i);
         if (p->value.kind == CONST_FLOAT) put_number(out, p->name, p->value.f);
     }
-    for (int32_t i = 0; i < card->n_lets; i++) {
-        CaseWord w = {.name = card->lets[i].name};
-        const char *text = pick_alternatives(&m, card->lets[i].text);
-        TRY(is_generator(text) ? generate(&m, text, &w) : eval_number(&m, text, &w.number));
-        vec_push(&out->arena, &out->words, w);
-    }
+    for (int32_t i = 0; i < card->n_lets; i++)
+        TRY(make_word(&m, card->lets[i].name, word_text(options, &card->lets[i])));
+    for (int32_t i = 0; i < options->n_words; i++)
+        if (!is_word(out, options->words[i].name))
+            TRY(make_word(&m, options->words[i].name, options->words[i].text));
     int32_t *dims[3] = {&out->grid.x, &out->grid.y, &out->grid.z};
     for (int32_t i = 0; i < 3; i++) {
         double v = 1;
         if (card->grid[i]) TRY(eval_number(&m, card->grid[i], &v));
+        if (!(v >= 0 && v <= INT32_MAX))
+            TRY(fail(diag, KILN_ERR_INPUT, "K119", "the grid of %s has an extent of %g",
+                     card->spec.func, v));
         *dims[i] = (int32_t)v;
     }
     for (int32_t i = 0; i < card->spec.n_params; i++)

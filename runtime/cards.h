@@ -1,4 +1,4 @@
-// tests/support/cards.h - arguments for a launch card, made from its words and a seed.
+// runtime/cards.h - arguments for a launch card, made from its words and a seed.
 //
 //   # kiln: rmsnorm(y: *f32:16, ..., n: i32, ...) grid=(R+1,) R={0,1,7} n={1,BLOCK} x=randn((R+1)*sx) ...
 //
@@ -19,9 +19,12 @@
 //   visit_counts(rows,most)  visit_lists(counts,most) ascending page numbers, a row each
 //
 // Every buffer lies between two unmapped pages, against one of them, at a base that keeps the card's
-// promise of 16 bytes and, where there is none, often breaks it.
-#ifndef TESTS_SUPPORT_CARDS_H
-#define TESTS_SUPPORT_CARDS_H
+// promise of 16 bytes and, where there is none, often breaks it: tests run on them as they are, benches copy them
+// to their device.
+//
+// Tests    tests/kernels: every card of every kernel, on every rung
+#ifndef RUNTIME_CARDS_H
+#define RUNTIME_CARDS_H
 #include "compiler/compile.h"
 
 /// A pointer argument's memory between guard pages.
@@ -51,6 +54,17 @@ typedef struct Case {
         [CODE_MAX_PARAMS]; ///< by index of the specialisation's parameter; .at NULL: no pointer
 } Case;
 
+/// How a case is made. Zero is a test's: alternatives by the seed, words as the card has them.
+typedef struct CaseOptions {
+    uint64_t seed;
+    bool last;       ///< of alternatives {a,b,c} the last, not one that the seed picks
+    int32_t n_words; ///< words that replace the card's, and new ones after them
+    const CardLet *words;
+} CaseOptions;
+
+/// Makes a case of `card` as `options` say; otherwise as case_make.
+MUST_USE KilnStatus case_make_with(const Card *card, const Code *code, const CaseOptions *options,
+                                   Case *out, Diag *diag);
 /// Makes case `seed` of `card`. `code` gives the layout of the argument block.
 /// @param out owned: case_free(), also after an error
 MUST_USE KilnStatus case_make(const Card *card, const Code *code, uint64_t seed, Case *out,
