@@ -72,11 +72,12 @@ static int32_t most_in_a_bank(const uint32_t *words, int32_t n)
 
 static void count_shared(MemCounters *c, const EmuRequest *q)
 {
-    int32_t lg_words = MAX(q->lg_bytes - 2, 0), lanes = EMU_LANES >> lg_words;
-    for (int32_t from = 0; from < EMU_LANES; from += lanes) {
+    uint32_t lg_words = q->lg_bytes > 2 ? (uint32_t)q->lg_bytes - 2 : 0,
+             lanes = (uint32_t)EMU_LANES >> lg_words;
+    for (uint32_t from = 0; from < EMU_LANES; from += lanes) {
         uint32_t words[EMU_LANES];
         int32_t n = 0;
-        for (int32_t i = from; i < from + lanes; i++)
+        for (uint32_t i = from; i < from + lanes; i++)
             for (uint32_t w = 0; q->mask >> i & 1 && w < 1u << lg_words; w++)
                 words[n++] = (q->at[i] >> 2) + w;
         if (!n) continue;
