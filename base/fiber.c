@@ -20,6 +20,7 @@
 #endif
 
 #ifdef FIBER_ASAN
+void __asan_unpoison_memory_region(void const volatile *at, size_t size);
 void __sanitizer_start_switch_fiber(void **fake, const void *bottom, size_t size);
 void __sanitizer_finish_switch_fiber(void *fake, const void **bottom_old, size_t *size_old);
 #endif
@@ -144,6 +145,9 @@ void fiber_start(Fiber *f, void (*entry)(void *user), void *user)
     f->entry = entry;
     f->user = user;
     f->is_done = false;
+#ifdef FIBER_ASAN
+    __asan_unpoison_memory_region(stack_base(f), stack_bytes(f)); // of frames that were left
+#endif
 #ifdef FIBER_ASM
     uint64_t *top =
         (uint64_t *)(uintptr_t)f - 8; // 64-byte aligned; as kiln_fiber_switch leaves a stack
