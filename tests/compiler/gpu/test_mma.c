@@ -5,6 +5,7 @@
 //   numbers    every type on every architecture's emulator against the interpreter, one warp to eight,
 //              batches, tiles smaller than a fragment, rows as columns
 //   chains     the accumulator of one dot is the operand of the next without moving
+#include "compiler/compile.h"
 #include "compiler/gpu/mma.h"
 #include "tests/compiler/gpu/harness.h"
 
@@ -420,6 +421,57 @@ Test(gpu_mma, a_chain_gives_the_interpreters_result, .timeout = 120)
     expect_chain("emu:sm_75", DTYPE_F16, 8, 0.02);
     expect_chain("emu:sm_89", DTYPE_F8E4M3, 4, 2.0);
     expect_chain("emu:sm_80", DTYPE_F32, 4, 0.3);
+}
+
+// ---- dequantisation ---------------------------------------------------------------------------
+
+/// Compiles a kernel of a file for sm_80. @return how many 64 x 64 tiles are converted (weights are that
+/// large, results are not); *mmas: matrix instructions
+static int32_t converted_weights(const char *file, const char *words, int32_t *mmas)
+{
+    Arena arena;
+    Diag diag;
+    Source *source;
+    Spec spec;
+    Target target;
+    Code code;
+    StrBuf layout = {0};
+    Emit emit = {.layout = &layout};
+    int32_t n = 0;
+    arena_init(&arena, heap_default());
+    diag_init(&diag, heap_default());
+    cr_assert_eq(source_open(file, &source, &diag), KILN_OK);
+    cr_assert_eq(spec_parse(source, str_of(words), &arena, &spec, &diag), KILN_OK);
+    cr_assert_eq(target_parse("sm_80", &target, &diag), KILN_OK);
+    cr_assert_eq(compile_kernel(source, &spec, &target, &emit, &code, &diag), KILN_OK);
+    *mmas = count_text((const char *)code.bytes, "mma.sync");
+    n = count_text(layout.data, "= convert : #l<64x64>");
+    strbuf_free(&layout);
+    code_free(&code);
+    source_close(source);
+    diag_reset(&diag);
+    arena_reset(&arena);
+    return n;
+}
+
+Test(gpu_mma, weights_become_wide_in_the_layout_of_the_operand)
+{
+    int32_t mmas;
+    cr_expect_eq(
+        converted_weights(KILN_SOURCE_DIR "/tests/compiler/gpu/ops.py",
+                          "packed(y: *f16:16, x: *f16:16, w: *i32:16, s: *f16:16, N: i32:16, "
+                          "K: i32:16, BM=16, BN=64, BK=64)[num_warps=4]",
+                          &mmas),
+        0);
+    cr_expect_eq(mmas, 8);
+    cr_expect_eq(
+        converted_weights(KILN_SOURCE_DIR "/kernels.dsl/gemm.py",
+                          "gemm(y: *bf16:16, x: *bf16:16, w: *i8:16, scale: *f16, bias: None, "
+                          "rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16, "
+                          "BLOCK_M=16, BLOCK_N=64, BLOCK_K=64, EVEN_K=True)[num_warps=4]",
+                          &mmas),
+        0);
+    cr_expect_eq(mmas, 8);
 }
 
 // ---- what a wrong layout does -----------------------------------------------------------------
