@@ -117,11 +117,11 @@ typedef struct OpTally {
 } OpTally;
 
 /// Counts the opcodes of a listing: `/*0040*/  @!P0 LDG.E.128 R4, [R2.64] ;` has LDG.E.128.
-static void tally(const char *listing, StrBuf *out)
+static void tally(const char *listing, const char *end, StrBuf *out)
 {
     OpTally ops[256];
     int32_t n = 0;
-    for (const char *at = listing; (at = strstr(at, "*/")); at += 2) {
+    for (const char *at = listing; (at = strstr(at, "*/")) && at < end; at += 2) {
         const char *p = at + 2 + strspn(at + 2, " \t");
         if (*p == '@') p += strcspn(p, " \n"), p += strspn(p, " ");
         size_t len = strspn(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._abcdefghijklmnopqrstuvwxyz");
@@ -137,68 +137,174 @@ static void tally(const char *listing, StrBuf *out)
         strbuf_printf(out, "%s%s*%d", i ? " " : "", ops[i].name, ops[i].n);
 }
 
-static void assemble(const CudaTools *tools, const char *ptx, size_t size, const char *arch,
-                     Sass *out)
+// ---- several texts as one module ----------------------------------------------------------------
+
+/// Appends `text` with its entry called k<index>; the head of the module only the first time.
+/// @return false: it is more than one entry and its shared memory
+static bool append_entry(const SassText *text, int32_t index, StrBuf *out)
+{
+    static const char word[] = ".visible .entry ";
+    const char *entry = strstr(text->ptx, word), *name = entry ? entry + sizeof word - 1 : "";
+    if (!entry || strstr(name, ".entry ") || strstr(text->ptx, ".func ") ||
+        strstr(text->ptx, "\n.global "))
+        return false;
+    char param[128], called[32];
+    size_t len = strcspn(name, "("), n_param;
+    if (len > 100) return false;
+    n_param = (size_t)snprintf(param, sizeof param, "%.*s_param_", (int)len, name);
+    snprintf(called, sizeof called, "k%d", index);
+    if (index == 0) strbuf_add(out, text->ptx, (size_t)(entry - text->ptx));
+    strbuf_printf(out, ".visible .entry %s", called);
+    for (const char *at = name + len; *at;) {
+        const char *next = strstr(at, param);
+        strbuf_add(out, at, next ? (size_t)(next - at) : strlen(at));
+        if (!next) break;
+        strbuf_printf(out, "%s_param_", called);
+        at = next + n_param;
+    }
+    strbuf_puts(out, "\n");
+    return true;
+}
+
+/// What precedes the entry: texts whose heads differ do not share a module.
+static bool same_head(const SassText *a, const SassText *b)
+{
+    static const char shared[] = ".extern .shared";
+    const char *x = strstr(a->ptx, ".visible"), *y = strstr(b->ptx, ".visible");
+    const char *sx = strstr(a->ptx, shared), *sy = strstr(b->ptx, shared);
+    if (!x || !y || !sx != !sy) return false;
+    return !sx || !strncmp(sx, sy, strcspn(sx, "\n"));
+}
+
+/// Of entry k<index>; of the only one, whatever it is called, when there is no such name.
+static void read_report(const char *log, int32_t index, Sass *out)
+{
+    char words[64];
+    snprintf(words, sizeof words, "Compiling entry function 'k%d'", index);
+    const char *at = strstr(log, words);
+    if (!at) at = log;
+    const char *used = strstr(at, "Used "), *next = strstr(at + 1, "Compiling entry");
+    char part[2048];
+    snprintf(part, sizeof part, "%.*s", (int)(next ? next - at : (long)strlen(at)), at);
+    out->registers = used ? atoi(used + 5) : 0;
+    out->spill_bytes = number_before(part, "bytes spill stores");
+    out->stack_bytes = number_before(part, "bytes stack frame");
+}
+
+static void read_listing(const char *listing, int32_t index, Sass *out)
+{
+    char label[32];
+    snprintf(label, sizeof label, "\n.text.k%d:", index);
+    const char *at = strstr(listing, label);
+    if (!at) at = listing;
+    const char *end = strstr(at + 1, "\n.text.k");
+    tally(at, end ? end : at + strlen(at), &out->ops);
+}
+
+/// One run of each tool over texts first .. first + n - 1 of `order`.
+static bool assemble(const CudaTools *tools, int32_t n, const int32_t *order, const SassText *texts,
+                     const char *arch, Sass *out)
 {
     char path[] = "/tmp/kiln-sass-XXXXXX", cubin[64], command[4096];
-    StrBuf log = {0}, listing = {0};
-    int fd = mkstemp(path);
-    if (fd < 0) return;
-    bool wrote = write(fd, ptx, size) == (ssize_t)size;
+    StrBuf module = {0}, log = {0}, listing = {0};
+    bool ok = true;
+    for (int32_t i = 0; i < n && ok; i++)
+        ok = append_entry(&texts[order[i]], i, &module) || n == 1;
+    if (ok && n == 1 && !module.len) strbuf_add(&module, texts[order[0]].ptx, texts[order[0]].size);
+    int fd = ok ? mkstemp(path) : -1;
+    if (fd < 0) {
+        strbuf_free(&module);
+        return false;
+    }
+    ok = write(fd, module.data, module.len) == (ssize_t)module.len;
     close(fd);
     snprintf(cubin, sizeof cubin, "%s.cubin", path);
     snprintf(command, sizeof command, "'%s' -v -arch=%s -o %s %s 2>&1", tools->ptxas, arch, cubin,
              path);
-    out->ok = wrote && run(command, &log);
-    if (out->ok) {
-        const char *used = strstr(log.data, "Used ");
-        out->registers = used ? atoi(used + 5) : 0;
-        out->spill_bytes = number_before(log.data, "bytes spill stores");
-        out->stack_bytes = number_before(log.data, "bytes stack frame");
-    }
-    if (out->ok && tools->nvdisasm[0]) {
+    ok = ok && run(command, &log);
+    if (ok && tools->nvdisasm[0]) {
         snprintf(command, sizeof command, "'%s' -c %s 2>&1", tools->nvdisasm, cubin);
-        out->ok = run(command, &listing);
-        if (out->ok) tally(listing.data ? listing.data : "", &out->ops);
+        ok = run(command, &listing);
     }
-    if (!out->ok) {
+    for (int32_t i = 0; i < n && ok; i++) {
+        Sass *s = &out[order[i]];
+        s->ok = true;
+        read_report(log.data ? log.data : "", i, s);
+        if (listing.data) read_listing(listing.data, i, s);
+    }
+    if (!ok && n == 1) {
         const StrBuf *why = listing.len ? &listing : &log;
-        strbuf_add(&out->ops, why->data, MIN(why->len, (size_t)1000));
+        strbuf_add(&out[order[0]].ops, why->data, MIN(why->len, (size_t)1000));
     }
     unlink(path), unlink(cubin);
-    strbuf_free(&log), strbuf_free(&listing);
+    strbuf_free(&module), strbuf_free(&log), strbuf_free(&listing);
+    return ok;
 }
 
-void sass_of(const CudaTools *tools, const char *ptx, size_t size, const char *arch,
-             const char *cache_dir, Sass *out)
+// ---- what was asked before ----------------------------------------------------------------------
+
+static void cache_path(const CudaTools *tools, const SassText *t, const char *arch,
+                       const char *cache_dir, char out[2048])
 {
-    char hex[33], path[2048];
+    char hex[33];
     Hasher h = {0};
-    memset(out, 0, sizeof *out);
     hasher_add_text(&h, tools->ptxas_version);
     hasher_add_text(&h, tools->nvdisasm_version);
     hasher_add_text(&h, arch);
-    hasher_add(&h, ptx, size);
+    hasher_add(&h, t->ptx, t->size);
     hash_hex(hasher_finish(&h), hex);
-    snprintf(path, sizeof path, "%s/%s.sass", cache_dir ? cache_dir : "", hex);
+    snprintf(out, 2048, "%s/%s.sass", cache_dir, hex);
+}
+
+static bool recall(const char *path, Sass *out)
+{
     StrBuf known = {0};
     int at = 0;
-    if (cache_dir && file_exists(path) && file_read(path, &known, NULL) == KILN_OK &&
-        sscanf(known.data, "%d %d %d %n", &out->registers, &out->spill_bytes, &out->stack_bytes,
-               &at) == 3 &&
-        at) {
-        out->ok = true;
-        strbuf_puts(&out->ops, known.data + at);
-    } else {
-        assemble(tools, ptx, size, arch, out);
-        StrBuf text = {0};
-        strbuf_printf(&text, "%d %d %d %s", out->registers, out->spill_bytes, out->stack_bytes,
-                      out->ops.data ? out->ops.data : "");
-        if (cache_dir && out->ok && file_replace(path, text.data, text.len, NULL) != KILN_OK)
-            out->ok = out->ok; // a cache that cannot be written is only slow
-        strbuf_free(&text);
-    }
+    out->ok = file_exists(path) && file_read(path, &known, NULL) == KILN_OK &&
+              sscanf(known.data, "%d %d %d %n", &out->registers, &out->spill_bytes,
+                     &out->stack_bytes, &at) == 3 &&
+              at > 0;
+    if (out->ok) strbuf_puts(&out->ops, known.data + at);
     strbuf_free(&known);
+    return out->ok;
+}
+
+/// A cache that cannot be written is only slow.
+static void keep(const char *path, const Sass *s)
+{
+    StrBuf text = {0};
+    strbuf_printf(&text, "%d %d %d %s", s->registers, s->spill_bytes, s->stack_bytes,
+                  s->ops.data ? s->ops.data : "");
+    KilnStatus st = file_replace(path, text.data, text.len, NULL);
+    (void)st;
+    strbuf_free(&text);
+}
+
+void sass_of(const CudaTools *tools, int32_t n, const SassText *texts, const char *arch,
+             const char *cache_dir, Sass *out)
+{
+    enum { MOST = 64 };
+    int32_t order[MOST], n_order = 0;
+    char path[2048];
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (int32_t i = 0; i < n; i++) {
+        cache_path(tools, &texts[i], arch, cache_dir, path);
+        if (!recall(path, &out[i]) && n_order < MOST) order[n_order++] = i;
+    }
+    for (int32_t done = 0; done < n_order;) {
+        int32_t count = 1;
+        while (done + count < n_order &&
+               same_head(&texts[order[done]], &texts[order[done + count]]))
+            count++;
+        if (!assemble(tools, count, order + done, texts, arch, out) && count > 1)
+            for (int32_t i = 0; i < count; i++) // which of them is it?
+                (void)assemble(tools, 1, order + done + i, texts, arch, out);
+        done += count;
+    }
+    for (int32_t i = 0; i < n_order; i++) {
+        cache_path(tools, &texts[order[i]], arch, cache_dir, path);
+        if (out[order[i]].ok) keep(path, &out[order[i]]);
+    }
 }
 
 void sass_free(Sass *s)

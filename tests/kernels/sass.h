@@ -23,10 +23,17 @@ typedef struct Sass {
     StrBuf ops; ///< "OPCODE*count " in order of first use; or the tools' complaint when !ok
 } Sass;
 
-/// Assembles `ptx` for `arch` ("sm_80") and reads the machine code back.
-/// @param cache_dir  answers are kept here by hash of tools, arch and text; NULL: asked each time
-/// @param out        owned: sass_free()
-void sass_of(const CudaTools *tools, const char *ptx, size_t size, const char *arch,
+/// One text to assemble: PTX with one entry.
+typedef struct SassText {
+    const char *ptx;
+    size_t size;
+} SassText;
+
+/// Assembles `n` texts for `arch` ("sm_80") and reads the machine code back. Texts that allow it go through the
+/// tools as one module, an entry each: starting a tool takes longer than a kernel.
+/// @param cache_dir  answers are kept here by hash of tools, arch and text
+/// @param out        [n] owned: sass_free() each
+void sass_of(const CudaTools *tools, int32_t n, const SassText *texts, const char *arch,
              const char *cache_dir, Sass *out);
 void sass_free(Sass *s);
 
