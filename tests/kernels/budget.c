@@ -403,7 +403,7 @@ static void write_page_head(StrBuf *page, const char *tools)
         "# Targets: registers and shared memory of every launch card\n\n"
         "Written by `scripts/budget`; `tests/kernels/budget.tsv` holds the same numbers, and "
         "`test_sass` fails when a\ncard needs more (registers are given out in groups of 8 per "
-        "thread: a card may grow inside its group), spills, is\nrefused, or has no row. Tools: "
+        "thread: a card may grow inside its group), spills more, is\nrefused, or has no row. Tools: "
         "%s.\n\n"
         "Each cell is registers per thread / bytes of shared memory per block. `x:f32` is an array "
         "of f32 whose address is a\nmultiple of 16, `x:f32?` one without that promise; `!EVEN_K` "
@@ -423,8 +423,10 @@ static int write_budget(Cx *cx, const char *results, const char *budget, const c
     if (!n) fatal(cx, "nothing was measured: no ptxas here");
     one_line(tools);
     write_page_head(&page, tools);
-    strbuf_puts(&tsv, "# registers/shared bytes of every launch card; written by scripts/budget\n"
-                      "# kernel\tid\tsm_75\tsm_80\tsm_86\tsm_89\tsm_90a\tlabel\n");
+    strbuf_puts(
+        &tsv,
+        "# registers/shared bytes[/bytes spilled] of every launch card; written by scripts/budget\n"
+        "# kernel\tid\tsm_75\tsm_80\tsm_86\tsm_89\tsm_90a\tlabel\n");
     for (int32_t i = 0; i + COUNT_OF(targets) <= n; i += COUNT_OF(targets)) {
         char **first = rows[i].field;
         if (!strcmp(first[2], "probes.py")) continue;
@@ -439,8 +441,9 @@ static int write_budget(Cx *cx, const char *results, const char *budget, const c
         strbuf_printf(&page, "| %s |", first[11]);
         for (int32_t k = 0; k < COUNT_OF(targets); k++) {
             char **f = rows[i + k].field;
-            strbuf_printf(&tsv, "\t%s/%s", f[4], f[5]);
-            strbuf_printf(&page, " %s / %s%s |", f[4], f[5], atoi(f[6]) ? " spills" : "");
+            strbuf_printf(&tsv, atoi(f[6]) ? "\t%s/%s/%s" : "\t%s/%s", f[4], f[5], f[6]);
+            strbuf_printf(&page, atoi(f[6]) ? " %s / %s, %s spilled |" : " %s / %s |", f[4], f[5],
+                          f[6]);
         }
         strbuf_printf(&tsv, "\t%s\n", first[11]);
         strbuf_puts(&page, "\n");
