@@ -393,27 +393,38 @@ static Value *masked(Builder *b, const Env *e, Value *mask, const Type *t)
     return mask ? build_binary(b, ELEM_AND, here, mask) : here;
 }
 
+static Value *value_at(const Plan *p, Env *e, Builder *b, Value *v);
+
+/// The load in another iteration, which the loop need not reach: masked by that.
+static Op *load_at(const Plan *p, Env *e, Builder *b, const Op *op)
+{
+    const Type *type = op->out[0].type;
+    Value *in[3] = {0};
+    for (int32_t i = 0; i < op->n_in; i++)
+        in[i] = value_at(p, e, b, op->in[i]);
+    in[1] = masked(b, e, in[1], type);
+    Op *load = op_new(p->cx->module, OP_LOAD, op->span, MAX(2, op->n_in), in, 1, &type, 0);
+    memcpy(load->attrs, op->attrs, sizeof load->attrs);
+    load->out[0].name = op->out[0].name;
+    load->note = arena_new(p->cx->arena, OpNote);
+    op_note(load)->mem = op_note(op)->mem;
+    return load;
+}
+
 /// `v` of the loop's body in another iteration; ops are copied to `b`.
 static Value *value_at(const Plan *p, Env *e, Builder *b, Value *v)
 {
     if (!is_inside(p, v)) return v;
     if (e->map[v->id]) return e->map[v->id];
-    Op *op = v->def;
+    Op *op = v->def, *copy;
     ASSERT(op);
-    for (int32_t i = 0; i < op->n_in; i++)
-        value_at(p, e, b, op->in[i]);
-    Op *copy = op_clone(p->cx->module, op, e->map);
     if (op->kind == OP_LOAD) {
-        Value *in[3] = {copy->in[0], masked(b, e, op->n_in > 1 ? copy->in[1] : NULL, v->type)};
-        if (op->n_in > 2) in[2] = copy->in[2];
-        const Type *type = v->type;
-        Op *load = op_new(p->cx->module, OP_LOAD, op->span, MAX(2, op->n_in), in, 1, &type, 0);
-        memcpy(load->attrs, op->attrs, sizeof load->attrs);
-        load->out[0].name = v->name;
-        load->note = arena_new(p->cx->arena, OpNote);
-        op_note(load)->mem = op_note(op)->mem;
-        e->map[v->id] = &load->out[0];
-        copy = load;
+        copy = load_at(p, e, b, op);
+        e->map[v->id] = &copy->out[0];
+    } else {
+        for (int32_t i = 0; i < op->n_in; i++)
+            value_at(p, e, b, op->in[i]);
+        copy = op_clone(p->cx->module, op, e->map);
     }
     op_insert(copy, b->region, b->before);
     return e->map[v->id];

@@ -61,6 +61,24 @@ def attention(y, q, kp, vp, bias, table, n, BM: tl.constexpr, D: tl.constexpr, P
 
 
 @triton.jit
+def batched(y, q, kp, table, n, S: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
+    """S pages at a time: their places are a tile, looked up under a mask, and each is one dot of a batch."""
+    s = tl.arange(0, S)
+    d = tl.arange(0, D)
+    t = tl.arange(0, P)
+    m = tl.arange(0, 16)
+    qt = tl.broadcast_to(tl.load(q + m[None, :] * D + d[:, None])[None, :, :], (S, D, 16))
+    acc = tl.zeros((S, P, 16), tl.float32)
+    for i in range(0, n, S):
+        at = i + s
+        page = tl.load(table + at, mask=at < n, other=0)
+        k = tl.load(kp + (page * (P * D))[:, None, None] + t[None, :, None] * D + d[None, None, :],
+                    mask=(at < n)[:, None, None], other=0)
+        acc = tl.dot(k, qt, acc)
+    tl.store(y + s[:, None, None] * (P * 16) + t[None, :, None] * 16 + m[None, None, :], acc)
+
+
+@triton.jit
 def gemv(y, x, w, K, ROWS: tl.constexpr, BK: tl.constexpr):
     """No dot: rows stream through threads that keep what they copied. Elements behind K read as 1."""
     n = tl.arange(0, ROWS)

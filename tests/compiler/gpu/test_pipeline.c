@@ -154,6 +154,27 @@ Test(gpu_pipeline, pages_are_looked_up_an_iteration_before_they_are_copied, .tim
     }
 }
 
+Test(gpu_pipeline, a_tile_of_pages_is_looked_up_ahead_under_its_mask, .timeout = 300)
+{
+    for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
+        int32_t n = trips_of[i] * 4 - (trips_of[i] > 1);
+        Bench b = {.format =
+                       "batched(y: *f32:16, q: *f16:16, kp: *f16:16, table: *i32, n: i32, S=4, "
+                       "D=32, P=16)[%s]",
+                   .trips = trips_of[i],
+                   .loads = 2};
+        add_buffer(&b, DTYPE_F32, 4 * 16 * 16, 41);
+        add_buffer(&b, DTYPE_F16, 16 * 32, 42);
+        add_buffer(&b, DTYPE_F16, 5 * 16 * 32, 43);
+        Buffer *table = &b.buffers[b.n_buffers];
+        add_buffer(&b, DTYPE_I32, MAX(n, 1), 44);
+        for (int64_t k = 0; k < table->n; k++)
+            ((int32_t *)table->data)[k] = (int32_t)(k * 7 % 5);
+        add_int(&b, n);
+        expect_everywhere(&b, 1e-4);
+    }
+}
+
 Test(gpu_pipeline, rows_stream_through_threads_that_keep_what_they_copied, .timeout = 300)
 {
     for (int32_t i = 0; i < COUNT_OF(trips_of); i++) {
