@@ -81,5 +81,17 @@ check "a word without a value is refused"   2 err 'no NAME=VALUE' "$dir/k.py" --
 check "a word that makes no argument"       1 err 'K119' "$dir/k.py" --set "x=segments(n,4)"
 check "a missing kernel file is named"      1 err 'nowhere.py' "$dir/nowhere.py"
 
+# The comparison, with a peer that always says the same.
+cat >"$dir/llama-bench" <<'P'
+#!/bin/sh
+case "$*" in *"-fa 0"*) rate=8.0 ;; *) rate=10.0 ;; esac
+echo "{\"build_commit\": \"0ff1ce\", \"build_number\": 7, \"avg_ts\": $rate}"
+P
+chmod +x "$dir/llama-bench"
+if "$(dirname "$0")/../../bench/compare-llamacpp" --llama-bench "$dir/llama-bench" --kiln "$kiln" --load 99 -p 8 -n 2 -d 16 --rounds 1 \
+    -o "$dir/table.md" "$model" >"$dir/out" 2>"$dir/err" && cmp -s "$dir/out" "$dir/table.md" &&
+    grep -qE '^\| tg2 @ d16 \| 10\.0 .*`-fa 1` \| [0-9.]+ .*\*\*[0-9.]+ .*\*\*.* % \| [0-9]+, [0-9]+ \|' "$dir/out" && grep -q '0ff1ce' "$dir/out"
+then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: the comparison:"; head -5 "$dir/out" "$dir/err"; fi
+
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
