@@ -5,15 +5,19 @@
 static const char *const level_names[] = {"generic", "avx2", "avx512", "neon"};
 static const int32_t sms[] = {75, 80, 86, 89, 90};
 
+// Everything that a level's line in cpu/isa.def names: LLVM may use any of it.
 CpuLevel target_host_level(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") &&
+        __builtin_cpu_supports("avx512bf16"))
         return CPU_AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return CPU_AVX2;
-    return CPU_GENERIC;
+    return avx2 ? CPU_AVX2 : CPU_GENERIC;
 #elif defined(__aarch64__)
     return CPU_NEON;
 #else

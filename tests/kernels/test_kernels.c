@@ -7,6 +7,7 @@
 // A case is a seed: sizes 0 and 1 among them, rows at odd strides, bases off by an element, buffers against
 // guard pages. The last test changes one operation of each kernel and expects to be told.
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -63,6 +64,10 @@ static void expect_agreement(const char *file, const char *func, const char *tar
         rung_down(&oracle);
         strbuf_free(&why);
     }
+    if (getenv("KILN_VERBOSE"))
+        fprintf(stderr, "%s %s: %ld cases, %ld programs, %ld elements, worst %.3f of tolerance\n",
+                func, target_name, (long)seen.cases, (long)seen.programs, (long)seen.elements,
+                seen.worst);
     if (target_runs_here(&target))
         cr_expect_geq(seen.cases, n_cases, "%s ran %ld cases", func, (long)seen.cases);
     file_down(&f);

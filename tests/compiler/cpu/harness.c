@@ -12,12 +12,7 @@ const char *bench_level_name(CpuLevel level)
 
 bool bench_can_run(CpuLevel level)
 {
-    __builtin_cpu_init();
-    if (level == CPU_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (level == CPU_AVX512)
-        return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni") &&
-               __builtin_cpu_supports("avx512bf16");
-    return level == CPU_GENERIC;
+    return target_runs_here(&(Target){.kind = TARGET_CPU, .cpu = level});
 }
 
 void bench_open(Bench *b)

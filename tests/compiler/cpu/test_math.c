@@ -4,6 +4,7 @@
 // Bounds are those of tile-language.md section 12, CPU column. Results below the normal range may be zero.
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "base/random.h"
 #include "tests/compiler/cpu/harness.h"
@@ -104,7 +105,8 @@ static void check32(const MathCase *c, CpuLevel level, uint32_t stride)
     cr_expect(worst <= c->bound32, "%s f32 %s: %.3f ulp at %a", c->name, bench_level_name(level),
               worst, worst_at);
     if (getenv("KILN_VERBOSE"))
-        cr_log_warn("%s f32 %s: %.4f ulp at %a", c->name, bench_level_name(level), worst, worst_at);
+        fprintf(stderr, "%s f32 %s: %.4f ulp at %a\n", c->name, bench_level_name(level), worst,
+                worst_at);
     bench_close(&b);
 }
 
@@ -135,7 +137,8 @@ static void check64(const MathCase *c, CpuLevel level)
     cr_expect(worst <= c->bound64, "%s f64 %s: %.3f ulp at %a", c->name, bench_level_name(level),
               worst, worst_at);
     if (getenv("KILN_VERBOSE"))
-        cr_log_warn("%s f64 %s: %.4f ulp at %a", c->name, bench_level_name(level), worst, worst_at);
+        fprintf(stderr, "%s f64 %s: %.4f ulp at %a\n", c->name, bench_level_name(level), worst,
+                worst_at);
     bench_close(&b);
 }
 
@@ -148,6 +151,13 @@ Test(math, f32_functions_are_within_their_bounds_on_avx2)
         check32(&cases[i], CPU_AVX2, 9973);
 }
 
+Test(math, f32_functions_are_within_their_bounds_on_avx512)
+{
+    if (!bench_can_run(CPU_AVX512)) cr_skip("this machine has no AVX-512");
+    for (int32_t i = 0; i < COUNT_OF(cases); i++)
+        check32(&cases[i], CPU_AVX512, 99991);
+}
+
 Test(math, f32_functions_are_within_their_bounds_on_generic_x86)
 {
     for (int32_t i = 0; i < COUNT_OF(cases); i++)
@@ -156,7 +166,7 @@ Test(math, f32_functions_are_within_their_bounds_on_generic_x86)
 
 Test(math, f64_functions_are_within_their_bounds)
 {
-    for (int32_t k = 0; k < 2; k++)
+    for (int32_t k = 0; k < COUNT_OF(bench_levels); k++)
         for (int32_t i = 0; i < COUNT_OF(cases); i++)
             if (bench_can_run(bench_levels[k])) check64(&cases[i], bench_levels[k]);
 }
@@ -179,7 +189,7 @@ Test(math, special_values_follow_c)
         {ELEM_TANH, NAN, NAN},     {ELEM_EXP, 0, 1},
     };
     static float x[TILE], o[TILE];
-    for (int32_t k = 0; k < 2; k++)
+    for (int32_t k = 0; k < COUNT_OF(bench_levels); k++)
         for (int32_t i = 0; i < COUNT_OF(special); i++) {
             if (!bench_can_run(bench_levels[k])) continue;
             Bench b;
