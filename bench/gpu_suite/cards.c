@@ -194,6 +194,7 @@ static void check_card(Suite *s, Bed *bed, const Pack *pack, const char *file, c
         say_wrong(s, t, card, 0, NULL, "does not compile or load: ");
         return;
     }
+    diag_reset(&s->diag); // warnings
     for (int32_t i = 0; i < pack->n_cases && !s->dev->is_lost; i++)
         check_case(s, bed, pack, file, card, k, suite_seed(i), t);
     t->cards++;
