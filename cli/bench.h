@@ -23,18 +23,23 @@ typedef struct BenchCeiling {
 } BenchCeiling;
 
 const char *bench_peak_name(BenchPeak which);
-/// Peaks of the multiply-adds: dots on operands that lie in the first cache, compiled as any kernel is.
-/// Leaves them 0, with the reason, on devices where they are not measured. Its kernels stay in `x->kernels`, which
-/// must be closed before `*source` (owned by the caller: source_close; NULL when nothing was measured).
-void bench_measure_peaks(Session *x, Arena *arena, Source **source, BenchCeiling *out);
 
-/// The bandwidth, which moves while other programs run: measured first, and after rows.
+/// Bandwidth and peaks, which move while other programs run: measured first, and again after rows. Peaks are those
+/// of dots on operands that lie in the first cache, compiled as any kernel is; on devices where they are not
+/// measured they stay 0, and the ceiling says why.
 typedef struct BenchMeter {
+    Session *x;
+    Arena *arena;
+    Source *
+        source; ///< of the peaks' kernel: source_close() after the session's kernels; NULL: no peaks
     DeviceBandwidth last;
-    double at; ///< seconds_now(); 0: never
+    double peak[PEAK_COUNT]; ///< the last measured
+    double at;               ///< seconds_now() of it
 } BenchMeter;
+/// Measures for the first time. @param x borrowed: outlives the meter, its device and kernels are open
+void bench_meter_open(BenchMeter *m, Session *x, Arena *arena, BenchCeiling *out);
 /// Gives a row that was just measured the better of before and after it. What is less than 2 s old counts as after.
-void bench_meter_row(BenchMeter *m, Device *dev, BenchCeiling *out);
+void bench_meter_row(BenchMeter *m, BenchCeiling *out);
 
 enum { BENCH_MAX_REPS = 256 };
 

@@ -296,7 +296,7 @@ static KilnStatus bench_card(KernelBench *b, const Card *card)
     TRY(place(b, k, &c, p));
     TRY(measure(b, p, row));
     row->ceiling = b->ceiling;
-    bench_meter_row(&b->meter, b->x.dev, &row->ceiling);
+    bench_meter_row(&b->meter, &row->ceiling);
     TRY(count(b, &c, p, row));
     if (row->n_reps) bench_report_row(b->report, row);
 done:
@@ -322,7 +322,6 @@ static KilnStatus open_source(KernelBench *b)
 static KilnStatus run(KernelBench *b, bool *is_usage)
 {
     KilnStatus st = KILN_OK, worst = KILN_OK;
-    Source *peaks = NULL;
     Card *cards;
     int32_t n;
     Settings s = *b->s;
@@ -339,8 +338,7 @@ static KilnStatus run(KernelBench *b, bool *is_usage)
     *is_usage = true;
     TRY(check_sets(b, n, cards));
     *is_usage = false;
-    bench_measure_peaks(&b->x, b->arena, &peaks, &b->ceiling);
-    bench_meter_row(&b->meter, b->x.dev, &b->ceiling);
+    bench_meter_open(&b->meter, &b->x, b->arena, &b->ceiling);
     for (int32_t i = 0; i < n && !bench_interrupted(); i++) {
         st = bench_card(b, &cards[i]);
         if (st != KILN_OK) worst = st; // go on: one card's mistake is not another's
@@ -349,7 +347,7 @@ static KilnStatus run(KernelBench *b, bool *is_usage)
     bench_report_end(b->report);
 done:
     session_close(&b->x); // before the sources that kernels came from
-    source_close(peaks);
+    source_close(b->meter.source);
     source_close(b->opened);
     return st;
 }

@@ -405,7 +405,7 @@ static KilnStatus measure_row(Bench *b, BenchRow *row)
     row->kv = plan->kv;
     row->activations = stats.activation_bytes + plan->step;
     row->ceiling = b->ceiling;
-    bench_meter_row(&b->meter, b->x.dev, &row->ceiling);
+    bench_meter_row(&b->meter, &row->ceiling);
     row->tokens = (double)row->n_parallel * (row->n_prompt + row->n_gen);
     count_row(b, row);
     if (row->n_reps) bench_report_row(b->report, row);
@@ -471,16 +471,13 @@ done:
 static KilnStatus run_threads(Bench *b, const Plan *p, int64_t n_threads)
 {
     KilnStatus st = KILN_OK;
-    Source *peaks = NULL;
+    b->meter = (BenchMeter){0};
     Settings s = *b->s;
     s.threads = n_threads;
     TRY(session_device(&b->x, &s, b->arena, b->diag));
     TRY(session_model(&b->x, &s, b->diag));
-    b->ceiling = (BenchCeiling){0};
     b->load_seconds = 0;
-    bench_measure_peaks(&b->x, b->arena, &peaks, &b->ceiling);
-    b->meter = (BenchMeter){0};
-    bench_meter_row(&b->meter, b->x.dev, &b->ceiling);
+    bench_meter_open(&b->meter, &b->x, b->arena, &b->ceiling);
     const ModelFacts *m = &b->x.model->facts;
     const DeviceFacts *f = &b->x.dev->facts;
     BenchRow like = {.n_threads = f->n_threads,
@@ -493,7 +490,7 @@ static KilnStatus run_threads(Bench *b, const Plan *p, int64_t n_threads)
     TRY(run_grid(b, p, &like));
 done:
     session_close(&b->x); // before the source that kernels came from
-    source_close(peaks);
+    source_close(b->meter.source);
     return st;
 }
 

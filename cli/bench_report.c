@@ -345,6 +345,14 @@ static void put_md(const BenchReport *r, const BenchRow *row, StrBuf *out)
     strbuf_putc(out, '\n');
 }
 
+static double best_peak(const BenchReport *r, int32_t which)
+{
+    double best = 0;
+    VEC_EACH(BenchRow *, row, &r->rows)
+        best = MAX(best, (*row)->ceiling.peak[which]);
+    return best;
+}
+
 static void put_ceilings(const BenchReport *r, StrBuf *out)
 {
     const BenchRow *last = r->rows.data[r->rows.len - 1];
@@ -356,9 +364,9 @@ static void put_ceilings(const BenchReport *r, StrBuf *out)
     strbuf_printf(out, "\nkiln %s; %s; ceilings of this run: read %.1f to %.1f GB/s",
                   KILN_VERSION_TEXT, last->device_model, least / 1e9, most / 1e9);
     for (int32_t i = 0; i < PEAK_COUNT; i++)
-        if (last->ceiling.peak[i] > 0)
+        if (best_peak(r, i) > 0)
             strbuf_printf(out, ", %s %.1f GFLOP/s", bench_peak_name((BenchPeak)i),
-                          last->ceiling.peak[i] / 1e9);
+                          best_peak(r, i) / 1e9);
     if (last->ceiling.why_no_peak) strbuf_printf(out, "; %s", last->ceiling.why_no_peak);
     strbuf_putc(out, '\n');
 }

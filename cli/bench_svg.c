@@ -113,8 +113,11 @@ KilnStatus bench_svg(const BenchReport *r, const char *path, Diag *diag)
 {
     StrBuf out = {0};
     BenchCeiling c = r->rows.data[0]->ceiling;
-    VEC_EACH(BenchRow *, row, &r->rows)
+    VEC_EACH(BenchRow *, row, &r->rows) {
         c.read = MAX(c.read, (*row)->ceiling.read);
+        for (int32_t i = 0; i < PEAK_COUNT; i++)
+            c.peak[i] = MAX(c.peak[i], (*row)->ceiling.peak[i]);
+    }
     Axes a = axes_of(r, &c);
     strbuf_printf(&out,
                   "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" "
