@@ -251,14 +251,14 @@ static int32_t most_tokens(const BenchRow *row)
 static KilnStatus submit_all(Bench *b, Rep *rep)
 {
     const BenchRow *row = rep->row;
-    int32_t n = MAX(row->n_depth + row->n_prompt, 1);
+    int32_t n = MAX(row->n_depth + row->n_prompt, 1), vocab = rep->vocab > 0 ? rep->vocab : 1;
     Random random = {(uint64_t)(b->s->seed < 0 ? 1 : b->s->seed)};
     int32_t *prompt = malloc((size_t)n * sizeof *prompt);
     if (!prompt) return fail(b->diag, KILN_ERR_NOMEM, "K102", "no memory for %d tokens", n);
     KilnStatus st = KILN_OK;
     for (int32_t i = 0; st == KILN_OK && i < row->n_parallel; i++) {
         for (int32_t k = 0; k < n; k++)
-            prompt[k] = (int32_t)random_below(&random, rep->vocab);
+            prompt[k] = (int32_t)random_below(&random, vocab);
         Request q = {.prompt = prompt,
                      .n_prompt = n,
                      .n_predict = most_tokens(row),

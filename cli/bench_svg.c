@@ -73,12 +73,12 @@ static void put_text(StrBuf *out, double x, double y, const char *attributes, co
 static void put_grid(StrBuf *out, const Axes *a, Arena *arena)
 {
     static const char thin[] = "stroke=\"#ddd\"";
-    for (double x = a->x0; x <= a->x1; x++) {
+    for (int32_t x = (int32_t)a->x0; x <= (int32_t)a->x1; x++) {
         put_line(out, at_x(a, x), TOP, at_x(a, x), HEIGHT - BOTTOM, thin);
         put_text(out, at_x(a, x), HEIGHT - BOTTOM + 16, "text-anchor=\"middle\"",
                  arena_printf(arena, "%g", pow(10, x)));
     }
-    for (double y = a->y0; y <= a->y1; y++) {
+    for (int32_t y = (int32_t)a->y0; y <= (int32_t)a->y1; y++) {
         put_line(out, LEFT, at_y(a, y), WIDTH - RIGHT, at_y(a, y), thin);
         put_text(out, LEFT - 6, at_y(a, y) + 4, "text-anchor=\"end\"",
                  arena_printf(arena, "%g", pow(10, y - 9)));

@@ -21,6 +21,12 @@ const CaseWord *case_word(const Case *c, const char *name)
     return NULL;
 }
 
+/// Uniform in [0, n); 0 for an n that a card should not have.
+static int64_t below(Maker *m, int64_t n)
+{
+    return random_below(&m->rng, n > 0 ? n : 1);
+}
+
 static void put_number(Case *c, const char *name, double v)
 {
     CaseWord w = {.name = name, .number = v};
@@ -64,7 +70,7 @@ static const char *pick_alternatives(Maker *m, const char *text)
     size_t at = (size_t)(open - text), end = bracket_end(text, at);
     const char *alts[32];
     int32_t n = split_commas(a, text + at + 1, end - at - 1, alts, 32);
-    const char *alt = n ? alts[m->last ? n - 1 : random_below(&m->rng, n)] : "";
+    const char *alt = n > 0 ? alts[m->last ? n - 1 : below(m, n)] : "";
     return pick_alternatives(
         m, arena_printf(a, "%.*s%s%s", (int)at, text, alt, text[end] ? text + end + 1 : ""));
 }
@@ -160,7 +166,7 @@ static void make_ints(Maker *m, const GenArgs *g, double *out)
 {
     int64_t span = MAX(integer(g, 1) - integer(g, 0), 1);
     for (int64_t i = 0; i < g->n; i++)
-        out[i] = (double)(integer(g, 0) + random_below(&m->rng, span));
+        out[i] = (double)(integer(g, 0) + below(m, span));
 }
 static void make_iota(UNUSED Maker *m, const GenArgs *g, double *out)
 {
@@ -170,7 +176,7 @@ static void make_iota(UNUSED Maker *m, const GenArgs *g, double *out)
 static void shuffle(Maker *m, double *v, int64_t n)
 {
     for (int64_t i = n - 1; i > 0; i--) {
-        int64_t j = random_below(&m->rng, i + 1);
+        int64_t j = below(m, i + 1);
         double t = v[i];
         v[i] = v[j];
         v[j] = t;
@@ -199,7 +205,7 @@ static int by_value(const void *a, const void *b)
 static void make_ragged(Maker *m, const GenArgs *g, double *out)
 {
     for (int64_t i = 1; i < g->n - 1; i++)
-        out[i] = (double)random_below(&m->rng, MAX(integer(g, 0) + 1, 1));
+        out[i] = (double)below(m, MAX(integer(g, 0) + 1, 1));
     out[g->n - 1] = g->num[0];
     qsort(out, (size_t)g->n, sizeof *out, by_value);
 }
@@ -215,7 +221,7 @@ static void make_list_of(Maker *m, const GenArgs *g, double *out)
 {
     int64_t per = MAX(integer(g, 1), 1);
     for (int64_t s = 0; s * per < g->n; s++) {
-        bool shared = random_below(&m->rng, 2) == 0;
+        bool shared = below(m, 2) == 0;
         for (int64_t i = 0; i < per; i++)
             out[s * per + i] = (double)(s * per + (shared ? 0 : i));
     }
@@ -232,21 +238,22 @@ static void make_len(Maker *m, const GenArgs *g, double *out)
     const CaseWord *slots = g->arr[1], *starts = g->arr[2];
     int64_t per = integer(g, 3), most = integer(g, 4);
     for (int64_t i = 0; i < g->n; i++)
-        out[i] = (double)random_below(&m->rng, MAX(most + 1, 1));
+        out[i] = (double)below(m, MAX(most + 1, 1));
     for (int64_t s = 0; s < slots->n && s + 1 < starts->n; s++) {
         int64_t least = (int64_t)(starts->values[s + 1] - starts->values[s]);
         for (int64_t i = 0; i < per; i++) {
             int64_t at = (int64_t)slots->values[s] * per + i;
             if (at >= 0 && at < g->n)
-                out[at] = (double)(least + random_below(&m->rng, MAX(most - least + 1, 1)));
+                out[at] = (double)(least + below(m, MAX(most - least + 1, 1)));
         }
     }
 }
 static void make_pages(Maker *m, const GenArgs *g, double *out)
 {
     const CaseWord *spread = g->arr[1];
-    int64_t per = MAX(integer(g, 2), 1), max_pages = integer(g, 3),
-            n_groups = g->arr[0]->n / per * max_pages;
+    int64_t per = MAX(integer(g, 2), 1), max_pages = integer(g, 3);
+    if (max_pages < 1) return;
+    int64_t n_groups = g->arr[0]->n / per * max_pages;
     double *groups = arena_array(&m->c->arena, double, n_groups + 1);
     for (int64_t i = 0; i < n_groups; i++)
         groups[i] = (double)i;
@@ -262,7 +269,7 @@ static void make_pages(Maker *m, const GenArgs *g, double *out)
 static void make_visit_counts(Maker *m, const GenArgs *g, double *out)
 {
     for (int64_t i = 0; i < g->n; i++)
-        out[i] = (double)random_below(&m->rng, MAX(integer(g, 1) + 1, 1));
+        out[i] = (double)below(m, MAX(integer(g, 1) + 1, 1));
 }
 static void make_visit_lists(Maker *m, const GenArgs *g, double *out)
 {
@@ -329,7 +336,8 @@ static KilnStatus generate(Maker *m, const char *text, CaseWord *out)
     if (n == 3 && !strncmp(text, "sometimes(", 10)) return generate_sometimes(m, words, out);
     for (int32_t k = 0; k < COUNT_OF(generators); k++) {
         const Generator *gen = &generators[k];
-        if (strlen(gen->name) != name_len || strncmp(gen->name, text, name_len) || gen->n_args != n)
+        if (strlen(gen->name) != name_len || strncmp(gen->name, text, name_len) != 0 ||
+            gen->n_args != n)
             continue;
         GenArgs g = {0};
         for (int32_t i = 0; i < n; i++) {
@@ -416,8 +424,8 @@ static KilnStatus place_argument(Maker *m, const Code *code, int32_t i)
         return KILN_OK;
     }
     size_t size = (size_t)dtype_bytes(p->dtype), bytes = size * (size_t)w->n;
-    bool at_end = random_below(&m->rng, 3) != 0;
-    size_t skew = size * (size_t)random_below(&m->rng, 4);
+    bool at_end = below(m, 3) != 0;
+    size_t skew = size * (size_t)below(m, 4);
     CaseBuffer *b = &c->buffers[i];
     KilnStatus st = buffer_map(bytes, p->divisible, at_end, skew, b, m->diag);
     if (st != KILN_OK) return st;
