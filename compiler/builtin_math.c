@@ -807,10 +807,6 @@ Val tl_dot(Lower *cx, Call *c)
     }
     dot_warnings(cx, c, a->type->dtype, k);
     cx->b.span = lower_span(cx, c->node);
-    if (is_fp8(a->type->dtype)) { // exact in fp16
-        a = infer_cast(cx, a, DTYPE_F16, ROUND_RNE);
-        b = infer_cast(cx, b, DTYPE_F16, ROUND_RNE);
-    }
     DType wide =
         t == DTYPE_F16 ? DTYPE_F32 : t; // accumulation is in fp32 also when the result is fp16
     acc = acc ? infer_cast(cx, acc, wide, ROUND_RNE)

@@ -68,6 +68,7 @@ typedef struct Spec {
     int32_t n_params;
     SpecParam *params; ///< in the order of the definition
     int32_t num_warps, num_stages;
+    int32_t maxnreg; ///< registers a thread may have on a GPU; 0: the assembler decides
     bool fp_fusion; ///< [true]
     bool debug;     ///< asserts, bounds and hint checks
 } Spec;

@@ -487,6 +487,7 @@ static Func *make_func(Lower *cx, const JitFunc *f, const Spec *spec)
     }
     Func *fn = func_new(cx->m, f->name, n, types, names);
     fn->num_warps = spec->num_warps;
+    fn->maxnreg = spec->maxnreg;
     fn->num_stages = spec->num_stages;
     fn->fp_fusion = spec->fp_fusion;
     n = 0;

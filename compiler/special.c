@@ -190,6 +190,8 @@ static KilnStatus read_option(Reading *r, Str text, Spec *out)
         out->num_warps = i;
     else if (str_is(name, "num_stages") && ok && i >= 1 && i <= 16)
         out->num_stages = i;
+    else if (str_is(name, "maxnreg") && ok && i >= 16 && i <= 255)
+        out->maxnreg = i;
     else if ((str_is(name, "fp_fusion") || str_is(name, "enable_fp_fusion")) && flag)
         out->fp_fusion = i;
     else if (str_is(name, "debug") && flag)
@@ -361,6 +363,7 @@ const char *spec_text(Arena *arena, const Spec *spec)
                       p->divisible ? ":16" : "");
     }
     strbuf_printf(&b, ")[num_warps=%d, num_stages=%d", spec->num_warps, spec->num_stages);
+    if (spec->maxnreg) strbuf_printf(&b, ", maxnreg=%d", spec->maxnreg);
     if (!spec->fp_fusion) strbuf_puts(&b, ", fp_fusion=False");
     if (spec->debug) strbuf_puts(&b, ", debug=True");
     strbuf_puts(&b, "]");

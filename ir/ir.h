@@ -245,6 +245,7 @@ struct Func {
     int32_t n_params;
     Param *params;
     int32_t num_warps, num_stages; ///< [FUNC_NUM_WARPS, FUNC_NUM_STAGES]
+    int32_t maxnreg;               ///< registers of a GPU thread at most; [0]: no limit of ours
     bool fp_fusion;                ///< a*b+c may become fma on f32 and f64
     int32_t n_results;
     const Type *

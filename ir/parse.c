@@ -689,6 +689,9 @@ static void func_options(Parser *p, Func *fn)
         } else if (accept_word(p, "num_stages")) {
             expect(p, "=");
             fn->num_stages = (int32_t)number(p, 0, 64);
+        } else if (accept_word(p, "maxnreg")) {
+            expect(p, "=");
+            fn->maxnreg = (int32_t)number(p, 0, 255);
         } else if (accept_word(p, "fp_fusion")) {
             expect(p, "=");
             fn->fp_fusion = accept_word(p, "true");

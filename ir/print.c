@@ -296,6 +296,7 @@ void func_print(Func *fn, StrBuf *out)
     }
     if (fn->num_warps != FUNC_NUM_WARPS) strbuf_printf(out, " num_warps=%d", fn->num_warps);
     if (fn->num_stages != FUNC_NUM_STAGES) strbuf_printf(out, " num_stages=%d", fn->num_stages);
+    if (fn->maxnreg) strbuf_printf(out, " maxnreg=%d", fn->maxnreg);
     if (!fn->fp_fusion) strbuf_puts(out, " fp_fusion=false");
     put_block(&p, fn->body);
     strbuf_putc(out, '\n');

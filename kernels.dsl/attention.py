@@ -61,7 +61,7 @@ import triton.language as tl
 # kiln: attend(o: *f16:16, lse: None, q: *f16:16, k_page: *f16:16, v_page: *f16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=64, PAGE=32,
-# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M={16,64}, BLOCK_D=64, KEYS=32)[num_warps=4] grid=(n_blocks,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=1, BLOCK_M={16,64}, BLOCK_D=64, KEYS=32)[num_warps=4, maxnreg=255] grid=(n_blocks,H,S)
 # kiln:+ T={1,20} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages=3 n_pages=slots*per*max_pages sq=G*H*64
 # kiln:+ page_k=2*PAGE*64 page_v=2*PAGE*64 page_s=0 max_visit=0 n_blocks=cdiv(T*G,BLOCK_M) scale=0.125 seqs=full(S,1) q_start=ragged(T,S)
 # kiln:+ slot_of=perm(slots,S) list_of=kv_list_of(slots,per) list_spread=kv_spread(list_of,per)
@@ -95,7 +95,7 @@ import triton.language as tl
 # kiln: attend(o: *f32:16, lse: *f32:16, q: *bf16:16, k_page: *bf16:16, v_page: *bf16:16, k_scale: None, v_scale: None, q_start: *i32, slot_of: *i32,
 # kiln:+ seqs: *i32, list_of: *i32, list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, max_visit: i32, n_blocks: i32,
 # kiln:+ per: i32, layer0: i32, max_pages: i32, sq: i32:16, page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=4, HEAD_DIM=128, PAGE=16,
-# kiln:+ DIM_MAJOR=False, SPLITS=2, BLOCK_M=16, BLOCK_D=128, KEYS=16)[num_warps=8, num_stages=4] grid=(SPLITS,H,S)
+# kiln:+ DIM_MAJOR=False, SPLITS=2, BLOCK_M=16, BLOCK_D=128, KEYS=16)[num_warps=8, num_stages=4, maxnreg=255] grid=(SPLITS,H,S)
 # kiln:+ T={1,2} S={1,2} H=2 L=1 per=L*H layer0=0 slots=S max_pages={1,2,19} n_pages=slots*per*max_pages sq=G*H*HEAD_DIM page_k=2*PAGE*HEAD_DIM page_v=2*PAGE*HEAD_DIM
 # kiln:+ page_s=0 max_visit=0 n_blocks=1 scale=0.09 seqs=full(S,1) q_start=ragged(T,S) slot_of=perm(slots,S) list_of=kv_list_of(slots,per)
 # kiln:+ list_spread=kv_spread(list_of,per) list_len=kv_len(list_of,slot_of,q_start,per,max_pages*PAGE) list_pages=kv_pages(list_of,list_spread,per,max_pages)

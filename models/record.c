@@ -39,6 +39,7 @@ typedef struct Call {
     StrBuf words; ///< of the specialisation
     Arg args[CALL_MAX_ARGS];
     int32_t n_args;
+    int32_t maxnreg; ///< 0: not said
 } Call;
 
 static Call call_of(const char *file, const char *func)
@@ -100,7 +101,9 @@ static KilnStatus launch(Recorder *r, Call *c, Grid grid, int32_t num_warps)
 {
     KilnStatus st = KILN_OK;
     Kernel *k;
-    strbuf_printf(&c->words, ")[num_warps=%d]", (int)num_warps);
+    strbuf_printf(&c->words, ")[num_warps=%d", (int)num_warps);
+    if (c->maxnreg) strbuf_printf(&c->words, ", maxnreg=%d", (int)c->maxnreg);
+    strbuf_puts(&c->words, "]");
     if (c->words.failed)
         TRY(fail(r->diag, KILN_ERR_NOMEM, "K102", "no memory to record %s", c->func));
     TRY(kernel_find(r->t->kernels, c->file, (Str){c->words.data, c->words.len}, &k, r->diag));
@@ -486,6 +489,8 @@ static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse
     if (r->is_gpu) block_m = MAX(block_m, 16);
     int32_t n_blocks = (int32_t)div_up(rows, block_m);
     Call c = call_of("attention.py", "attend");
+    // left alone, ptxas spills a few bytes of wide heads to fit one more block per multiprocessor
+    c.maxnreg = r->is_gpu && r->t->config.head_dim >= 64 ? 255 : 0;
     pass(&c, "o", out);
     pass(&c, "lse", lse);
     pass(&c, "q", q);

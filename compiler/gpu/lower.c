@@ -696,6 +696,7 @@ static void declare_kernel(Lower *lo, const Code *code)
         annotate(lo, "reqntidx", 32 << lo->cx->log_warps);
         annotate(lo, "reqntidy", 1);
         annotate(lo, "reqntidz", 1);
+        if (lo->cx->fn->maxnreg) annotate(lo, "maxnreg", lo->cx->fn->maxnreg);
         for (int32_t i = 0; i < fn->n_params; i++)
             if (fn->params[i].value->type->is_ptr && fn->params[i].divisible > 1)
                 llvm_enum_attribute(lo->ll, lo->func, (unsigned)i + 1, "align",

@@ -197,8 +197,7 @@ static const Expected table[] = {
     {"product", "f32", 80, 90, "HMMA.1688.TF32", 1, true},
     {"product", "i8", 75, 75, "IMMA.8816", 1, true},
     {"product", "i8", 80, 90, "IMMA.16832", 1, true},
-    {"product", "f8e4m3", 89, 89, "QMMA.16832", 1,
-     false}, // the front end makes f16 of fp8 operands
+    {"product", "f8e4m3", 89, 89, "QMMA.16832", 1, true},
     {"gemm", "f16", 75, 75, "HMMA.1688", 1, true},
     {"gemm", "f16", 80, 90, "HMMA.16816", 1, true},
     {"gemm", "bf16", 80, 90, "HMMA.16816.BF16", 1, true},

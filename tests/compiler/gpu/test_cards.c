@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "tests/kernels/rung.h"
 #include "tests/support/ptxas.h"
+#include "tests/support/skip.h"
 
 enum { CASES_PER_CARD = 3 };
 
@@ -125,7 +126,7 @@ static void expect_assembled(const char *file, const char *func, bool may_spill)
 {
     static const char *const targets[] = {"sm_75", "sm_90a", "sm_80", "sm_86", "sm_89"};
     int32_t n_targets = strcmp(file, "ops.py") ? COUNT_OF(targets) : 2;
-    if (!ptxas_path()) cr_skip_test("no ptxas here");
+    NEEDS_TOOL(ptxas_path(), "ptxas");
     KernelFile f;
     Assembled total = {0};
     int32_t quarter = open_file(&f, file, func);
