@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "tests/kernels/sass.h"
+#include "tests/support/skip.h"
 
 TestSuite(sass, .timeout = 300);
 
@@ -57,15 +58,6 @@ static void read_row(char *line, Row *out)
                  .is_refused = !strncmp(f[12], "REFUSED", 7)};
 }
 
-/// Skips the test, or fails it under CI, where a tool is missing.
-static void need(bool has, const char *tool)
-{
-    if (has) return;
-    const char *ci = getenv("CI");
-    cr_assert(!ci || !strcmp(ci, "false"), "no %s here; scripts/cuda-tools fetches it", tool);
-    cr_skip_test("no %s here; scripts/cuda-tools fetches it", tool);
-}
-
 static void results_up(Results *r)
 {
     memset(r, 0, sizeof *r);
@@ -92,7 +84,7 @@ Test(sass, every_card_is_accepted_for_every_architecture)
 {
     Results r;
     results_up(&r);
-    need(r.has_ptxas, "ptxas");
+    needs_tool(r.has_ptxas, "ptxas");
     cr_expect_geq(r.n, 250, "only %d were measured", r.n);
     int32_t said = 0;
     for (int32_t i = 0; i < r.n && said < MAX_SAID; i++)
@@ -143,7 +135,7 @@ Test(sass, every_card_keeps_within_its_budget_of_registers_shared_memory_and_spi
     Results r;
     StrBuf budget = {0};
     results_up(&r);
-    need(r.has_ptxas, "ptxas");
+    needs_tool(r.has_ptxas, "ptxas");
     cr_assert_eq(file_read(KILN_SOURCE_DIR "/tests/kernels/budget.tsv", &budget, NULL), KILN_OK);
     int32_t checked = 0, said = 0;
     for (int32_t i = 0; i < r.n && said < MAX_SAID; i++) {
@@ -164,7 +156,7 @@ Test(sass, few_cards_spill_and_those_a_few_bytes)
 {
     Results r;
     results_up(&r);
-    need(r.has_ptxas, "ptxas");
+    needs_tool(r.has_ptxas, "ptxas");
     int32_t n = 0;
     for (int32_t i = 0; i < r.n; i++) {
         n += r.rows[i].spill_bytes > 0;
@@ -245,7 +237,7 @@ Test(sass, code_has_the_instructions_that_its_type_and_architecture_expect)
 {
     Results r;
     results_up(&r);
-    need(r.has_disasm, "nvdisasm");
+    needs_tool(r.has_disasm, "nvdisasm");
     for (int32_t k = 0; k < COUNT_OF(table); k++) {
         const Expected *e = &table[k];
         int32_t seen = 0, missed = 0;
@@ -280,7 +272,7 @@ Test(sass, accesses_of_16_bytes_stay_whole)
 {
     Results r;
     results_up(&r);
-    need(r.has_disasm, "nvdisasm");
+    needs_tool(r.has_disasm, "nvdisasm");
     int32_t seen = 0, said = 0;
     for (int32_t i = 0; i < r.n && said < MAX_SAID; i++) {
         const Row *row = &r.rows[i];
@@ -300,7 +292,7 @@ Test(sass, row_kernels_of_a_model_move_16_bytes_at_a_time)
     static const char *const kernels[] = {"rmsnorm", "silu_mul", "embed"};
     Results r;
     results_up(&r);
-    need(r.has_disasm, "nvdisasm");
+    needs_tool(r.has_disasm, "nvdisasm");
     for (int32_t k = 0; k < COUNT_OF(kernels); k++) {
         int32_t best = 0;
         for (int32_t i = 0; i < r.n; i++)

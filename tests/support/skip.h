@@ -9,16 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static inline bool skips_are_failures(void)
+/// Ends the test where `has` is false: scripts/cuda-tools fetches `tool`.
+static inline void needs_tool(bool has, const char *tool)
 {
     const char *ci = getenv("CI");
-    return ci && !strcmp(ci, "true");
+    if (has) return;
+    cr_assert(!ci || strcmp(ci, "true") != 0,
+              "CI=true, and no %s here; scripts/cuda-tools fetches it", tool);
+    cr_skip_test("no %s here; scripts/cuda-tools fetches it", tool);
 }
-
-/// Ends the test when `found` is false: `what` can be installed.
-#define NEEDS_TOOL(found, what)                                                                    \
-    do {                                                                                           \
-        if (!(found) && skips_are_failures()) cr_assert_fail("CI=true, and there is no " what);    \
-        if (!(found)) cr_skip_test("no " what " here");                                            \
-    } while (0)
 #endif
