@@ -50,3 +50,53 @@ LoopFacts loop_facts(const Op *op)
     }
     return facts;
 }
+
+Op *loop_carry_more(Module *m, Op *op, int32_t n, Value *const *initial)
+{
+    Region *body = op->regions[0];
+    Value **in = arena_array(m->arena, Value *, op->n_in + n);
+    const Type **types = arena_array(m->arena, const Type *, op->n_out + n);
+    Value **args = arena_array(m->arena, Value *, body->n_args + n);
+    for (int32_t i = 0; i < op->n_in; i++)
+        in[i] = op->in[i];
+    for (int32_t i = 0; i < op->n_out; i++)
+        types[i] = op->out[i].type;
+    memcpy(args, body->args, sizeof *args * (size_t)body->n_args);
+    for (int32_t i = 0; i < n; i++) {
+        in[op->n_in + i] = initial[i];
+        types[op->n_out + i] = initial[i]->type;
+        args[body->n_args + i] = arena_new(m->arena, Value);
+        *args[body->n_args + i] = (Value){.type = initial[i]->type,
+                                          .region = body,
+                                          .index = body->n_args + i,
+                                          .span = op->span,
+                                          .name = initial[i]->name,
+                                          .id = m->n_values++};
+    }
+    Op *fresh = op_new(m, OP_FOR, op->span, op->n_in + n, in, op->n_out + n, types, 1);
+    memcpy(fresh->attrs, op->attrs, sizeof fresh->attrs);
+    op_insert(fresh, op->parent, op);
+    body->args = args;
+    body->n_args += n;
+    body->owner = fresh;
+    fresh->regions[0] = body;
+    op->n_regions = 0;
+    for (int32_t i = 0; i < op->n_out; i++) {
+        fresh->out[i].name = op->out[i].name;
+        fresh->out[i].span = op->out[i].span;
+        replace_uses(&op->out[i], &fresh->out[i]);
+    }
+    op_erase(op);
+    return fresh;
+}
+
+void loop_yield_more(Module *m, Region *body, int32_t n, Value *const *next)
+{
+    Op *end = body->last;
+    Value **in = arena_array(m->arena, Value *, end->n_in + n);
+    for (int32_t i = 0; i < end->n_in; i++)
+        in[i] = end->in[i];
+    memcpy(in + end->n_in, next, sizeof *next * (size_t)n);
+    op_insert(op_new(m, OP_YIELD, end->span, end->n_in + n, in, 0, NULL, 0), body, end);
+    op_erase(end);
+}

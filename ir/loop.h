@@ -1,4 +1,4 @@
-// ir/loop.h - facts about `for` loops: how often they run.
+// ir/loop.h - `for` loops: how often they run, and one that carries more.
 //
 //   step > 0                      counts up while i < end
 //   step < 0, an OP_CONST         counts down while i > end
@@ -22,4 +22,10 @@ typedef struct LoopFacts {
 } LoopFacts;
 
 LoopFacts loop_facts(const Op *op);
+
+/// The OP_FOR with `n` more carried values, which start at `initial`; the body goes over to it and its yield still
+/// lacks them (loop_yield_more). `op` is erased. @return the loop; the new arguments are the last of its body
+Op *loop_carry_more(Module *m, Op *op, int32_t n, Value *const *initial);
+/// Appends `next` to what the body yields.
+void loop_yield_more(Module *m, Region *body, int32_t n, Value *const *next);
 #endif

@@ -522,63 +522,6 @@ static void emit_prologue(Plan *p, Value **initial)
 
 // ---- the loop ---------------------------------------------------------------------------------
 
-/// The same loop with more carried values; the body goes over. @return its new arguments
-static Value **extend_loop(Plan *p, Value *const *initial)
-{
-    Module *m = p->cx->module;
-    Op *op = p->loop;
-    Region *body = p->body;
-    int32_t n = op->n_out, more = p->n_extra;
-    Value **in = arena_array(p->arena, Value *, op->n_in + more);
-    const Type **types = arena_array(p->arena, const Type *, n + more);
-    for (int32_t i = 0; i < op->n_in; i++)
-        in[i] = op->in[i];
-    for (int32_t i = 0; i < n; i++)
-        types[i] = op->out[i].type;
-    Value **args = arena_array(m->arena, Value *, body->n_args + more);
-    memcpy(args, body->args, sizeof *args * (size_t)body->n_args);
-    for (int32_t i = 0; i < more; i++) {
-        in[op->n_in + i] = initial[i];
-        types[n + i] = initial[i]->type;
-        args[body->n_args + i] = arena_new(m->arena, Value);
-        *args[body->n_args + i] = (Value){.type = initial[i]->type,
-                                          .region = body,
-                                          .index = body->n_args + i,
-                                          .span = op->span,
-                                          .name = initial[i]->name,
-                                          .id = m->n_values++};
-    }
-    Value **fresh_args = args + body->n_args;
-    Op *fresh = op_new(m, OP_FOR, op->span, op->n_in + more, in, n + more, types, 1);
-    memcpy(fresh->attrs, op->attrs, sizeof fresh->attrs);
-    op_insert(fresh, op->parent, op);
-    body->args = args;
-    body->n_args += more;
-    body->owner = fresh;
-    fresh->regions[0] = body;
-    op->n_regions = 0;
-    for (int32_t i = 0; i < n; i++) {
-        fresh->out[i].name = op->out[i].name;
-        fresh->out[i].span = op->out[i].span;
-        replace_uses(&op->out[i], &fresh->out[i]);
-    }
-    op_erase(op);
-    p->loop = fresh;
-    return fresh_args;
-}
-
-static void extend_yield(Plan *p, Value *const *next)
-{
-    Op *end = p->body->last;
-    Value **in = arena_array(p->arena, Value *, end->n_in + p->n_extra);
-    for (int32_t i = 0; i < end->n_in; i++)
-        in[i] = end->in[i];
-    memcpy(in + end->n_in, next, sizeof *next * (size_t)p->n_extra);
-    op_insert(op_new(p->cx->module, OP_YIELD, end->span, end->n_in + p->n_extra, in, 0, NULL, 0),
-              p->body, end);
-    op_erase(end);
-}
-
 /// Where the carried values of ahead[i] begin: of this iteration and each on the way, or only the
 /// one that the copies of this iteration want.
 static int32_t ahead_at(const Plan *p, int32_t i)
@@ -660,10 +603,11 @@ static void rewrite(Plan *p)
     Value **initial = arena_array(p->arena, Value *, most),
           **next = arena_array(p->arena, Value *, most);
     emit_prologue(p, initial);
-    Value **args = extend_loop(p, initial);
+    p->loop = loop_carry_more(p->cx->module, p->loop, p->n_extra, initial);
+    Value **args = p->body->args + p->body->n_args - p->n_extra;
     args[p->read_at]->name = "read", args[p->write_at]->name = "write";
     emit_steady(p, args, next);
-    extend_yield(p, next);
+    loop_yield_more(p->cx->module, p->body, p->n_extra, next);
     for (int32_t i = 0; i < p->n_streams; i++)
         replace_load(p, &p->streams[i], args[p->read_at]);
     for (int32_t i = 0; i < p->ahead.len; i++) {

@@ -16,6 +16,7 @@
 // Needs   "fold" before, so that uniform steps are splats or constants
 // Leaves  the carried tile, which now only feeds itself, for "dce"
 #include "ir/elem_eval.h"
+#include "ir/loop.h"
 #include "ir/pass.h"
 
 enum { MAX_CHAIN = 16 };
@@ -71,64 +72,14 @@ static Value *moved(Builder *b, Value *start, Value *by)
                                : build_binary(b, ELEM_ADD, start, tile);
 }
 
-/// `op` with one more carried value that starts at `initial`; its body goes over. The new argument is the last.
-static Op *with_carried(PassCx *cx, Op *op, Value *initial)
-{
-    Module *m = cx->module;
-    int32_t n = op->n_out;
-    Value **in = arena_array(cx->scratch, Value *, op->n_in + 1);
-    const Type **types = arena_array(cx->scratch, const Type *, n + 1);
-    for (int32_t i = 0; i < op->n_in; i++)
-        in[i] = op->in[i];
-    for (int32_t i = 0; i < n; i++)
-        types[i] = op->out[i].type;
-    in[op->n_in] = initial;
-    types[n] = initial->type;
-    Op *fresh = op_new(m, OP_FOR, op->span, op->n_in + 1, in, n + 1, types, 1);
-    memcpy(fresh->attrs, op->attrs, sizeof(fresh->attrs));
-    op_insert(fresh, op->parent, op);
-
-    Region *body = op->regions[0];
-    Value **args = arena_array(m->arena, Value *, body->n_args + 1);
-    memcpy(args, body->args, sizeof(Value *) * (size_t)body->n_args);
-    Value *arg = arena_new(m->arena, Value);
-    *arg = (Value){.type = initial->type,
-                   .region = body,
-                   .index = body->n_args,
-                   .span = op->span,
-                   .id = m->n_values++};
-    args[body->n_args++] = arg;
-    body->args = args;
-    body->owner = fresh;
-    fresh->regions[0] = body;
-    op->n_regions = 0;
-    for (int32_t i = 0; i < n; i++) {
-        fresh->out[i].name = op->out[i].name;
-        fresh->out[i].span = op->out[i].span;
-        replace_uses(&op->out[i], &fresh->out[i]);
-    }
-    op_erase(op);
-    return fresh;
-}
-
-static void add_to_yield(PassCx *cx, Region *body, Value *next)
-{
-    Op *end = body->last;
-    Value **in = arena_array(cx->scratch, Value *, end->n_in + 1);
-    for (int32_t i = 0; i < end->n_in; i++)
-        in[i] = end->in[i];
-    in[end->n_in] = next;
-    op_insert(op_new(cx->module, OP_YIELD, end->span, end->n_in + 1, in, 0, NULL, 0), body, end);
-    op_erase(end);
-}
-
 /// Carried value k of `op` moves by `step`. @return the loop that stands for `op`
 static Op *rewrite(PassCx *cx, Func *fn, Op *op, int32_t k, const Step *step)
 {
     Value *start = op->in[3 + k];
     DType t = start->type->is_ptr ? DTYPE_I64 : start->type->dtype;
     Builder before = build_before(fn, op);
-    Op *loop = with_carried(cx, op, build_const_int(&before, type_scalar(cx->module, t), 0));
+    Value *zero = build_const_int(&before, type_scalar(cx->module, t), 0);
+    Op *loop = loop_carry_more(cx->module, op, 1, &zero);
     Region *body = loop->regions[0];
     Value *arg = body->args[1 + k], *by = body->args[body->n_args - 1];
 
@@ -136,7 +87,7 @@ static Op *rewrite(PassCx *cx, Func *fn, Op *op, int32_t k, const Step *step)
     Value *next = by;
     for (int32_t i = 0; i < step->n; i++)
         next = build_binary(&end, ELEM_ADD, next, scalar_of(&end, step->by[i], t));
-    add_to_yield(cx, body, next);
+    loop_yield_more(cx->module, body, 1, &next);
 
     Builder first = build_before(fn, body->first);
     first.span = arg->span;
