@@ -36,6 +36,12 @@ import triton.language as tl
 # kiln: gemm(y: *bf16:16, x: *bf16:16, w: *{bf16,i8}:16, scale: {None,*f16}, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
 # kiln:+ BLOCK_M=64, BLOCK_N=64, BLOCK_K=64, EVEN_K=True)[num_warps=4] grid=(cdiv(R,BLOCK_M),cdiv(N,BLOCK_N)) R={1,65} N={16,80} K={64,128}
 # kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(R*sx) w=ints(-7,8,N*K) scale=uniform(0.001,0.02,N*K//32)
+# kiln: gemm(y: *f32:16, x: *f16:16, w: *f16:16, scale: None, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
+# kiln:+ BLOCK_M=16, BLOCK_N=32, BLOCK_K=32, EVEN_K=True)[num_warps={4,8}, num_stages={1,3,4}] grid=(cdiv(R,BLOCK_M),cdiv(N,BLOCK_N)) R={1,17} N={16,48} K={0,32,64,544}
+# kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(R*sx) w=randn(N*K)
+# kiln: gemm(y: *f32:16, x: *f16:16, w: *i8:16, scale: *f16, bias: None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16,
+# kiln:+ BLOCK_M=16, BLOCK_N=32, BLOCK_K=32, EVEN_K=True)[num_warps={4,8}, num_stages={1,3,4}] grid=(cdiv(R,BLOCK_M),cdiv(N,BLOCK_N)) R={1,17} N={16,48} K={0,32,64,544}
+# kiln:+ sy=N sx=K rows=full(R,1) y=randn(R*sy) x=randn(R*sx) w=ints(-127,128,N*K) scale=uniform(0.001,0.02,N*K//32)
 @triton.jit
 def gemm(y, x, w, scale, bias, rows, N, K, sy, sx, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
          BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr):
