@@ -69,5 +69,8 @@ done:;
     StrBuf text = {0};
     diag_render(&diag, &text);
     if (text.len) fputs(text.data, stderr);
+    strbuf_free(&text), strbuf_free(&out), strbuf_free(&w.bytes);
+    arena_reset(&arena);
+    diag_reset(&diag);
     return st == KILN_OK ? 0 : 1;
 }

@@ -161,11 +161,12 @@ static int32_t count_wide(const char *ptx)
 {
     int32_t n = 0;
     for (const char *at = ptx; (at = strstr(at, ".global")); at++) {
-        const char *v = strpbrk(at, " \t\n");
+        size_t len = strcspn(at, " \t\n");
         bool is_access = at - ptx >= 2 && (at[-1] == 'd' || at[-1] == 't');
-        if (!is_access || !v || v - at < 8) continue;
-        n += (!strncmp(v - 7, ".v4.", 4) && !strncmp(v - 2, "32", 2)) ||
-             (!strncmp(v - 7, ".v2.", 4) && !strncmp(v - 2, "64", 2));
+        if (!is_access || !at[len] || len < 8) continue;
+        const char *type = at + len - 7; // .v4.u32
+        n += (!strncmp(type, ".v4.", 4) && !strncmp(type + 5, "32", 2)) ||
+             (!strncmp(type, ".v2.", 4) && !strncmp(type + 5, "64", 2));
     }
     return n;
 }
@@ -403,7 +404,8 @@ static void write_page_head(StrBuf *page, const char *tools)
         "# Targets: registers and shared memory of every launch card\n\n"
         "Written by `scripts/budget`; `tests/kernels/budget.tsv` holds the same numbers, and "
         "`test_sass` fails when a\ncard needs more (registers are given out in groups of 8 per "
-        "thread: a card may grow inside its group), spills more, is\nrefused, or has no row. Tools: "
+        "thread: a card may grow inside its group), spills more, is\nrefused, or has no row. "
+        "Tools: "
         "%s.\n\n"
         "Each cell is registers per thread / bytes of shared memory per block. `x:f32` is an array "
         "of f32 whose address is a\nmultiple of 16, `x:f32?` one without that promise; `!EVEN_K` "

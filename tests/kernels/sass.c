@@ -183,7 +183,7 @@ static void read_report(const char *log, int32_t index, Sass *out)
     snprintf(words, sizeof words, "Compiling entry function 'k%d'", index);
     const char *at = strstr(log, words);
     if (!at) at = log;
-    const char *used = strstr(at, "Used "), *next = strstr(at + 1, "Compiling entry");
+    const char *used = strstr(at, "Used "), *next = *at ? strstr(at + 1, "Compiling entry") : NULL;
     char part[2048];
     snprintf(part, sizeof part, "%.*s", (int)(next ? next - at : (long)strlen(at)), at);
     out->registers = used ? atoi(used + 5) : 0;
