@@ -21,7 +21,8 @@ static const CommandRow commands[] = {
      "kiln run models/data/kiln-tiny.gguf -p \"Once upon a time\" -n 100\n"
      "  kiln run MODEL --prompts-file prompts.jsonl --temp 0 --json"},
     {"bench", CMD_BENCH, command_bench, "kiln bench MODEL | FILE.py[:FUNC] [options]",
-     "tokens per second of a model, or bytes and operations of kernels, beside this machine's ceiling",
+     "tokens per second of a model, or bytes and operations of kernels, beside this machine's "
+     "ceiling",
      "kiln bench MODEL -p 512 -n 128 -d 0,2048 -r 5\n"
      "  kiln bench kernels.dsl/softmax.py --set R=8192"},
     {"info", CMD_INFO, command_info, "kiln info MODEL [--plan] [--graph] [--tensors]",

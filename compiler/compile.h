@@ -69,8 +69,8 @@ typedef struct Spec {
     SpecParam *params; ///< in the order of the definition
     int32_t num_warps, num_stages;
     int32_t maxnreg; ///< registers a thread may have on a GPU; 0: the assembler decides
-    bool fp_fusion; ///< [true]
-    bool debug;     ///< asserts, bounds and hint checks
+    bool fp_fusion;  ///< [true]
+    bool debug;      ///< asserts, bounds and hint checks
 } Spec;
 
 /// Parses the written form `name(q: *fp16:16, n: i32:16, stride: 1, m: None, BLOCK=128)[num_warps=4]`

@@ -144,15 +144,15 @@ void lower_memory(Lower *lo, Op *op);                          // lower_mem.c
 /// What `op` (a LOAD, a COPY_ASYNC) reads, into registers; its pointer is operand `first`, mask and
 /// `other` follow.
 void load_registers(Lower *lo, const Op *op, int32_t first, LLVMValueRef *out);
-void lower_async(Lower *lo, Op *op); // async.c: buffers, copies, waits
-void lower_atomic(Lower *lo, Op *op);                          // lower_atomic.c
-void lower_reduce(Lower *lo, Op *op);                          // lower_reduce.c
-void lower_scan(Lower *lo, Op *op);                            // lower_scan.c
-void lower_convert(Lower *lo, Op *op);                         // lower_convert.c
-void lower_dot(Lower *lo, Op *op);                             // lower_dot.c
-void lower_mma(Lower *lo, Op *op);                             // mma.c
-void lower_shape(Lower *lo, Op *op); // lower_shape.c: aranges, broadcasts, joins ...
-void lower_sort(Lower *lo, Op *op);  // lower_sort.c: sort, gather, histogram, flip
+void lower_async(Lower *lo, Op *op);   // async.c: buffers, copies, waits
+void lower_atomic(Lower *lo, Op *op);  // lower_atomic.c
+void lower_reduce(Lower *lo, Op *op);  // lower_reduce.c
+void lower_scan(Lower *lo, Op *op);    // lower_scan.c
+void lower_convert(Lower *lo, Op *op); // lower_convert.c
+void lower_dot(Lower *lo, Op *op);     // lower_dot.c
+void lower_mma(Lower *lo, Op *op);     // mma.c
+void lower_shape(Lower *lo, Op *op);   // lower_shape.c: aranges, broadcasts, joins ...
+void lower_sort(Lower *lo, Op *op);    // lower_sort.c: sort, gather, histogram, flip
 void lower_gather(Lower *lo, Op *op);
 void lower_histogram(Lower *lo, Op *op);
 void lower_flip(Lower *lo, Op *op);

@@ -81,14 +81,10 @@ static LLVMValueRef emit_rmw(Lower *lo, const Op *op, const char *what, int32_t 
              sem_text(op), scope_text(op), what);
     char *name =
         arena_printf(lo->cx->arena, "atom%s%s.%s.%d", sem_text(op), scope_text(op), what, emu_kind);
-    Intrinsic row = {name,
-                     arena_strdup(lo->cx->arena, ret),
-                     arena_strdup(lo->cx->arena, args),
-                     KIND_ASM,
-                     arena_strdup(lo->cx->arena, text),
-                     EMU_ATOMIC,
-                     "SLE",
-                     emu_kind | bits << 8 | emu_order(op) << 16};
+    Intrinsic row = {
+        name,     arena_strdup(lo->cx->arena, ret),          arena_strdup(lo->cx->arena, args),
+        KIND_ASM, arena_strdup(lo->cx->arena, text),         EMU_ATOMIC,
+        "SLE",    emu_kind | bits << 8 | emu_order(op) << 16};
     return kiln_call_row(lo, &row, (LLVMValueRef[]){pred, at, x});
 }
 
@@ -99,14 +95,9 @@ static LLVMValueRef emit_cas(Lower *lo, const Op *op, int32_t bits, LLVMValueRef
     snprintf(text, sizeof text, "{ mov.b%d $0, 0; @$1 atom%s%s.global.cas.b%d $0, [$2], $3, $4; }",
              bits, sem_text(op), scope_text(op), bits);
     char *name = arena_printf(lo->cx->arena, "cas%s%s.%d", sem_text(op), scope_text(op), bits);
-    Intrinsic row = {name,
-                     arena_strdup(lo->cx->arena, ret),
-                     arena_strdup(lo->cx->arena, args),
-                     KIND_ASM,
-                     arena_strdup(lo->cx->arena, text),
-                     EMU_ATOMIC_CAS,
-                     "SLE",
-                     bits | emu_order(op) << 16};
+    Intrinsic row = {name,     arena_strdup(lo->cx->arena, ret),  arena_strdup(lo->cx->arena, args),
+                     KIND_ASM, arena_strdup(lo->cx->arena, text), EMU_ATOMIC_CAS,
+                     "SLE",    bits | emu_order(op) << 16};
     return kiln_call_row(lo, &row, (LLVMValueRef[]){pred, at, expected, x});
 }
 
