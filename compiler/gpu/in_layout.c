@@ -203,7 +203,7 @@ static int32_t cost_in(Assign *s, Value *v, const Layout *l)
     v = original(s, v);
     if (!is_tile(v) || made_in(s, v, l)) return 0;
     if (v->def && v->def->kind == OP_BUF_LOAD) return read_cost(v->def, l);
-    if (is_passive(s, v)) {
+    if (v->def && is_passive(s, v)) {
         int32_t cost = 0;
         for (int32_t i = 0; i < v->def->n_in && s->budget-- > 0; i++)
             cost += cost_in(s, v->def->in[i],
