@@ -370,7 +370,8 @@ Swizzle swizzle_for_copy(const Layout *src, int32_t log_run, const Layout *dst, 
         uint32_t v[GF2_MAX] = {0}, ld = 0;
         bool same = how == BY_VECTOR || matrix_vector(dst, how, bytes, v, &ld) == log_run;
         if (how == BY_VECTOR) memcpy(v, layout_cols(src, IN_REG), sizeof *v * (size_t)log_run);
-        if (!same || memcmp(v, layout_cols(src, IN_REG), sizeof *v * (size_t)log_run)) continue;
+        if (!same || memcmp(v, layout_cols(src, IN_REG), sizeof *v * (size_t)log_run) != 0)
+            continue;
         int32_t cost = attempt(src, dst, bytes, v, ld, &z);
         if (cost < least) best = z, least = cost;
     }
