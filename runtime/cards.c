@@ -251,7 +251,7 @@ static void make_len(Maker *m, const GenArgs *g, double *out)
 static void make_pages(Maker *m, const GenArgs *g, double *out)
 {
     const CaseWord *spread = g->arr[1];
-    int64_t per = MAX(integer(g, 2), 1), max_pages = integer(g, 3);
+    int64_t asked = integer(g, 2), per = MAX(asked, 1), max_pages = integer(g, 3);
     if (max_pages < 1) return;
     int64_t n_groups = g->arr[0]->n / per * max_pages;
     double *groups = arena_array(&m->c->arena, double, n_groups + 1);
