@@ -1,19 +1,9 @@
 #!/bin/bash
 # tests/e2e/bench.sh KILN MODEL - kiln bench: rows, columns, forms, what is refused; of models and of kernels.
 set -u
-kiln=$1 model=$2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-export HOME=$dir XDG_CACHE_HOME=$dir/cache
-failed=0 passed=0
+kiln=$1 model=$2 command=bench limit=200
+. "$(dirname "$0")/check.sh"
 
-# check NAME EXIT STREAM PATTERN ARGS...: runs kiln bench with ARGS; the stream (out or err) must match PATTERN
-check() {
-    local name=$1 want=$2 stream=$3 pattern=$4 code; shift 4
-    timeout 200 "$kiln" bench "$@" >"$dir/out" 2>"$dir/err" </dev/null; code=$?
-    if [ $code = "$want" ] && grep -qE -- "$pattern" "$dir/$stream"; then passed=$((passed + 1)); return; fi
-    failed=$((failed + 1))
-    echo "FAILED: $name: exit $code, expected $want; looking for /$pattern/ in $stream:"; head -5 "$dir/out" "$dir/err"
-}
 # holds NAME CONDITION: a Python expression over `rows`, the JSON lines or the rows of the document just printed
 holds() {
     if python3 -c '

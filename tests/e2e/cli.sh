@@ -2,18 +2,7 @@
 # tests/e2e/cli.sh KILN MODEL - the command line: streams, exit codes, messages, and what the cache saves.
 set -u
 kiln=$1 model=$2
-dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
-export HOME=$dir XDG_CACHE_HOME=$dir/cache
-failed=0 passed=0
-
-# check NAME EXIT STREAM PATTERN ARGS...: runs kiln with ARGS; the stream (out or err) must match PATTERN
-check() {
-    local name=$1 want=$2 stream=$3 pattern=$4 code; shift 4
-    timeout 120 "$kiln" "$@" >"$dir/out" 2>"$dir/err" </dev/null; code=$?
-    if [ $code = "$want" ] && grep -qE -- "$pattern" "$dir/$stream"; then passed=$((passed + 1)); return; fi
-    failed=$((failed + 1))
-    echo "FAILED: $name: exit $code, expected $want; looking for /$pattern/ in $stream:"; head -5 "$dir/out" "$dir/err"
-}
+. "$(dirname "$0")/check.sh"
 
 check "no command shows usage"              2 out 'usage' 
 check "help names every command"            0 out 'kiln doctor' help

@@ -75,20 +75,9 @@ static void expect_dot(const char *target, const DotCase *c, const Shape *s, boo
     Buffer y[2], a = buffer_new(c->a, (int64_t)s->batch * s->m * s->k),
                  b = buffer_new(c->b, (int64_t)s->batch * s->k * s->n);
     bool is_float = dtype_is_float(c->a);
-    buffer_random(&a, 1,
-                  is_float                ? -1
-                  : dtype_is_signed(c->a) ? -128
-                                          : 0,
-                  is_float                ? 1
-                  : dtype_is_signed(c->a) ? 128
-                                          : 256);
-    buffer_random(&b, 2,
-                  is_float                ? -1
-                  : dtype_is_signed(c->a) ? -128
-                                          : 0,
-                  is_float                ? 1
-                  : dtype_is_signed(c->a) ? 128
-                                          : 256);
+    double low = is_float ? -1 : dtype_is_signed(c->a) ? -128 : 0;
+    double high = is_float ? 1 : dtype_is_signed(c->a) ? 128 : 256;
+    buffer_random(&a, 1, low, high), buffer_random(&b, 2, low, high);
     for (int32_t i = 0; i < 2; i++) {
         char messages[4096];
         y[i] = buffer_new(result_of(c->a), (int64_t)s->batch * s->m * s->n);
