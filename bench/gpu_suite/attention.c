@@ -161,18 +161,6 @@ static Call call_merge(const Shape *p, const Tables *t, const Arrays *a)
     return c;
 }
 
-typedef struct Work {
-    Graph *g;
-} Work;
-
-static KilnStatus run_graph(void *user, int32_t count, Diag *diag)
-{
-    KilnStatus st = KILN_OK;
-    for (int32_t i = 0; i < count && st == KILN_OK; i++)
-        st = graph_run(((Work *)user)->g, diag);
-    return st;
-}
-
 /// One graph: attend, and the merge of its splits, for each of the buffer sets.
 static KilnStatus record_sets(Suite *s, const Shape *p, const Tables *t, int32_t n_sets, Graph *g,
                               Kernel **attend)
@@ -203,7 +191,7 @@ static KilnStatus measure(Suite *s, const char *stage, const Shape *p)
     KilnStatus st = KILN_OK;
     int32_t mark = suite_mark(s);
     Tables t;
-    Work w = {0};
+    Graph *g = NULL;
     Times times;
     Kernel *attend = NULL;
     char shape[160], config[96];
@@ -212,10 +200,10 @@ static KilnStatus measure(Suite *s, const char *stage, const Shape *p)
            pairs = p->tokens == 1 ? p->context : (double)p->tokens * (p->tokens + 1) / 2;
     int32_t n_sets = MIN(suite_sets(s, bytes), 8);
     TRY(make_tables(s, p, &t));
-    TRY(graph_new(s->dev, stage, &w.g, &s->diag));
-    TRY(record_sets(s, p, &t, n_sets, w.g, &attend));
-    TRY(graph_finish(w.g, &s->diag));
-    TRY(suite_time_work(s, run_graph, &w, &times));
+    TRY(graph_new(s->dev, stage, &g, &s->diag));
+    TRY(record_sets(s, p, &t, n_sets, g, &attend));
+    TRY(graph_finish(g, &s->diag));
+    TRY(suite_time_graph(s, g, &times));
     times.med /= n_sets, times.p10 /= n_sets, times.p90 /= n_sets, times.min /= n_sets;
     times.is_graph = s->dev->ops->capture != NULL;
     snprintf(
@@ -235,7 +223,7 @@ static KilnStatus measure(Suite *s, const char *stage, const Shape *p)
                 .sets = n_sets};
     suite_record(s, &r, &times);
 done:
-    graph_free(w.g);
+    graph_free(g);
     suite_release(s, mark);
     return st;
 }

@@ -110,14 +110,6 @@ done:
 
 // ---- products -----------------------------------------------------------------------------------
 
-static KilnStatus run_whole_graph(void *user, int32_t count, Diag *diag)
-{
-    KilnStatus st = KILN_OK;
-    for (int32_t i = 0; i < count && st == KILN_OK; i++)
-        st = graph_run(user, diag);
-    return st;
-}
-
 static KilnStatus library_ceiling(Suite *s, int32_t size, const char *name)
 {
     KilnStatus st = KILN_OK;
@@ -138,7 +130,7 @@ static KilnStatus library_ceiling(Suite *s, int32_t size, const char *name)
     TRY(graph_gemm(g, gemm, &shape, arg_ptr("y", DTYPE_BF16, y), arg_ptr("x", DTYPE_BF16, x),
                    arg_ptr("w", DTYPE_BF16, w), &s->diag));
     TRY(graph_finish(g, &s->diag));
-    TRY(suite_time_work(s, run_whole_graph, g, &t));
+    TRY(suite_time_graph(s, g, &t));
     suite_value(s, "ceiling", name, 2.0 * size * size * (double)size / MAX(t.med, 1e-3) * 1e-6,
                 "TFLOP/s", s->dev->facts.libraries);
 done:
@@ -186,7 +178,7 @@ static KilnStatus gaps(Suite *s)
     for (int32_t i = 0; i < nodes; i++)
         TRY(graph_launch(e.graph, k, c.grid, c.n_args, c.args, &s->diag));
     TRY(graph_finish(e.graph, &s->diag));
-    TRY(suite_time_work(s, run_whole_graph, e.graph, &t));
+    TRY(suite_time_graph(s, e.graph, &t));
     suite_value(s, "ceiling", "gap_graph", t.med / nodes, "us", "nodes of one graph");
 done:
     graph_free(e.graph);

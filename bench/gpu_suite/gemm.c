@@ -58,14 +58,6 @@ static Call call_config(const Config *c, Shape p, const Operands *o)
     return call;
 }
 
-static KilnStatus run_whole_graph(void *user, int32_t count, Diag *diag)
-{
-    KilnStatus st = KILN_OK;
-    for (int32_t i = 0; i < count && st == KILN_OK; i++)
-        st = graph_run(user, diag);
-    return st;
-}
-
 static void record(Suite *s, const char *impl, Shape p, const char *config, const Kernel *k,
                    int32_t sets, const Times *t)
 {
@@ -98,7 +90,7 @@ static KilnStatus time_library(Suite *s, Shape p, int32_t n_sets, const Operands
                        arg_ptr("x", DTYPE_BF16, o[i].x), arg_ptr("w", DTYPE_BF16, o[i].w),
                        &s->diag));
     TRY(graph_finish(g, &s->diag));
-    TRY(suite_time_work(s, run_whole_graph, g, &t));
+    TRY(suite_time_graph(s, g, &t));
     t.med /= n_sets, t.p10 /= n_sets, t.p90 /= n_sets, t.min /= n_sets;
     t.is_graph = true;
     record(s, "cublas", p, NULL, NULL, n_sets, &t);

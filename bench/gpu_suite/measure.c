@@ -91,6 +91,19 @@ KilnStatus suite_time_work(Suite *s, KilnStatus (*run)(void *user, int32_t count
     return st == KILN_OK ? time_regions(s, run, user, count, out) : st;
 }
 
+static KilnStatus run_whole_graph(void *user, int32_t count, Diag *diag)
+{
+    KilnStatus st = KILN_OK;
+    for (int32_t i = 0; i < count && st == KILN_OK; i++)
+        st = graph_run(user, diag);
+    return st;
+}
+
+KilnStatus suite_time_graph(Suite *s, Graph *g, Times *out)
+{
+    return suite_time_work(s, run_whole_graph, g, out);
+}
+
 typedef struct Sets {
     int32_t n, next;
     const Launch **launches;

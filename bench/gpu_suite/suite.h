@@ -124,6 +124,8 @@ MUST_USE KilnStatus suite_time(Suite *s, int32_t n, Call *const *sets, Times *ou
 MUST_USE KilnStatus suite_time_work(Suite *s,
                                     KilnStatus (*run)(void *user, int32_t count, Diag *diag),
                                     void *user, Times *out);
+/// The same for a recorded graph, run whole each round.
+MUST_USE KilnStatus suite_time_graph(Suite *s, Graph *g, Times *out);
 void suite_record(Suite *s, const Record *r, const Times *t);
 /// A ceiling or a fact: {"stage":..,"name":..,"value":..,"unit":..}
 void suite_value(Suite *s, const char *stage, const char *name, double value, const char *unit,
