@@ -64,6 +64,13 @@ Layout layout_swizzled(int32_t rank, const int32_t *shape, int32_t vec, int32_t 
     return l;
 }
 
+Layout layout_swizzled_rows(int32_t rows, int32_t cols, int32_t bytes)
+{
+    int32_t row_bytes = cols * bytes, pp = MAX(1, 128 / row_bytes);
+    int32_t mp = MAX(1, MIN(8 / pp, row_bytes / 16));
+    return layout_swizzled(2, (int32_t[2]){rows, cols}, 16 / bytes, pp, mp);
+}
+
 Layout layout_hw_swizzled(int32_t rows, int32_t cols, int32_t bytes, int32_t w)
 {
     Layout l = layout_empty(2, (int32_t[2]){rows, cols});

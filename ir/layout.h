@@ -44,6 +44,9 @@ Layout layout_row_major(int32_t rank, const int32_t *shape);
 /// Element (r, c) of the last two dimensions at r*N + (c ^ vec*((r/pp) mod mp)); vec, pp, mp powers
 /// of two.
 Layout layout_swizzled(int32_t rank, const int32_t *shape, int32_t vec, int32_t pp, int32_t mp);
+/// The same with the parameters that let 8 rows at one 16-byte column meet all banks, for elements of `bytes`
+/// (layouts.md 2.5.2).
+Layout layout_swizzled_rows(int32_t rows, int32_t cols, int32_t bytes);
 /// The hardware swizzle of W in {32, 64, 128} bytes for elements of `bytes` (layouts.md 2.5.3).
 Layout layout_hw_swizzled(int32_t rows, int32_t cols, int32_t bytes, int32_t w);
 /// spt, tpw, wpc: elements per thread, lanes and warps per dimension, powers of two; `order`

@@ -383,3 +383,12 @@ int32_t swizzle_conflicts(const Layout *mem, const Layout *side, int32_t vec, in
     Layout inverse = layout_invert(mem);
     return conflicts(&inverse, side, vec, bytes);
 }
+
+uint64_t wgmma_descriptor(uint32_t start, uint32_t leading, uint32_t stride, int32_t w)
+{
+    uint64_t mode = w == 128 ? 1 : w == 64 ? 2 : 3;
+    uint64_t field[3] = {start, leading, stride}, d = mode << 62;
+    for (int32_t i = 0; i < 3; i++)
+        d |= (field[i] & 0x3FFFF) >> 4 << (16 * i);
+    return d;
+}

@@ -55,4 +55,9 @@ Swizzle swizzle_for_copy(const Layout *src, int32_t log_run, const Layout *dst, 
 /// free of conflicts. Counted lane by lane, the slow way, for tests and reports. `vec`: lg of the
 /// elements per access.
 int32_t swizzle_conflicts(const Layout *mem, const Layout *side, int32_t vec, int32_t bytes);
+
+/// The 64-bit descriptor by which wgmma finds an operand in shared memory that layout_hw_swizzled() laid out:
+/// its start, the leading and the stride byte offsets (multiples of 16) and the swizzle w in {32, 64, 128}
+/// (layouts.md 2.6). The tile lies at a multiple of 8 w, so that its base offset is 0.
+uint64_t wgmma_descriptor(uint32_t start, uint32_t leading, uint32_t stride, int32_t w);
 #endif

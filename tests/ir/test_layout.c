@@ -272,10 +272,39 @@ Test(layout, shared_layouts_follow_their_formulas)
     Layout s32 = layout_hw_swizzled(16, 16, 2, 32), i32 = layout_invert(&s32);
     expect_text(s32, "#s<16x16>{1 2 4 8 16 32 72 128}");
     cr_expect_eq(2 * layout_apply(&i32, 13 * 16 + 9), 418);
-    Layout soft = layout_swizzled(2, (int32_t[2]){16, 64}, 8, 1, 8);
-    for (uint32_t r = 0; r < 16; r++)
-        for (uint32_t c = 0; c < 64; c++)
-            cr_assert_eq(layout_apply(&soft, r * 64 + (c ^ (8 * (r % 8)))), r * 64 + c);
+    static const struct {
+        int32_t cols, vec, pp, mp;
+    } soft[] = {{64, 8, 1, 8}, {32, 8, 2, 4}, {16, 8, 4, 2}};
+    for (int32_t i = 0; i < COUNT_OF(soft); i++) {
+        int32_t cols = soft[i].cols;
+        Layout l = layout_swizzled_rows(16, cols, 2);
+        for (int32_t at = 0; at < 16 * cols; at++) {
+            int32_t r = at / cols, c = at % cols, x = soft[i].vec * (r / soft[i].pp % soft[i].mp);
+            cr_assert_eq(layout_apply(&l, (uint32_t)(r * cols + (c ^ x))), (uint32_t)at,
+                         "%d columns", cols);
+        }
+    }
+}
+
+Test(layout, a_descriptor_says_where_the_hardware_finds_an_operand)
+{
+    cr_expect_eq(wgmma_descriptor(0x2000, 16, 1024, 128), 0x4000004000010200u);
+    cr_expect_eq(wgmma_descriptor(0x2000 + 32, 16, 1024, 128), 0x4000004000010202u);
+    cr_expect_eq(wgmma_descriptor(0x2000, 8192, 1024, 128), 0x4000004002000200u);
+    // What wgmma reads for (mn, k) of a k-major operand of 2-byte elements, from the fields of its descriptor.
+    for (uint32_t w = 32; w <= 128; w *= 2) {
+        uint64_t d = wgmma_descriptor(0, 16, 8 * w, (int32_t)w);
+        uint32_t stride = (uint32_t)(d >> 32 & 0x3FFF) << 4, chunks = w / 16;
+        cr_expect_eq(d >> 62, w == 128 ? 1u : w == 64 ? 2u : 3u);
+        Layout mem = layout_hw_swizzled(64, (int32_t)w / 2, 2, (int32_t)w),
+               inverse = layout_invert(&mem);
+        for (uint32_t mn = 0; mn < 64; mn++)
+            for (uint32_t k = 0; k < w / 2; k++) {
+                uint32_t at = mn % 8 * w + mn / 8 * stride + 2 * k;
+                at ^= (at >> 7 & (chunks - 1)) << 4;
+                cr_assert_eq(at, 2 * layout_apply(&inverse, mn * (w / 2) + k));
+            }
+    }
 }
 
 Test(layout, squeezing_the_reduced_axis_leaves_free_lanes)
@@ -288,6 +317,12 @@ Test(layout, squeezing_the_reduced_axis_leaves_free_lanes)
 
 Test(layout, blocked_equals_its_definition_by_division)
 {
+    const int32_t tile[2] = {64, 64}, eight[2] = {1, 8}, lanes[2] = {4, 8}, four[2] = {4, 1},
+                  last[2] = {1, 0};
+    Layout rows = layout_blocked(2, tile, eight, lanes, four, last);
+    expect_text(rows, "#l<64x64>{reg 1 2 4 1024 2048; lane 8 16 32 64 128; warp 256 512}");
+    expect_at(rows, 9, 13, 2, 25, 41);
+    expect_at(rows, 31, 31, 3, 63, 63);
     Random r = {3};
     for (int32_t round = 0; round < 300; round++) {
         int32_t rank = 1 + (int32_t)below(&r, 3), shape[3], spt[3], tpw[3], wpc[3],
