@@ -1,9 +1,10 @@
 """Writes a GGUF file of a Llama shape with seeded random weights: for benches, where only sizes matter.
 
-    python3 tools/random_model.py OUT.gguf [--shape 1b|15m] [--type q8_0|q4_0|f16|f32] [--seed 1] [--as-f32]
+    python3 tools/random_model.py OUT.gguf [--shape 1b|qwen3-0.6b|15m] [--type q8_0|q4_0|f16|f32] [--seed 1] [--as-f32]
 
 The 1b shape is the one of Llama-3.2-1B (16 layers, width 2048, 32 query and 8 key/value heads of 64,
-feed-forward 8192, 128,256 tokens, tied output). Needs NumPy only. The tokenizer is byte-level BPE whose
+feed-forward 8192, 128,256 tokens, tied output); qwen3-0.6b has the sizes of that model (28 layers, width 1024, 16
+query and 8 key/value heads of 128) and no norms of queries and keys. Needs NumPy only. The tokenizer is byte-level BPE whose
 first 256 pieces are the bytes; the rest are never produced by encoding.
 """
 import argparse
@@ -13,6 +14,7 @@ import numpy as np
 
 SHAPES = {
     "1b": dict(layers=16, width=2048, heads=32, kv_heads=8, ff=8192, vocab=128256, context=131072, theta=500000.0),
+    "qwen3-0.6b": dict(layers=28, width=1024, heads=16, kv_heads=8, head_dim=128, ff=3072, vocab=151936, context=40960, theta=1000000.0),
     "15m": dict(layers=6, width=288, heads=6, kv_heads=6, ff=768, vocab=32000, context=2048, theta=10000.0),
 }
 GGML = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
@@ -52,8 +54,12 @@ def byte_alphabet():
     return [table[b] for b in range(256)]
 
 
+def head_dim_of(shape):
+    return shape.get("head_dim", shape["width"] // shape["heads"])
+
+
 def metadata(shape, name):
-    head_dim = shape["width"] // shape["heads"]
+    head_dim = head_dim_of(shape)
     tokens = byte_alphabet() + [f"<{i}>" for i in range(256, shape["vocab"])]
     kinds = [1] * 256 + [3] * (shape["vocab"] - 256)
     a, b = tokens[ord("t")], tokens[ord("h")]
@@ -69,6 +75,8 @@ def metadata(shape, name):
         field("llama.attention.head_count", U32, shape["heads"]),
         field("llama.attention.head_count_kv", U32, shape["kv_heads"]),
         field("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
+        field("llama.attention.key_length", U32, head_dim),
+        field("llama.attention.value_length", U32, head_dim),
         field("llama.rope.dimension_count", U32, head_dim),
         field("llama.rope.freq_base", F32, shape["theta"]),
         field("llama.vocab_size", U32, shape["vocab"]),
@@ -84,13 +92,13 @@ def metadata(shape, name):
 
 
 def tensors(shape):
-    d, head_dim = shape["width"], shape["width"] // shape["heads"]
-    kv = shape["kv_heads"] * head_dim
+    d, head_dim = shape["width"], head_dim_of(shape)
+    q, kv = shape["heads"] * head_dim, shape["kv_heads"] * head_dim
     yield "token_embd.weight", (shape["vocab"], d)
     yield "output_norm.weight", (d,)
     for i in range(shape["layers"]):
-        for base, dims in (("attn_norm", (d,)), ("ffn_norm", (d,)), ("attn_q", (d, d)), ("attn_k", (kv, d)), ("attn_v", (kv, d)),
-                           ("attn_output", (d, d)), ("ffn_gate", (shape["ff"], d)), ("ffn_up", (shape["ff"], d)), ("ffn_down", (d, shape["ff"]))):
+        for base, dims in (("attn_norm", (d,)), ("ffn_norm", (d,)), ("attn_q", (q, d)), ("attn_k", (kv, d)), ("attn_v", (kv, d)),
+                           ("attn_output", (d, q)), ("ffn_gate", (shape["ff"], d)), ("ffn_up", (shape["ff"], d)), ("ffn_down", (d, shape["ff"]))):
             yield f"blk.{i}.{base}.weight", dims
 
 
