@@ -53,7 +53,11 @@ static const char *proc_field(Arena *arena, const char *path, const char *key)
 static void check_cpu(Doctor *d)
 {
     static const char *const levels[] = {"generic (no AVX2): kernels run, several times slower",
-                                         "AVX2", "AVX-512", "NEON"};
+                                         "AVX2",
+                                         "AVX-512",
+                                         "NEON",
+                                         "NEON with dot products",
+                                         "NEON with i8mm and bf16"};
     CpuLevel level = target_host_level();
     line(d, level == CPU_GENERIC ? "note" : "ok", "cpu", "%s, %ld cores, %s",
          proc_field(d->arena, "/proc/cpuinfo", "model name"), sysconf(_SC_NPROCESSORS_ONLN),

@@ -10,11 +10,13 @@ static void print_targets(StrBuf *out)
     strbuf_printf(out, "cpu            this machine's best level\ncpu:avx512     x86-64 with "
                        "AVX-512 (F BW VL DQ VNNI BF16)\n"
                        "cpu:avx2       x86-64 with AVX2, FMA, F16C\ncpu:generic    any x86-64\n"
+                       "cpu:neon       any AArch64\ncpu:neon-dot   AArch64 with LSE and dot "
+                       "products (Armv8.2)\ncpu:neon-i8mm  AArch64 with i8mm and bf16 too "
+                       "(Armv8.6)\n"
                        "sm_75 sm_80 sm_86 sm_89 sm_90a   NVIDIA, as PTX\n"
                        "emu:sm_80 emu:sm_90a             the same code on this CPU, "
                        "checked\ninterp         the reference\n");
-    static const char *const levels[] = {"generic", "avx2", "avx512", "neon"};
-    strbuf_printf(out, "this machine: cpu:%s\n", levels[target_host_level()]);
+    strbuf_printf(out, "this machine: cpu:%s\n", target_level_name(target_host_level()));
 }
 
 static KilnStatus print_kernels(Arena *arena, StrBuf *out, Diag *diag)

@@ -168,7 +168,7 @@ static void get_text(Reader *r, char *out, size_t size)
 static void get_fields(Reader *r, Code *c)
 {
     c->target.kind = (TargetKind)get_below(r, 1, TARGET_INTERP + 1);
-    c->target.cpu = (CpuLevel)get_below(r, 1, CPU_NEON + 1);
+    c->target.cpu = (CpuLevel)get_below(r, 1, CPU_LEVEL_COUNT);
     c->target.sm = get_below(r, 4, 1000);
     c->target.sm_a = get_below(r, 1, 2);
     get_text(r, c->entry, sizeof c->entry);

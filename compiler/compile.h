@@ -104,7 +104,16 @@ MUST_USE KilnStatus card_eval(const char *text, int32_t n, const char *const *na
 // ---- targets ----------------------------------------------------------------------------------
 
 typedef enum TargetKind { TARGET_CPU, TARGET_SM, TARGET_EMU, TARGET_INTERP } TargetKind;
-typedef enum CpuLevel { CPU_GENERIC, CPU_AVX2, CPU_AVX512, CPU_NEON } CpuLevel;
+/// x86-64, then AArch64; in each family a level runs on the machines of those after it.
+typedef enum CpuLevel {
+    CPU_GENERIC,
+    CPU_AVX2,
+    CPU_AVX512,
+    CPU_NEON,
+    CPU_NEON_DOT,
+    CPU_NEON_I8MM,
+    CPU_LEVEL_COUNT
+} CpuLevel;
 
 typedef struct Target {
     TargetKind kind;
@@ -113,12 +122,17 @@ typedef struct Target {
     bool sm_a;    ///< 90a
 } Target;
 
-/// "cpu" (the host's best), "cpu:avx512|avx2|generic", "sm_75".."sm_90a", "emu:sm_80", "interp".
+/// "cpu" (the host's best), "cpu:avx512|avx2|generic|neon|neon-dot|neon-i8mm", "sm_75".."sm_90a", "emu:sm_80",
+/// "interp".
 MUST_USE KilnStatus target_parse(const char *text, Target *out, Diag *diag);
 /// Into `out` (at least 24 bytes).
 void target_text(const Target *t, char *out);
 /// The best level this machine can run.
 CpuLevel target_host_level(void);
+/// "avx2", without "cpu:".
+const char *target_level_name(CpuLevel level);
+/// Is it code for x86-64, or for AArch64?
+bool target_is_arm(CpuLevel level);
 /// Can code for `t` run in this process?
 bool target_runs_here(const Target *t);
 

@@ -1,8 +1,12 @@
 #include <stdio.h>
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 
 #include "compiler/compile.h"
 
-static const char *const level_names[] = {"generic", "avx2", "avx512", "neon"};
+static const char *const level_names[CPU_LEVEL_COUNT] = {"generic", "avx2",     "avx512",
+                                                         "neon",    "neon-dot", "neon-i8mm"};
 static const int32_t sms[] = {75, 80, 86, 89, 90};
 
 // Everything that a level's line in cpu/isa.def names: LLVM may use any of it.
@@ -19,10 +23,25 @@ CpuLevel target_host_level(void)
         return CPU_AVX512;
     return avx2 ? CPU_AVX2 : CPU_GENERIC;
 #elif defined(__aarch64__)
-    return CPU_NEON;
+    // Linux, arch/arm64/include/uapi/asm/hwcap.h
+    enum { ATOMICS = 1 << 8, ASIMD_DOT = 1 << 20 };
+    enum { I8MM = 1 << 13, BF16 = 1 << 14 };
+    unsigned long one = getauxval(AT_HWCAP), two = getauxval(AT_HWCAP2);
+    if (!(one & ASIMD_DOT) || !(one & ATOMICS)) return CPU_NEON;
+    return two & I8MM && two & BF16 ? CPU_NEON_I8MM : CPU_NEON_DOT;
 #else
     return CPU_GENERIC;
 #endif
+}
+
+const char *target_level_name(CpuLevel level)
+{
+    return level_names[level];
+}
+
+bool target_is_arm(CpuLevel level)
+{
+    return level >= CPU_NEON;
 }
 
 /// "sm_80", "sm_90a".
@@ -57,8 +76,8 @@ KilnStatus target_parse(const char *text, Target *out, Diag *diag)
     *out = (Target){.kind = emu ? TARGET_EMU : TARGET_SM};
     if (parse_sm(emu ? (Str){s.data + 4, s.len - 4} : s, out)) return KILN_OK;
     return fail_hint(diag, KILN_ERR_INPUT, "K114",
-                     "targets: cpu cpu:avx512 cpu:avx2 cpu:generic sm_75 sm_80 sm_86 sm_89 sm_90 "
-                     "sm_90a emu:sm_80 interp",
+                     "targets: cpu cpu:avx512 cpu:avx2 cpu:generic cpu:neon cpu:neon-dot "
+                     "cpu:neon-i8mm sm_75 sm_80 sm_86 sm_89 sm_90 sm_90a emu:sm_80 interp",
                      "unknown target `%s`", text);
 }
 
@@ -85,6 +104,5 @@ bool target_runs_here(const Target *t)
     if (t->kind == TARGET_SM) return false;
     if (t->kind != TARGET_CPU) return true;
     CpuLevel host = target_host_level();
-    if (t->cpu == CPU_NEON || host == CPU_NEON) return t->cpu == host;
-    return t->cpu <= host;
+    return target_is_arm(t->cpu) == target_is_arm(host) && t->cpu <= host;
 }

@@ -12,8 +12,8 @@
 
 // clang-format off
 #define HOST_KINDS                                                                                 \
-    {"cpu", "native code on this machine's threads (cpu:generic, cpu:avx2, cpu:avx512, cpu:neon "  \
-            "force a level)", true, NULL},                                                         \
+    {"cpu", "native code on this machine's threads (cpu:generic, cpu:avx2, cpu:avx512, cpu:neon, " \
+            "cpu:neon-dot, cpu:neon-i8mm force a level)", true, NULL},                             \
     {"interp", "the meaning of the tile IR, every access checked", true, NULL},                    \
     {"emu", "GPU code on this CPU, checked: emu:sm_75, 80, 86, 89, 90a", true, NULL}
 // clang-format on

@@ -32,7 +32,17 @@
 
 // ---- instruction sets ---------------------------------------------------------------------------
 
-enum { ISA_FMA = 1, ISA_F16C = 2, ISA_MASK4 = 4, ISA_MASK1 = 8, ISA_BF16 = 16, ISA_VNNI = 32 };
+enum {
+    ISA_FMA = 1,
+    ISA_F16C = 2,
+    ISA_MASK4 = 4,
+    ISA_MASK1 = 8,
+    ISA_BF16 = 16,
+    ISA_VNNI = 32,
+    ISA_ARM = 64,
+    ISA_DOT = 128,
+    ISA_I8MM = 256,
+};
 
 typedef struct Isa {
     CpuLevel level;
@@ -229,6 +239,8 @@ typedef enum ProductKind {
     PRODUCT_VNNI,
     PRODUCT_LOW,
     PRODUCT_WIDE,
+    PRODUCT_MULL,
+    PRODUCT_SDOT,
 } ProductKind;
 
 /// How a level multiplies two types: `group_bits` neighbours along k at a time.
@@ -237,6 +249,7 @@ typedef struct Product {
     int32_t group_bits;
     DType sum, operand;
     bool is_signed;     ///< quads: the elements are i8
+    bool is_low;        ///< MULL: sums of two products fit 16 bits
     bool a_is_unsigned; ///< VNNI, LOW: a takes the unsigned side
     bool flips_a;       ///< VNNI: a + 128 takes it; product_excess() is to be taken off
 } Product;
@@ -294,6 +307,7 @@ typedef struct Place {
     int32_t log_w, n_contiguous; ///< lane bits that step by the element's size from bit 0
     int32_t depth;
     bool is_past_caches; ///< stores: the address is aligned to a vector, and non-temporal is wanted
+    bool is_small;       ///< memory that may become registers: moved a vector at a time
     const Type *elem;
 } Place;
 

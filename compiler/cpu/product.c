@@ -9,10 +9,16 @@
 //   LOW        4      0 .. 127 x i8      vpmaddubsw, vpmaddwd, vpaddd               avx2; pairs fit i16
 //   WIDE       4      any 8-bit          2 (vpmaddwd, vpaddd) on even and odd bytes avx2; a is split once, by dot.c
 //
+//   MULL       4      any 8-bit          2 smull, 2 saddlp, addp, add (low: addp, sadalp)   neon
+//   SDOT       4      any 8-bit          sdot, udot                                 neon-dot
+//              2      i16, bf16          smull, smull2, addp, add; bfdot            neon; neon-i8mm
+//
 //   lanes      b: k0 k1 n0 n1 ...        a: one group, in every lane
 //
 // vpdpbusd wants one unsigned operand. Where neither is known to be without sign, a + 128 takes its place and
 // 128 times the sum of b, which all rows share, is taken off at the end.
+#include <stdio.h>
+
 #include "compiler/cpu/cpu.h"
 
 typedef LLVMValueRef V;
@@ -65,6 +71,11 @@ static bool choose_quads(const Cx *cx, Product *p, DType t, bool a_low, bool b_l
     p->group_bits = 2;
     p->operand = t;
     p->is_signed = has_sign;
+    if (cx->isa->facts & ISA_ARM) {
+        p->kind = cx->isa->facts & ISA_DOT ? PRODUCT_SDOT : PRODUCT_MULL;
+        p->is_low = a_low || b_low;
+        return true;
+    }
     if (cx->isa->facts & ISA_VNNI) {
         p->kind = PRODUCT_VNNI;
         p->a_is_unsigned = !b_low || !(has_sign || a_low);
@@ -83,7 +94,7 @@ Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits
     Product p = {
         .kind = dtype_is_float(sum) ? PRODUCT_FMA : PRODUCT_MUL, .sum = sum, .operand = sum};
     bool bytes = dtype_is_int(a) && dtype_bits(a) == 8 && a == b;
-    if (bytes && k_bits >= 2 && cx->isa->vector_bytes >= 32) {
+    if (bytes && k_bits >= 2 && (cx->isa->vector_bytes >= 32 || cx->isa->facts & ISA_ARM)) {
         Product quads = p;
         if (choose_quads(cx, &quads, a, a_low, b_low)) return quads;
     }
@@ -139,10 +150,57 @@ Factor product_factor(Cx *cx, const Product *p, V v, bool is_a)
     return f;
 }
 
+/// llvm.aarch64.neon.`name`, overloaded by the result's type and by that of `of` (NULL: by the result's alone).
+static V arm(Cx *cx, const char *name, LLVMTypeRef result, LLVMTypeRef of, int32_t n, V *in)
+{
+    char full[48];
+    LLVMTypeRef overload[] = {result, of}, type;
+    snprintf(full, sizeof full, "llvm.aarch64.neon.%s", name);
+    V f = llvm_intrinsic(&cx->ll, full, of ? 2 : 1, overload, &type);
+    return LLVMBuildCall2(cx->b, type, f, in, (unsigned)n, "");
+}
+
+/// Products of the lower and of the upper half of the lanes, twice as wide.
+static void arm_products(Cx *cx, bool is_signed, V a, V b, LLVMTypeRef wide, V out[2])
+{
+    int32_t order[16], n = lanes_of(LLVMTypeOf(a)) / 2;
+    LLVMTypeRef t = LLVMVectorType(wide, (unsigned)n);
+    for (int32_t h = 0; h < 2; h++) {
+        for (int32_t l = 0; l < n; l++)
+            order[l] = h * n + l;
+        V in[] = {shuffle(cx, a, NULL, n, order), shuffle(cx, b, NULL, n, order)};
+        out[h] = arm(cx, is_signed ? "smull" : "umull", t, NULL, 2, in);
+    }
+}
+
+/// Sums of neighbours, twice as wide.
+static V arm_widened(Cx *cx, bool is_signed, V x)
+{
+    LLVMTypeRef t = LLVMVectorType(cx->i32, (unsigned)lanes_of(LLVMTypeOf(x)) / 2);
+    return arm(cx, is_signed ? "saddlp" : "uaddlp", t, LLVMTypeOf(x), 1, &x);
+}
+
+/// Sums of products of quads, without an instruction for it.
+static V arm_quads(Cx *cx, const Product *p, V a, V b)
+{
+    V half[2];
+    arm_products(cx, p->is_signed, as(cx, a, cx->i8), as(cx, b, cx->i8), cx->i16, half);
+    if (p->is_low)
+        return arm_widened(cx, p->is_signed, arm(cx, "addp", LLVMTypeOf(half[0]), NULL, 2, half));
+    for (int32_t h = 0; h < 2; h++)
+        half[h] = arm_widened(cx, p->is_signed, half[h]);
+    return arm(cx, "addp", LLVMTypeOf(half[0]), NULL, 2, half);
+}
+
 /// Sums of products of i16 pairs.
 static V pairs(Cx *cx, V a, V b)
 {
     b = as(cx, b, cx->i16);
+    if (cx->isa->facts & ISA_ARM) {
+        V half[2];
+        arm_products(cx, true, as(cx, a, cx->i16), b, cx->i32, half);
+        return arm(cx, "addp", LLVMTypeOf(half[0]), NULL, 2, half);
+    }
     int32_t bytes = 2 * lanes_of(LLVMTypeOf(b));
     return call2(cx,
                  bytes == 64   ? "llvm.x86.avx512.pmaddw.d.512"
@@ -179,6 +237,8 @@ static V bf16_pairs(Cx *cx, V sum, V a, V b)
                        : lanes == 8 ? "llvm.x86.avx512bf16.dpbf16ps.256"
                                     : "llvm.x86.avx512bf16.dpbf16ps.128";
     V in[] = {sum, as(cx, a, bf16), as(cx, b, bf16)};
+    if (cx->isa->facts & ISA_ARM)
+        return arm(cx, "bfdot", LLVMTypeOf(sum), LLVMTypeOf(in[1]), 3, in);
     return call_intrinsic(cx, name, NULL, 3, in);
 }
 
@@ -196,6 +256,12 @@ V product_add(Cx *cx, const Product *p, const Factor *a, const Factor *b, V sum)
         return bf16_pairs(cx, sum, a->v[0], b->v[0]);
     case PRODUCT_VNNI:
         return vnni(cx, sum, u, s);
+    case PRODUCT_MULL:
+        return LLVMBuildAdd(cx->b, sum, arm_quads(cx, p, a->v[0], b->v[0]), "");
+    case PRODUCT_SDOT: {
+        V in[] = {sum, as(cx, a->v[0], cx->i8), as(cx, b->v[0], cx->i8)};
+        return arm(cx, p->is_signed ? "sdot" : "udot", LLVMTypeOf(sum), LLVMTypeOf(in[1]), 3, in);
+    }
     case PRODUCT_LOW:
         return LLVMBuildAdd(cx->b, sum, low_quads(cx, u, s), "");
     default:
