@@ -121,6 +121,191 @@ static void block_write_q4_0(const float *src, void *dst, int64_t n)
     }
 }
 
+// ---- blocks of 256 ----------------------------------------------------------------------------------------
+
+static float half_at(const uint8_t *at)
+{
+    uint16_t bits;
+    memcpy(&bits, at, 2);
+    return f16_to_f32(bits);
+}
+
+/// Stores x as f16. @return what was stored
+static float put_half(uint8_t *at, float x)
+{
+    uint16_t bits = f16_from_f32(x);
+    memcpy(at, &bits, 2);
+    return f16_to_f32(bits);
+}
+
+/// x * inverse to the nearest of 0 .. most, for any x.
+static uint8_t nearest(float x, float inverse, int32_t most)
+{
+    float q = x * inverse + 0.5f;
+    return (uint8_t)(q >= 0 && q < (float)most + 1 ? q : q >= (float)most + 1 ? (float)most : 0);
+}
+
+static float inverse_of(float x)
+{
+    return x != 0 ? 1.0f / x : 0.0f;
+}
+
+/// Scale and minimum of block B of 32, 6 bits each, out of the 12 bytes of Q4_K and Q5_K.
+static void scale_min(const uint8_t s[12], int32_t B, int32_t *scale, int32_t *min)
+{
+    if (B < 4) {
+        *scale = s[B] & 63;
+        *min = s[B + 4] & 63;
+    } else {
+        *scale = (s[B + 4] & 15) | (s[B - 4] >> 6) << 4;
+        *min = (s[B + 4] >> 4) | (s[B] >> 6) << 4;
+    }
+}
+
+static void put_scale_min(uint8_t s[12], int32_t B, uint8_t scale, uint8_t min)
+{
+    if (B < 4) {
+        s[B] = (uint8_t)((s[B] & 0xC0) | scale);
+        s[B + 4] = (uint8_t)((s[B + 4] & 0xC0) | min);
+    } else {
+        s[B + 4] = (uint8_t)((scale & 15) | min << 4);
+        s[B - 4] = (uint8_t)((s[B - 4] & 63) | scale >> 4 << 6);
+        s[B] = (uint8_t)((s[B] & 63) | min >> 4 << 6);
+    }
+}
+
+// Q4_K: f16 d, f16 dmin, 12 bytes of scales and minima, 128 of nibbles: 32 bytes hold block 2g low, 2g + 1 high.
+// Q5_K: 32 bytes of fifth bits before the nibbles, bit B of byte l is weight l's of block B.
+// y = d * scale * code - dmin * min.
+static void read_with_mins(const uint8_t *b, int32_t bytes, float *dst, int64_t n)
+{
+    bool has_fifth = bytes == 176;
+    for (int64_t at = 0; at < n; at += 256, b += bytes) {
+        float d = half_at(b), dmin = half_at(b + 2);
+        const uint8_t *fifth = b + 16, *nibbles = has_fifth ? b + 48 : b + 16;
+        for (int32_t B = 0; B < 8; B++) {
+            int32_t scale, min;
+            scale_min(b + 4, B, &scale, &min);
+            for (int32_t l = 0; l < 32; l++) {
+                uint8_t byte = nibbles[32 * (B / 2) + l];
+                int32_t code = B % 2 ? byte >> 4 : byte & 15;
+                if (has_fifth) code += (fifth[l] >> B & 1) * 16;
+                dst[at + 32 * B + l] = d * (float)scale * (float)code - dmin * (float)min;
+            }
+        }
+    }
+}
+
+// Each block of 32 spans its smallest (at most 0) to its largest element; of the eight steps and minima the
+// largest is 63. A plain rounding: nothing is searched.
+static void write_with_mins(const float *src, uint8_t *b, int32_t bytes, int64_t n)
+{
+    bool has_fifth = bytes == 176;
+    int32_t most = has_fifth ? 31 : 15;
+    for (int64_t at = 0; at < n; at += 256, b += bytes) {
+        const float *x = src + at;
+        float step[8], low[8], largest_step = 0, largest_low = 0;
+        for (int32_t B = 0; B < 8; B++) {
+            float least = 0, greatest = 0;
+            for (int32_t l = 0; l < 32; l++) {
+                least = fminf(least, x[32 * B + l]);
+                greatest = fmaxf(greatest, x[32 * B + l]);
+            }
+            step[B] = (greatest - least) / (float)most;
+            low[B] = -least;
+            largest_step = fmaxf(largest_step, step[B]);
+            largest_low = fmaxf(largest_low, low[B]);
+        }
+        memset(b, 0, (size_t)bytes);
+        float d = put_half(b, largest_step / 63), dmin = put_half(b + 2, largest_low / 63);
+        uint8_t *fifth = b + 16, *nibbles = has_fifth ? b + 48 : b + 16;
+        for (int32_t B = 0; B < 8; B++) {
+            uint8_t scale = nearest(step[B], inverse_of(d), 63),
+                    min = nearest(low[B], inverse_of(dmin), 63);
+            put_scale_min(b + 4, B, scale, min);
+            float inverse = inverse_of(d * (float)scale), shift = dmin * (float)min;
+            for (int32_t l = 0; l < 32; l++) {
+                uint8_t code = nearest(x[32 * B + l] + shift, inverse, most);
+                nibbles[32 * (B / 2) + l] |= (uint8_t)(B % 2 ? code << 4 : code & 15);
+                if (has_fifth) fifth[l] |= (uint8_t)(code >> 4 << B);
+            }
+        }
+    }
+}
+
+static void block_read_q4_k(const void *src, float *dst, int64_t n)
+{
+    read_with_mins(src, 144, dst, n);
+}
+
+static void block_write_q4_k(const float *src, void *dst, int64_t n)
+{
+    write_with_mins(src, dst, 144, n);
+}
+
+static void block_read_q5_k(const void *src, float *dst, int64_t n)
+{
+    read_with_mins(src, 176, dst, n);
+}
+
+static void block_write_q5_k(const float *src, void *dst, int64_t n)
+{
+    write_with_mins(src, dst, 176, n);
+}
+
+/// Where weight i of a block of Q6_K keeps its low nibble and its two high bits.
+typedef struct SixBits {
+    int32_t low, low_shift, high, high_shift;
+} SixBits;
+
+static SixBits six_bits(int32_t i)
+{
+    int32_t half = i / 128, j = i % 128 / 32, l = i % 32;
+    return (SixBits){64 * half + 32 * (j & 1) + l, j < 2 ? 0 : 4, 128 + 32 * half + l, 2 * j};
+}
+
+// Q6_K: 128 bytes of low nibbles, 64 of high bits, an int8 scale for each 16 weights, f16 d. y = d * scale * (code - 32).
+static void block_read_q6_k(const void *src, float *dst, int64_t n)
+{
+    const uint8_t *b = src;
+    for (int64_t at = 0; at < n; at += 256, b += 210) {
+        float d = half_at(b + 208);
+        for (int32_t i = 0; i < 256; i++) {
+            SixBits s = six_bits(i);
+            int32_t code = (b[s.low] >> s.low_shift & 15) | (b[s.high] >> s.high_shift & 3) << 4;
+            dst[at + i] = d * (float)(int8_t)b[192 + i / 16] * (float)(code - 32);
+        }
+    }
+}
+
+// The element of largest magnitude of each 16 is code 0; of the sixteen scales the largest is +-127.
+static void block_write_q6_k(const float *src, void *dst, int64_t n)
+{
+    uint8_t *b = dst;
+    for (int64_t at = 0; at < n; at += 256, b += 210) {
+        const float *x = src + at;
+        float step[16], largest = 0;
+        for (int32_t B = 0; B < 16; B++) {
+            float m = 0;
+            for (int32_t l = 0; l < 16; l++)
+                if (fabsf(x[16 * B + l]) > fabsf(m)) m = x[16 * B + l];
+            step[B] = m / -32;
+            largest = fmaxf(largest, fabsf(step[B]));
+        }
+        memset(b, 0, 210);
+        float d = put_half(b + 208, largest / 127);
+        for (int32_t i = 0; i < 256; i++) {
+            float size = (float)nearest(fabsf(step[i / 16]), inverse_of(d), 127);
+            float scale = step[i / 16] < 0 ? -size : size;
+            b[192 + i / 16] = (uint8_t)(int8_t)scale;
+            uint8_t code = nearest(x[i] * inverse_of(d * scale) + 32, 1, 63);
+            SixBits s = six_bits(i);
+            b[s.low] |= (uint8_t)((code & 15) << s.low_shift);
+            b[s.high] |= (uint8_t)(code >> 4 << s.high_shift);
+        }
+    }
+}
+
 #define block_read_none  NULL
 #define block_write_none NULL
 

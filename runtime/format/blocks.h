@@ -4,6 +4,12 @@
 //   Q4_0, 32 weights in 18 bytes   [ d: f16 | b0 b1 ... b15: u8  ]   weight i = d * ((b[i] & 15) - 8),
 //                                                                    weight i + 16 = d * ((b[i] >> 4) - 8)
 //
+//   Q4_K, 256 in 144   [ d: f16 | dmin: f16 | 8 x (6-bit scale, 6-bit min) in 12 | 4-bit codes: 128 ]
+//   Q5_K, 256 in 176   [ d: f16 | dmin: f16 | the same 12 | fifth bits: 32 | low four bits: 128 ]
+//                                                                    weight = d * scale * code - dmin * min
+//   Q6_K, 256 in 210   [ low four bits: 128 | high two: 64 | 16 scales: int8 | d: f16 ]
+//                                                                    weight = d * scale * (code - 32)
+//
 // Loaders ask for sizes; tests use the readers as the oracle of the kernels. Values are never
 // checked: a NaN scale gives NaN weights.
 //

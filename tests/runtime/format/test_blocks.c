@@ -136,6 +136,94 @@ Test(blocks, zeros_and_extremes_survive_q4_0)
     block_facts(BLOCK_Q4_0)->read(packed, y, 32);
 }
 
+// The published self-check of the K types: halves 0.0999755859375 and, for minima, 0.04998779296875.
+Test(blocks, k_types_read_the_recorded_blocks)
+{
+    static const struct {
+        BlockType type;
+        int32_t d, dmin;
+        double y0, y1, y17, last, sum;
+    } rows[] = {
+        {BLOCK_Q4_K, 0, 2, 9.247742, 0.1499634, 0.1499634, -1.149719, 5333.897},
+        {BLOCK_Q5_K, 0, 2, 30.04266, 0.1499634, 0.1499634, -1.149719, 11004.51},
+        {BLOCK_Q6_K, 208, -1, 16.09607, -4.598877, 9.997559, 28.79297, -1484.038},
+    };
+    for (int32_t r = 0; r < COUNT_OF(rows); r++) {
+        const BlockFacts *f = block_facts(rows[r].type);
+        uint8_t block[256];
+        float y[256];
+        double sum = 0;
+        for (int32_t k = 0; k < f->bytes; k++)
+            block[k] = (uint8_t)(73 * k + 41);
+        block[rows[r].d] = 0x66, block[rows[r].d + 1] = 0x2E;
+        if (rows[r].dmin >= 0) block[rows[r].dmin] = 0x66, block[rows[r].dmin + 1] = 0x2A;
+        f->read(block, y, 256);
+        for (int32_t i = 0; i < 256; i++)
+            sum += (double)y[i];
+        cr_expect_float_eq(y[0], rows[r].y0, 1e-5, "%s: %g", f->name, (double)y[0]);
+        cr_expect_float_eq(y[1], rows[r].y1, 1e-5, "%s: %g", f->name, (double)y[1]);
+        cr_expect_float_eq(y[17], rows[r].y17, 1e-5, "%s: %g", f->name, (double)y[17]);
+        cr_expect_float_eq(y[255], rows[r].last, 1e-5, "%s: %g", f->name, (double)y[255]);
+        cr_expect_float_eq(sum, rows[r].sum, 0.005, "%s: %g", f->name, sum);
+    }
+}
+
+// A code is off by half a step of its block. Its step and minimum are off by half of 1/63 (Q6_K 1/127) of the
+// largest of the 256, which moves a code by as much again as there are codes, and by f16's 2^-11.
+Test(blocks, k_types_round_to_within_their_steps)
+{
+    static const struct {
+        BlockType type;
+        double bound; ///< of |x - y|, in the span of the 256 elements
+    } rows[] = {
+        {BLOCK_Q4_K, 0.5 / 15 + 1.0 / 63 + 0x1p-10},
+        {BLOCK_Q5_K, 0.5 / 31 + 1.0 / 63 + 0x1p-10},
+        {BLOCK_Q6_K, 1.0 / 64 + 0.5 / 127 + 0x1p-10},
+    };
+    Random random = {9};
+    for (int32_t round = 0; round < 600; round++) {
+        const BlockFacts *f = block_facts(rows[round % 3].type);
+        float x[512], y[512];
+        uint8_t packed[2 * 210];
+        for (int32_t i = 0; i < 512; i++)
+            x[i] = (float)random_normal(&random) * (round % 7 ? 1.0f : 1e-2f) +
+                   (round % 5 ? 0.0f : 0.5f);
+        f->write(x, packed, 512);
+        f->read(packed, y, 512);
+        for (int32_t b = 0; b < 2; b++) {
+            double least = 0, greatest = 0;
+            for (int32_t i = 256 * b; i < 256 * b + 256; i++)
+                least = fmin(least, x[i]), greatest = fmax(greatest, x[i]);
+            double span =
+                rows[round % 3].type == BLOCK_Q6_K ? 2 * fmax(-least, greatest) : greatest - least;
+            double bound = rows[round % 3].bound * span + 64 * 0x1p-24;
+            for (int32_t i = 256 * b; i < 256 * b + 256; i++)
+                cr_assert_leq(fabs((double)x[i] - (double)y[i]), bound,
+                              "%s, round %d: %g became %g", f->name, round, (double)x[i],
+                              (double)y[i]);
+        }
+    }
+}
+
+Test(blocks, zeros_and_no_numbers_survive_the_k_types)
+{
+    static const BlockType types[] = {BLOCK_Q4_K, BLOCK_Q5_K, BLOCK_Q6_K};
+    for (int32_t t = 0; t < COUNT_OF(types); t++) {
+        const BlockFacts *f = block_facts(types[t]);
+        float x[256] = {0}, y[256];
+        uint8_t packed[210];
+        f->write(x, packed, 256);
+        f->read(packed, y, 256);
+        for (int32_t i = 0; i < 256; i++)
+            cr_expect_eq(y[i], 0);
+        x[7] = NAN;
+        x[80] = INFINITY;
+        x[200] = -INFINITY;
+        f->write(x, packed, 256); // no value is undefined behaviour
+        f->read(packed, y, 256);
+    }
+}
+
 Test(blocks, plain_types_come_back_from_any_alignment)
 {
     static const BlockType types[] = {BLOCK_F32, BLOCK_F16, BLOCK_BF16};
