@@ -223,6 +223,33 @@ def ref_linear(a, grid):
         a.y[i * a.sy:i * a.sy + a.N] = out + (a.bias if a.bias is not None else 0)
 
 
+def ref_panel(a, grid):
+    """Panels of 16 rows: [P, K / g, 16, g] with g weights of a row side by side; of Q4_0 the two halves of a block's nibbles."""
+    P, K, blocks = -(-a.N // 16), a.K, a.K // 32
+
+    def rows(codes, g):
+        return codes.reshape(P, -1, 16, g).transpose(0, 2, 1, 3).reshape(P * 16, -1)[:a.N]
+
+    if a.ws is None:
+        g = 2 if a.dtypes["w"] == "bf16" else 1
+        w = rows(a.w, g)[:, :K]
+    elif is_packed("w", a):
+        byte = rows(a.w.astype(np.int64), 4).reshape(a.N, blocks, 16)
+        w = np.concatenate([byte & 15, byte >> 4], axis=2)
+    else:
+        w = rows(a.w, 4).reshape(a.N, blocks, 32)
+    for i in range(a.rows[0]):
+        x = rows_of(a.x, a.sx, i, K)
+        if a.ws is None:
+            out = w @ x
+        else:
+            sums = np.einsum("nbk,bk->nb", w, x.reshape(blocks, 32))
+            if is_packed("w", a):
+                sums = sums - 8 * a.xc[i * blocks:(i + 1) * blocks][None, :]
+            out = (sums * a.xs[i * blocks:(i + 1) * blocks][None, :] * rows(a.ws, 1)).sum(axis=1)
+        a.y[i * a.sy:i * a.sy + a.N] = out + (a.bias if a.bias is not None else 0)
+
+
 def pages_of(a, seq, head):
     lst = a.list_of[a.slot_of[seq] * a.per + a.layer0 + head]
     n = a.list_len[lst]
@@ -366,7 +393,7 @@ def ref_sample(a, grid):
 
 
 REFERENCE = dict(rmsnorm=ref_rmsnorm, silu_mul=ref_silu_mul, softmax=ref_softmax, embed=ref_embed, gemv=ref_linear,
-                 gemv_dot=ref_linear, gemm=ref_linear, rope_append=ref_rope_append, attend=ref_attend,
+                 gemv_dot=ref_linear, gemm=ref_linear, panel=ref_panel, rope_append=ref_rope_append, attend=ref_attend,
                  attend_merge=ref_attend_merge, argmax=ref_argmax, sample=ref_sample)
 
 

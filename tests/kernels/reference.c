@@ -144,6 +144,49 @@ static void linear(Case *c)
         }
 }
 
+/// Where element k of row n of panels lies whose rows have `width` elements, `group` of them side by side.
+static int64_t panel_at(int64_t n, int64_t k, int64_t width, int64_t group)
+{
+    return n / 16 * 16 * width + k / group * 16 * group + n % 16 * group + k % group;
+}
+
+/// One block of 32: the exact sum of its codes' products, then its scales.
+static double panel_block(const Case *c, int64_t i, int64_t n, int64_t block)
+{
+    View x = view(c, "x"), w = view(c, "w");
+    int64_t K = integer(c, "K"), blocks = K / 32, sum = 0;
+    for (int64_t k = 32 * block; k < 32 * block + 32; k++) {
+        int64_t code;
+        if (w.dtype == DTYPE_U8) {
+            code = geti(w, panel_at(n, 16 * block + k % 16, K / 2, 4));
+            code = k % 32 < 16 ? code & 15 : code >> 4;
+        } else {
+            code = geti(w, panel_at(n, k, K, 4));
+        }
+        sum += code * geti(x, i * integer(c, "sx") + k);
+    }
+    if (w.dtype == DTYPE_U8) sum -= 8 * geti(view(c, "xc"), i * blocks + block);
+    return (double)sum * get(view(c, "xs"), i * blocks + block) *
+           get(view(c, "ws"), panel_at(n, block, blocks, 1));
+}
+
+static void panel(Case *c)
+{
+    View y = view(c, "y"), bias = view(c, "bias"), ws = view(c, "ws"), x = view(c, "x"),
+         w = view(c, "w");
+    int64_t N = integer(c, "N"), K = integer(c, "K"), pair = w.dtype == DTYPE_BF16 ? 2 : 1;
+    for (int64_t i = 0; i < geti(view(c, "rows"), 0); i++)
+        for (int64_t n = 0; n < N; n++) {
+            double sum = bias.at ? get(bias, n) : 0;
+            for (int64_t b = 0; ws.at && b < K / 32; b++)
+                sum += panel_block(c, i, n, b);
+            for (int64_t k = 0; !ws.at && k < K; k++)
+                sum += get(x, i * integer(c, "sx") + k) *
+                       get(w, panel_at(n, k, round_up(K, pair), pair));
+            set(y, i * integer(c, "sy") + n, sum);
+        }
+}
+
 // ---- pages --------------------------------------------------------------------------------------------
 
 /// The list of (batch sequence, head): its length, and the page of entry `place`.
@@ -431,17 +474,12 @@ static const struct {
     const char *kernel;
     Reference *run;
 } references[] = {
-    {"rmsnorm", rmsnorm},
-    {"silu_mul", silu_mul},
-    {"softmax", softmax},
-    {"embed", embed},
-    {"gemv", linear},
-    {"gemm", linear},
-    {"gemv_dot", linear},
-    {"attend", attend},
-    {"attend_merge", attend_merge},
-    {"argmax", argmax},
-    {"rope_append", rope_append},
+    {"rmsnorm", rmsnorm}, {"silu_mul", silu_mul},
+    {"softmax", softmax}, {"embed", embed},
+    {"gemv", linear},     {"gemm", linear},
+    {"gemv_dot", linear}, {"panel", panel},
+    {"attend", attend},   {"attend_merge", attend_merge},
+    {"argmax", argmax},   {"rope_append", rope_append},
     {"sample", sample},
 };
 

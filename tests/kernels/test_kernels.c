@@ -127,6 +127,7 @@ AGREES("embed.py", embed)
 AGREES("gemv.py", gemv)
 AGREES("gemv.py", gemv_dot)
 AGREES("gemm.py", gemm)
+AGREES("panel.py", panel)
 AGREES("rope.py", rope_append)
 AGREES("attention.py", attend)
 AGREES("attention.py", attend_merge)
@@ -157,6 +158,10 @@ static const Mutation mutations[] = {
     {"gemm.py", "gemm", "(k + 16)", "(k + 8)"},
     {"gemm.py", "gemm", "m0 + m < n_rows", "m0 + m <= n_rows"},
     {"gemm.py", "gemm", "k0 + k < K", "k0 + k < K - 1"},
+    {"panel.py", "panel", "(wv >> 4)", "(wv >> 3)"},
+    {"panel.py", "panel", "- 8 * tl.load(xc", "- 7 * tl.load(xc"},
+    {"panel.py", "panel", "+ b * 32 + 16", "+ b * 32 + 8"},
+    {"panel.py", "panel", "n0 + n < N", "n0 + n <= N"},
     {"rope.py", "rope_append", "ka * c - kb * s", "ka * c + kb * s"},
     {"rope.py", "rope_append", "place % PAGE", "place // PAGE"},
     {"attention.py", "attend", "<= last_key", "< last_key"},
