@@ -7,7 +7,7 @@
 // Our objects refer to nothing outside themselves, so this is all the linking there is: no symbol search, no
 // stubs. A file that asks for more is refused. Where the system forbids turning written memory into
 // code, the bytes go through a memfd that is mapped executable.
-// Format  System V ABI, ELF-64 relocatable files, x86-64 relocations
+// Format  System V ABI, ELF-64 relocatable files; its supplements for x86-64 and (IHI 0056) AArch64
 #include <elf.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -28,6 +28,46 @@ typedef struct Elf {
     int32_t n_sections;
 } Elf;
 
+#if defined(__aarch64__)
+enum { HOST_MACHINE = EM_AARCH64 };
+#else
+enum { HOST_MACHINE = EM_X86_64 };
+#endif
+
+/// What a relocation writes, for symbol plus addend S at place P; pages are of 4096 bytes.
+typedef enum RelocForm {
+    RELOC_ABSOLUTE, ///< S
+    RELOC_RELATIVE, ///< S - P
+    RELOC_PAGE,     ///< AArch64 adrp: (page of S) - (page of P), in pages, 21 bits in two fields
+    RELOC_LOW,      ///< AArch64 add, ldr, str: S within its page, by 1 << shift, in bits 10 to 21
+    RELOC_BRANCH,   ///< AArch64 b, bl: (S - P) / 4, in bits 0 to 25
+} RelocForm;
+
+typedef struct Reloc {
+    uint16_t machine, type;
+    RelocForm form;
+    uint32_t width; ///< bytes written
+    uint32_t shift;
+} Reloc;
+
+static const Reloc relocs[] = {
+    {EM_X86_64, R_X86_64_64, RELOC_ABSOLUTE, 8, 0},
+    {EM_X86_64, R_X86_64_PC32, RELOC_RELATIVE, 4, 0},
+    {EM_X86_64, R_X86_64_PLT32, RELOC_RELATIVE, 4, 0},
+    {EM_AARCH64, R_AARCH64_ABS64, RELOC_ABSOLUTE, 8, 0},
+    {EM_AARCH64, R_AARCH64_PREL64, RELOC_RELATIVE, 8, 0},
+    {EM_AARCH64, R_AARCH64_PREL32, RELOC_RELATIVE, 4, 0},
+    {EM_AARCH64, R_AARCH64_ADR_PREL_PG_HI21, RELOC_PAGE, 4, 0},
+    {EM_AARCH64, R_AARCH64_ADD_ABS_LO12_NC, RELOC_LOW, 4, 0},
+    {EM_AARCH64, R_AARCH64_LDST8_ABS_LO12_NC, RELOC_LOW, 4, 0},
+    {EM_AARCH64, R_AARCH64_LDST16_ABS_LO12_NC, RELOC_LOW, 4, 1},
+    {EM_AARCH64, R_AARCH64_LDST32_ABS_LO12_NC, RELOC_LOW, 4, 2},
+    {EM_AARCH64, R_AARCH64_LDST64_ABS_LO12_NC, RELOC_LOW, 4, 3},
+    {EM_AARCH64, R_AARCH64_LDST128_ABS_LO12_NC, RELOC_LOW, 4, 4},
+    {EM_AARCH64, R_AARCH64_JUMP26, RELOC_BRANCH, 4, 0},
+    {EM_AARCH64, R_AARCH64_CALL26, RELOC_BRANCH, 4, 0},
+};
+
 static KilnStatus malformed(Diag *diag, const char *what)
 {
     return fail(diag, KILN_ERR_INPUT, "K136", "object code: %s", what);
@@ -43,8 +83,8 @@ static KilnStatus read_sections(Elf *e, Diag *diag)
     if (e->size < sizeof e->head) return malformed(diag, "too short for an ELF file");
     memcpy(&e->head, e->bytes, sizeof e->head);
     if (memcmp(e->head.e_ident, ELFMAG, SELFMAG) != 0 || e->head.e_type != ET_REL ||
-        e->head.e_machine != EM_X86_64)
-        return malformed(diag, "not a relocatable x86-64 ELF file");
+        e->head.e_machine != HOST_MACHINE)
+        return malformed(diag, "not a relocatable ELF file of this machine");
     e->n_sections = e->head.e_shnum;
     uint64_t bytes = (uint64_t)e->n_sections * sizeof(Elf64_Shdr);
     if (e->head.e_shentsize != sizeof(Elf64_Shdr) || !inside(e, e->head.e_shoff, bytes))
@@ -91,6 +131,40 @@ static bool symbol_offset(const Elf *e, const Elf64_Shdr *table, uint64_t index,
     return true;
 }
 
+/// The 8 or 4 bytes at a place after `r`: `now` is what is there, `s` and `p` are offsets in a mapping at `base`.
+/// @return false: too far
+static bool relocated(const Reloc *r, uint64_t now, uint64_t s, uint64_t p, uint64_t base,
+                      uint64_t *out)
+{
+    int64_t far = (int64_t)(s - p), pages = (int64_t)(s >> 12) - (int64_t)(p >> 12);
+    uint64_t n = (uint64_t)pages;
+    switch (r->form) {
+    case RELOC_ABSOLUTE:
+        *out = s + base;
+        return true;
+    case RELOC_RELATIVE:
+        *out = (uint64_t)far;
+        return r->width == 8 || far == (int32_t)far;
+    case RELOC_PAGE:
+        *out = (now & ~0x60ffffe0u) | (n & 3) << 29 | (n >> 2 & 0x7ffff) << 5;
+        return pages >= -(1 << 20) && pages < 1 << 20;
+    case RELOC_LOW:
+        *out = (now & ~0x003ffc00u) | (s & 4095) >> r->shift << 10;
+        return (s & ((1u << r->shift) - 1)) == 0;
+    case RELOC_BRANCH:
+        *out = (now & ~0x03ffffffu) | ((uint64_t)far >> 2 & 0x03ffffff);
+        return far >= -(1 << 27) && far < 1 << 27 && far % 4 == 0;
+    }
+    return false;
+}
+
+static const Reloc *reloc_of(uint64_t type)
+{
+    for (int32_t i = 0; i < COUNT_OF(relocs); i++)
+        if (relocs[i].machine == HOST_MACHINE && relocs[i].type == type) return &relocs[i];
+    return NULL;
+}
+
 static KilnStatus relocate(const Elf *e, const Elf64_Shdr *rela, uint8_t *base, uint64_t run_base,
                            Diag *diag)
 {
@@ -101,22 +175,17 @@ static KilnStatus relocate(const Elf *e, const Elf64_Shdr *rela, uint8_t *base, 
     for (uint64_t i = 0; i < rela->sh_size / sizeof(Elf64_Rela); i++) {
         Elf64_Rela r;
         memcpy(&r, e->bytes + rela->sh_offset + i * sizeof r, sizeof r);
-        uint32_t type = (uint32_t)ELF64_R_TYPE(r.r_info);
-        uint64_t width = type == R_X86_64_64 ? 8 : 4, symbol;
-        if (r.r_offset > target->sh_size || width > target->sh_size - r.r_offset)
+        const Reloc *how = reloc_of(ELF64_R_TYPE(r.r_info));
+        if (!how) return malformed(diag, "relocation of an unknown type");
+        uint64_t symbol, place = e->at[rela->sh_info] + r.r_offset, value = 0;
+        if (r.r_offset > target->sh_size || how->width > target->sh_size - r.r_offset)
             return malformed(diag, "relocation out of bounds");
         if (!symbol_offset(e, symbols, ELF64_R_SYM(r.r_info), &symbol))
             return malformed(diag, "it refers to a symbol outside itself");
-        uint64_t place = e->at[rela->sh_info] + r.r_offset, value = symbol + (uint64_t)r.r_addend;
-        if (type == R_X86_64_64) {
-            value += run_base;
-        } else if (type == R_X86_64_PC32 || type == R_X86_64_PLT32) {
-            value -= place;
-            if ((int64_t)value != (int32_t)value) return malformed(diag, "relocation too far");
-        } else {
-            return malformed(diag, "relocation of an unknown type");
-        }
-        memcpy(base + place, &value, width);
+        memcpy(&value, base + place, how->width);
+        if (!relocated(how, value, symbol + (uint64_t)r.r_addend, place, run_base, &value))
+            return malformed(diag, "relocation too far");
+        memcpy(base + place, &value, how->width);
     }
     return KILN_OK;
 }
@@ -148,6 +217,7 @@ static KilnStatus map_by_file(const Elf *e, size_t bytes, Mapped *out, Diag *dia
     if (write_view == MAP_FAILED || run_view == MAP_FAILED)
         TRY(fail(diag, KILN_ERR_DEVICE, "K137", "this system allows no generated code to run"));
     TRY(fill(e, write_view, (uint64_t)(uintptr_t)run_view, diag));
+    __builtin___clear_cache((char *)run_view, (char *)run_view + bytes);
     *out = (Mapped){run_view, bytes};
     run_view = MAP_FAILED;
 done:
@@ -163,6 +233,7 @@ static KilnStatus map_code(const Elf *e, size_t bytes, Mapped *out, Diag *diag)
     if (base == MAP_FAILED)
         return fail(diag, KILN_ERR_NOMEM, "K102", "no memory to link object code");
     KilnStatus st = fill(e, base, (uint64_t)(uintptr_t)base, diag);
+    __builtin___clear_cache((char *)base, (char *)base + bytes);
     if (st == KILN_OK && !mprotect(base, bytes, PROT_READ | PROT_EXEC)) {
         *out = (Mapped){base, bytes};
         return KILN_OK;

@@ -9,13 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/// Ends the test where `has` is false: scripts/cuda-tools fetches `tool`.
-static inline void needs_tool(bool has, const char *tool)
+/// Ends the test where `has` is false: `how` brings `tool`.
+static inline void needs(bool has, const char *tool, const char *how)
 {
     const char *ci = getenv("CI");
     if (has) return;
-    cr_assert(!ci || strcmp(ci, "true") != 0,
-              "CI=true, and no %s here; scripts/cuda-tools fetches it", tool);
-    cr_skip_test("no %s here; scripts/cuda-tools fetches it", tool);
+    cr_assert(!ci || strcmp(ci, "true") != 0, "CI=true, and no %s here; %s", tool, how);
+    cr_skip_test("no %s here; %s", tool, how);
+}
+
+static inline void needs_tool(bool has, const char *tool)
+{
+    needs(has, tool, "scripts/cuda-tools fetches it");
+}
+
+static inline void needs_package(bool has, const char *tool)
+{
+    needs(has, tool, "scripts/install-deps test installs it");
 }
 #endif

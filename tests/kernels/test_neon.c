@@ -1,0 +1,209 @@
+// tests/kernels/test_neon.c - the kernels compiled for AArch64 and run under qemu-aarch64, against the interpreter.
+//
+//   kernels.dsl/*.py, every launch card
+//     interpreter  <->  cpu:neon      on a Cortex-A57       no dot products
+//                       cpu:neon-dot  on a Neoverse N1      sdot
+//                       cpu:neon-i8mm on all that qemu has  sdot, bfdot, smmla
+//
+// A run takes some cards of each kernel, which ones follows from its text; KILN_CARDS=all takes all, and
+// KILN_CASES says how many cases of each. KILN_SHOW=1 prints a row per kernel: tools/neon/run does both.
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "tests/far/far.h"
+#include "tests/kernels/rung.h"
+
+enum { SHARE = 6, MAX_FILES = 64 };
+
+TestSuite(neon, .timeout = 3600);
+
+/// Instructions worth counting.
+static const char *const marks[] = {"sdot",  "udot",   "smmla", "bfdot",
+                                    "smull", "sadalp", "fmla",  "fcvtl"};
+
+typedef struct Row {
+    int32_t cards;
+    Seen seen;
+    int64_t count[COUNT_OF(marks)];
+} Row;
+
+static bool takes_all(void)
+{
+    const char *wanted = getenv("KILN_CARDS");
+    return wanted && !strcmp(wanted, "all");
+}
+
+static int32_t cases_per_card(void)
+{
+    const char *wanted = getenv("KILN_CASES");
+    return wanted ? MAX(atoi(wanted), 1) : 2;
+}
+
+/// Vector instructions whose name begins with `mark`.
+static int64_t count_of(const StrBuf *assembly, const char *mark)
+{
+    int64_t n = 0;
+    const char *at = assembly->data;
+    for (; at && (at = strstr(at, mark)); at += strlen(mark))
+        n += at > assembly->data && at[-1] == '\t' && at[strcspn(at, "\t")] &&
+             at[strcspn(at, "\t") + 1] == 'v';
+    return n;
+}
+
+/// Compiles and loads for an emulated level.
+static bool far_up(Rung *r, const KernelFile *f, const Card *card, const Target *target, Row *row,
+                   Diag *diag)
+{
+    StrBuf assembly = {0};
+    memset(r, 0, sizeof *r);
+    r->target = *target;
+    KilnStatus st = compile_kernel(f->source, &card->spec, target, &(Emit){.assembly = &assembly},
+                                   &r->code, diag);
+    for (int32_t i = 0; st == KILN_OK && i < COUNT_OF(marks); i++)
+        row->count[i] += count_of(&assembly, marks[i]);
+    strbuf_free(&assembly);
+    if (st != KILN_OK) return false;
+    r->image = heap_new(heap_default(), Image);
+    if (r->image && far_image_load(&r->code, r->image, diag) == KILN_OK) return true;
+    rung_down(r);
+    return false;
+}
+
+static void check_card(KernelFile *f, int32_t i, const Target *target, Row *row)
+{
+    static const Target interp = {.kind = TARGET_INTERP};
+    Diag diag;
+    Rung oracle, rung;
+    StrBuf why = {0};
+    const Card *card = &f->cards[i];
+    diag_init(&diag, heap_default());
+    bool up = rung_up(&oracle, f, card, &interp, &diag);
+    if (!up) diag_render(&diag, &why);
+    cr_assert(up, "%s: interp: %s", spec_text(&f->arena, &card->spec), why.data ? why.data : "");
+    up = far_up(&rung, f, card, target, row, &diag);
+    if (!up) diag_render(&diag, &why);
+    cr_expect(up, "%s: %s: %s", spec_text(&f->arena, &card->spec), target_level_name(target->cpu),
+              why.data ? why.data : "");
+    if (up) {
+        const char *trouble = rungs_compare(f, card, &oracle, &rung, (uint64_t)i * 1000,
+                                            cases_per_card(), &row->seen);
+        cr_expect(!trouble, "%s", trouble);
+        row->cards++;
+        rung_down(&rung);
+    }
+    rung_down(&oracle);
+    strbuf_free(&why);
+    diag_reset(&diag);
+}
+
+/// A CPU takes no notice of warps and stages: cards that differ in them alone are one.
+static bool is_repeated(KernelFile *f, int32_t i)
+{
+    const char *mine = spec_text(&f->arena, &f->cards[i].spec);
+    size_t len = strcspn(mine, "[");
+    for (int32_t k = i - 1; k >= 0; k--)
+        if (!strncmp(spec_text(&f->arena, &f->cards[k].spec), mine, len + 1)) return true;
+    return false;
+}
+
+static void show(const Target *target, const char *func, const Row *row)
+{
+    if (!getenv("KILN_SHOW")) return;
+    fprintf(stderr, "%-10s %-16s %5d %6ld %10ld %8.3f ", target_level_name(target->cpu), func,
+            row->cards, (long)row->seen.cases, (long)row->seen.elements, row->seen.worst);
+    for (int32_t i = 0; i < COUNT_OF(marks); i++)
+        if (row->count[i]) fprintf(stderr, " %s %ld", marks[i], (long)row->count[i]);
+    fputc('\n', stderr);
+}
+
+/// The cards of one file that are due, kernel by kernel.
+static void check_file(const char *name, const Target *target, Row *sum)
+{
+    KernelFile f;
+    Row row = {0};
+    const char *only = getenv("KILN_KERNEL");
+    file_up(&f, name, NULL, NULL);
+    const char *text = f.n_cards ? spec_text(&f.arena, &f.cards[0].spec) : "";
+    int32_t due = (int32_t)(hash_bytes(text, strlen(text)).lo % SHARE), n_of_func = 0;
+    for (int32_t i = 0; i < f.n_cards; i++) {
+        const char *func = f.cards[i].spec.func;
+        bool is_last = i + 1 == f.n_cards || strcmp(f.cards[i + 1].spec.func, func) != 0;
+        bool is_due = takes_all() || n_of_func % SHARE == due || (is_last && !row.cards);
+        n_of_func++;
+        if (is_due && !is_repeated(&f, i) && (!only || !strcmp(only, func)))
+            check_card(&f, i, target, &row);
+        if (!is_last) continue;
+        if (row.cards) show(target, func, &row);
+        sum->cards += row.cards;
+        sum->seen.cases += row.seen.cases;
+        sum->seen.elements += row.seen.elements;
+        sum->seen.worst = MAX(sum->seen.worst, row.seen.worst);
+        for (int32_t k = 0; k < COUNT_OF(marks); k++)
+            sum->count[k] += row.count[k];
+        row = (Row){0};
+        n_of_func = 0;
+    }
+    file_down(&f);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void check_level(CpuLevel level)
+{
+    Row sum = {0};
+    Target target = {.kind = TARGET_CPU, .cpu = level};
+    const char *name[MAX_FILES];
+    Arena arena;
+    int32_t n = 0;
+    far_needed();
+    arena_init(&arena, heap_default());
+    DIR *dir = opendir(KILN_SOURCE_DIR "/kernels.dsl");
+    cr_assert(dir);
+    for (struct dirent *d; (d = readdir(dir)) && n < MAX_FILES;)
+        if (strlen(d->d_name) > 3 && !strcmp(d->d_name + strlen(d->d_name) - 3, ".py"))
+            name[n++] = arena_strdup(&arena, d->d_name);
+    closedir(dir);
+    qsort(name, (size_t)n, sizeof *name, by_name);
+    for (int32_t i = 0; i < n; i++)
+        check_file(name[i], &target, &sum);
+    show(&target, "all", &sum);
+    if (!getenv("KILN_KERNEL")) cr_expect_geq(sum.cards, n);
+    cr_expect_geq(sum.seen.cases, sum.cards * cases_per_card());
+    arena_reset(&arena);
+}
+
+Test(neon, kernels_agree_with_the_interpreter_on_any_aarch64)
+{
+    check_level(CPU_NEON);
+}
+
+Test(neon, kernels_agree_with_the_interpreter_where_there_are_dot_products)
+{
+    check_level(CPU_NEON_DOT);
+}
+
+Test(neon, kernels_agree_with_the_interpreter_where_there_are_matrix_products)
+{
+    check_level(CPU_NEON_I8MM);
+}
+
+Test(neon, a_processor_says_what_it_has)
+{
+    far_needed();
+    for (int32_t level = CPU_NEON; level < CPU_LEVEL_COUNT; level++) {
+        CpuLevel host = CPU_GENERIC;
+        Diag diag;
+        diag_init(&diag, heap_default());
+        cr_assert_eq(far_host_level((CpuLevel)level, &host, &diag), KILN_OK);
+        cr_expect_eq((int32_t)host, level, "the processor for %s says %s",
+                     target_level_name((CpuLevel)level), target_level_name(host));
+        diag_reset(&diag);
+    }
+}
