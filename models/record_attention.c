@@ -1,0 +1,173 @@
+// models/record_attention.c - rotary embedding, the pages of keys and values, and attention over them.
+#include <math.h>
+
+#include "models/record.h"
+
+/// What rope_append and attend share: where pages are, and how lists name them.
+static void pass_lists(Recorder *r, Call *c)
+{
+    call_place(c, "list_of", place_at(DTYPE_I32, r->step->list_of));
+    call_place(c, "list_len", place_at(DTYPE_I32, r->step->list_len));
+    call_place(c, "list_pages", place_at(DTYPE_I32, r->step->list_pages));
+    call_place(c, "list_spread", place_at(DTYPE_I32, r->step->list_spread));
+}
+
+static void pass_pages(Recorder *r, Call *c)
+{
+    const StepBuffers *s = r->step;
+    bool scaled = s->scale_dtype != DTYPE_VOID;
+    call_place(c, "k_page", place_at(s->kv_dtype, s->kv_base));
+    call_place(c, "v_page", place_at(s->kv_dtype, s->kv_base + s->v_offset));
+    call_place(c, "k_scale",
+               scaled ? place_at(s->scale_dtype, s->kv_base + s->k_scale_offset) : place_none);
+    call_place(c, "v_scale",
+               scaled ? place_at(s->scale_dtype, s->kv_base + s->v_scale_offset) : place_none);
+}
+
+static void pass_page_strides(Recorder *r, Call *c)
+{
+    const StepBuffers *s = r->step;
+    int64_t elements = s->page_bytes / dtype_bytes(s->kv_dtype);
+    call_int(c, "page_k", elements);
+    call_int(c, "page_v", elements);
+    call_int(c, "page_s",
+             s->scale_dtype == DTYPE_VOID ? 0 : s->page_bytes / dtype_bytes(s->scale_dtype));
+}
+
+/// Keys lie with tokens side by side on a CPU (lanes are tokens there), dimension by dimension on a GPU.
+static void pass_key_layout(Recorder *r, Call *c)
+{
+    call_const(c, "PAGE", r->step->page_len);
+    call_bool(c, "DIM_MAJOR", !r->is_gpu);
+}
+
+KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
+{
+    const ModelConfig *m = &r->t->config;
+    int32_t group = m->n_heads / m->n_kv_heads;
+    // A long step turns all heads of a token by one sine and cosine; a short one keeps every thread busy.
+    bool is_long = !r->is_gpu && r->shape->n_tokens >= 4 * r->t->dev->facts.n_threads;
+    int32_t heads = is_long ? m->n_kv_heads : 1;
+    Call c = call_of("rope.py", "rope_append");
+    call_place(&c, "q", q);
+    call_place(&c, "k", k);
+    call_place(&c, "v", v);
+    pass_pages(r, &c);
+    call_place(&c, "steps", place_at(DTYPE_F32, r->t->steps));
+    call_place(&c, "pos", place_at(DTYPE_I32, r->step->pos));
+    call_place(&c, "seq_of", place_at(DTYPE_I32, r->step->seq_of));
+    call_place(&c, "q_start", place_at(DTYPE_I32, r->step->q_start));
+    call_place(&c, "slot_of", place_at(DTYPE_I32, r->step->slot_of));
+    pass_lists(r, &c);
+    call_place(&c, "tokens", r->tokens);
+    call_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
+    call_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
+    call_int(&c, "max_pages", r->step->max_pages);
+    call_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
+    call_int(&c, "sk", (int64_t)m->n_kv_heads * m->head_dim);
+    call_int(&c, "sv", (int64_t)m->n_kv_heads * m->head_dim);
+    pass_page_strides(r, &c);
+    call_const(&c, "HEADS", heads);
+    call_const(&c, "G", group);
+    call_const(&c, "HEAD_DIM", m->head_dim);
+    call_const(&c, "ROPE_DIM", m->rope_dim);
+    call_bool(&c, "INTERLEAVED", m->rope_kind == ROPE_INTERLEAVED);
+    pass_key_layout(r, &c);
+    call_const(&c, "HALF", next_pow2(MAX(m->rope_dim / 2, 1)));
+    call_const(&c, "BLOCK_D", next_pow2(m->head_dim));
+    call_const(&c, "BLOCK_G", next_pow2(group));
+    return call_launch(r, &c, grid_of(r->shape->n_tokens, m->n_kv_heads / heads, 1), 4);
+}
+
+/// How many programs share the pages of one (sequence, kv-head): until every thread has two of them, and
+/// none has fewer than 512 tokens of a full context.
+static int32_t splits_of(const Recorder *r)
+{
+    if (r->shape->phase != PHASE_DECODE) return 1;
+    int64_t wanted = r->is_gpu ? 264 : 2 * (int64_t)r->t->dev->facts.n_threads;
+    int64_t programs = (int64_t)r->shape->n_seqs * r->t->config.n_kv_heads;
+    int32_t splits = 1;
+    while (splits < 32 && programs * splits < wanted && r->shape->max_context / (2 * splits) >= 512)
+        splits *= 2;
+    return splits;
+}
+
+/// Tokens of a page per step of attention: on a GPU no more than fit beside the copies in flight.
+static int32_t keys_at_a_time(const Recorder *r)
+{
+    int32_t most = r->act == DTYPE_F32 || r->t->config.head_dim > 128 ? 32 : 64;
+    return r->is_gpu ? MIN(r->step->page_len, most) : r->step->page_len;
+}
+
+static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse, Place q,
+                                int32_t splits)
+{
+    const ModelConfig *m = &r->t->config;
+    int32_t group = m->n_heads / m->n_kv_heads, rows = group;
+    if (r->shape->phase == PHASE_PREFILL) rows = group * r->shape->n_tokens;
+    int32_t block_m = (int32_t)MIN(next_pow2(rows), MAX(next_pow2(group), r->is_gpu ? 64 : 32));
+    if (r->is_gpu) block_m = MAX(block_m, 16);
+    int32_t n_blocks = (int32_t)div_up(rows, block_m);
+    Call c = call_of("attention.py", "attend");
+    // left alone, ptxas spills a few bytes of wide heads to fit one more block per multiprocessor
+    c.maxnreg = r->is_gpu && r->t->config.head_dim >= 64 ? 255 : 0;
+    call_place(&c, "o", out);
+    call_place(&c, "lse", lse);
+    call_place(&c, "q", q);
+    pass_pages(r, &c);
+    call_place(&c, "q_start", place_at(DTYPE_I32, r->step->q_start));
+    call_place(&c, "slot_of", place_at(DTYPE_I32, r->step->slot_of));
+    call_place(&c, "seqs", r->seqs);
+    pass_lists(r, &c);
+    call_place(&c, "visit", place_none);
+    call_place(&c, "visit_n", place_none);
+    call_int(&c, "max_visit", 0);
+    call_int(&c, "n_blocks", n_blocks);
+    call_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
+    call_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
+    call_int(&c, "max_pages", r->step->max_pages);
+    call_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
+    pass_page_strides(r, &c);
+    call_float(&c, "scale", 1 / sqrt((double)m->head_dim));
+    call_const(&c, "G", group);
+    call_const(&c, "HEAD_DIM", m->head_dim);
+    pass_key_layout(r, &c);
+    call_const(&c, "SPLITS", splits);
+    call_const(&c, "BLOCK_M", block_m);
+    call_const(&c, "BLOCK_D", MAX(next_pow2(m->head_dim), r->is_gpu ? 16 : 1));
+    call_const(&c, "KEYS", keys_at_a_time(r));
+    int32_t warps = r->is_gpu && block_m > 16 && m->head_dim > 128 ? 8 : 4;
+    return call_launch(r, &c, grid_of((int64_t)n_blocks * splits, m->n_kv_heads, r->shape->n_seqs),
+                       warps);
+}
+
+static KilnStatus record_merge(Recorder *r, Place out, Place part, Place lse, int32_t splits)
+{
+    const ModelConfig *m = &r->t->config;
+    Call c = call_of("attention.py", "attend_merge");
+    call_place(&c, "o", out);
+    call_place(&c, "lse", place_none);
+    call_place(&c, "part", part);
+    call_place(&c, "part_lse", lse);
+    call_place(&c, "tokens", r->tokens);
+    call_int(&c, "heads", m->n_heads);
+    call_const(&c, "HEAD_DIM", m->head_dim);
+    call_const(&c, "SPLITS", splits);
+    call_const(&c, "BLOCK_D", next_pow2(m->head_dim));
+    return call_launch(r, &c, grid_of(r->shape->n_tokens, m->n_heads, 1), 4);
+}
+
+KilnStatus record_attention(Recorder *r, int32_t layer, Place out, Place q)
+{
+    KilnStatus st = KILN_OK;
+    const ModelConfig *m = &r->t->config;
+    int32_t splits = splits_of(r);
+    if (splits == 1) return record_attend(r, layer, out, place_none, q, 1);
+    int64_t rows = (int64_t)r->shape->n_tokens * m->n_heads * splits;
+    Place part = place_buffer(r, "part", DTYPE_F32, rows * m->head_dim),
+          lse = place_buffer(r, "part_lse", DTYPE_F32, rows);
+    TRY(record_attend(r, layer, part, lse, q, splits));
+    TRY(record_merge(r, out, part, lse, splits));
+done:
+    return st;
+}

@@ -1,0 +1,176 @@
+// models/record_linear.c - products with weights: which kernel, by which blocks, for how many rows.
+#include "models/record.h"
+
+/// What a program of gemv takes at a time: `n` rows of weights by `k` columns, `vec` columns per thread.
+typedef struct GemvTile {
+    int32_t n, k, vec;
+} GemvTile;
+
+typedef enum Stored { STORED_32, STORED_16, STORED_Q8_0, STORED_Q4_0, STORED_END } Stored;
+
+/// Which kernel multiplies how many rows of x, and by which blocks; by kind of target.
+///
+///   rows      1    2 .. gemv_rows          .. dot_rows    more
+///   gemv      one, then `shared` at a time
+///   gemv_dot  16-bit x on a GPU, from two rows on; packed weights from the first
+///   gemm                                   otherwise      always
+///
+/// On a CPU a row of gemv's tile is one vector or two. Measured on AVX2 with weights in DRAM, 5632 x 2048, mean
+/// of 30 rounds beside other work: f16 4 x 8 3.1 ms, 2 x 16 4.2, 1 x 32 3.9; f32 4 x 8 6.2, 1 x 32 7.3; Q8_0
+/// 1 x 16 2.8, 4 x 8 3.8. One thread, best of 31, one row of x: Q8_0 1 x 16 0.83 ms, 1 x 32 0.88, 2 x 16 1.32;
+/// Q4_0 1 x 32 1.14, 1 x 16 1.27, 2 x 32 1.55. Eight rows, shared by four or each alone: Q8_0 2 x 8 4.0 against
+/// 5.6, Q4_0 2 x 16 4.5 against 9.2, f16 6.9 against 4.3. With weights in cache gemm 64 x 64 x 32 gives 74
+/// GFLOP/s per thread, 32 x 32 x 32 half of that, and up to 8 rows gemv is ahead.
+/// On a GPU a thread reads 16 bytes of each row, and 128 of them a run of the row.
+typedef struct LinearTiles {
+    GemvTile one[STORED_END], several[STORED_END];
+    int32_t shared[STORED_END]; ///< rows of x that share one reading of the weights
+    int32_t gemv_rows, dot_rows;
+    int32_t gemm_m, gemm_n, gemm_k;
+} LinearTiles;
+
+static const LinearTiles tiles_cpu = {.one = {{4, 8, 1}, {4, 8, 1}, {1, 16, 1}, {1, 32, 1}},
+                                      .several = {{4, 8, 1}, {4, 8, 1}, {2, 8, 1}, {2, 16, 1}},
+                                      .shared = {1, 1, 4, 4},
+                                      .gemv_rows = 8,
+                                      .gemm_m = 64,
+                                      .gemm_n = 64,
+                                      .gemm_k = 32};
+static const LinearTiles tiles_avx512 = {
+    .one = {{4, 16, 1}, {4, 16, 1}, {1, 16, 1}, {1, 32, 1}},
+    .several = {{4, 16, 1}, {4, 16, 1}, {2, 16, 1}, {2, 32, 1}},
+    .shared = {1, 1, 4, 4},
+    .gemv_rows = 8,
+    .gemm_m = 64,
+    .gemm_n = 64,
+    .gemm_k = 32};
+static const LinearTiles tiles_gpu = {
+    .one = {{4, 512, 4}, {4, 1024, 8}, {4, 2048, 16}, {4, 4096, 16}},
+    .shared = {1, 1, 1, 1},
+    .gemv_rows = 4,
+    .dot_rows = 32,
+    .gemm_m = 64,
+    .gemm_n = 64,
+    .gemm_k = 32,
+};
+
+static const LinearTiles *tiles_of(const Target *t)
+{
+    if (t->kind == TARGET_SM || t->kind == TARGET_EMU) return &tiles_gpu;
+    return t->kind == TARGET_CPU && t->cpu == CPU_AVX512 ? &tiles_avx512 : &tiles_cpu;
+}
+
+/// The same product by the device's library, where gemm.c says so. @param[out] done  it was recorded
+static KilnStatus record_product(Recorder *r, Place y, Place x, const Matrix *w, int32_t n_rows,
+                                 bool *done)
+{
+    GemmShape shape = {y.dtype, x.dtype, w->dtype, n_rows, w->rows, w->cols};
+    const Gemm *gemm = w->scale ? NULL : device_gemm(r->t->dev, &shape);
+    *done = gemm != NULL;
+    if (!gemm) return KILN_OK;
+    return graph_gemm(r->g, gemm, &shape, place_arg("y", y), place_arg("x", x),
+                      place_arg("w", place_weight(w)), r->diag);
+}
+
+static Stored stored(const Matrix *w)
+{
+    return w->dtype == DTYPE_U8    ? STORED_Q4_0
+           : w->dtype == DTYPE_I8  ? STORED_Q8_0
+           : w->dtype == DTYPE_F32 ? STORED_32
+                                   : STORED_16;
+}
+
+/// A product under way: what its kernels share.
+typedef struct Product {
+    Place y, x, rows;
+    const Matrix *w;
+    int32_t n_rows;
+    const LinearTiles *tiles;
+} Product;
+
+static Call product_call(const char *file, const char *func, const Product *p)
+{
+    Call c = call_of(file, func);
+    call_place(&c, "y", p->y);
+    call_place(&c, "x", p->x);
+    call_place(&c, "w", place_weight(p->w));
+    call_place(&c, "scale", place_scales(p->w));
+    call_place(&c, "bias", place_none);
+    call_place(&c, "rows", p->rows);
+    call_int(&c, "N", p->w->rows);
+    call_int(&c, "K", p->w->cols);
+    call_int(&c, "sy", p->w->rows);
+    call_int(&c, "sx", p->w->cols);
+    return c;
+}
+
+/// Rows of x that share one reading: a power of two that divides their number, so that all of them are there.
+static int32_t shared_rows(const Product *p)
+{
+    return even_tile_up_to(p->n_rows, p->tiles->shared[stored(p->w)], 1);
+}
+
+/// The columns of a step: an even share of the row, or on a GPU rather a masked one than a short one.
+static int32_t gemv_columns(const Recorder *r, const Matrix *w, const GemvTile *tile)
+{
+    int32_t k = even_tile_up_to(w->cols, tile->k, 4);
+    return r->is_gpu && k < tile->k / 4 ? tile_up_to(w->cols, tile->k) : k;
+}
+
+static KilnStatus record_gemv(Recorder *r, const Product *p)
+{
+    int32_t shared = shared_rows(p);
+    const Matrix *w = p->w;
+    const GemvTile *tile = shared > 1 ? &p->tiles->several[stored(w)] : &p->tiles->one[stored(w)];
+    int32_t n = even_tile_up_to(w->rows, tile->n, 1), k = gemv_columns(r, w, tile);
+    Call c = product_call("gemv.py", "gemv", p);
+    call_const(&c, "ROWS", shared);
+    call_const(&c, "BLOCK_N", n);
+    call_const(&c, "BLOCK_K", k);
+    call_const(&c, "VEC", MIN(tile->vec, k));
+    call_bool(&c, "EVEN_N", w->rows % n == 0);
+    call_bool(&c, "EVEN_K", w->cols % k == 0);
+    return call_launch(r, &c, grid_of(p->n_rows / shared, div_up(w->rows, n), 1), 4);
+}
+
+static KilnStatus record_gemv_dot(Recorder *r, const Product *p)
+{
+    const Matrix *w = p->w;
+    int32_t m = MAX(8, tile_up_to(p->n_rows, 32)), n = w->scale ? 16 : 32, k = w->scale ? 32 : 64,
+            slices = w->scale ? 8 : 4;
+    Call c = product_call("gemv.py", "gemv_dot", p);
+    call_const(&c, "BLOCK_M", m);
+    call_const(&c, "BLOCK_N", n);
+    call_const(&c, "BLOCK_K", k);
+    call_const(&c, "SLICES", slices);
+    call_bool(&c, "EVEN_N", w->rows % n == 0);
+    call_bool(&c, "EVEN_K", w->cols % (k * slices) == 0);
+    return call_launch(r, &c, grid_of(div_up(p->n_rows, m), div_up(w->rows, n), 1), 4);
+}
+
+static KilnStatus record_gemm(Recorder *r, const Product *p)
+{
+    const Matrix *w = p->w;
+    int32_t m = tile_up_to(p->n_rows, p->tiles->gemm_m), n = tile_up_to(w->rows, p->tiles->gemm_n),
+            k = tile_up_to(w->cols, p->tiles->gemm_k);
+    if (w->scale) k = MAX(k, 32);
+    if (r->is_gpu) m = MAX(m, 16), n = MAX(n, 16), k = MAX(k, 16);
+    Call c = product_call("gemm.py", "gemm", p);
+    call_const(&c, "BLOCK_M", m);
+    call_const(&c, "BLOCK_N", n);
+    call_const(&c, "BLOCK_K", k);
+    call_bool(&c, "EVEN_K", w->cols % k == 0);
+    return call_launch(r, &c, grid_of(div_up(p->n_rows, m), div_up(w->rows, n), 1), 4);
+}
+
+KilnStatus record_linear(Recorder *r, Place y, Place x, const Matrix *w, Place rows, int32_t n_rows)
+{
+    bool done;
+    KilnStatus st = record_product(r, y, x, w, n_rows, &done);
+    if (done || st != KILN_OK) return st;
+    Product p = {y, x, rows, w, n_rows, tiles_of(&r->t->dev->facts.target)};
+    bool is_half = x.dtype == DTYPE_F16 || x.dtype == DTYPE_BF16;
+    if (is_half && n_rows <= p.tiles->dot_rows && (w->scale || n_rows > 1))
+        return record_gemv_dot(r, &p);
+    return n_rows <= p.tiles->gemv_rows ? record_gemv(r, &p) : record_gemm(r, &p);
+}
