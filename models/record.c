@@ -10,15 +10,15 @@ static KilnStatus record_embed(Recorder *r, Place x)
     const Matrix *e = &r->t->embedding;
     int32_t block = (int32_t)MIN(next_pow2(e->cols), 1024);
     Call c = call_of("embed.py", "embed");
-    call_place(&c, "y", x);
-    call_place(&c, "table", place_weight(e));
-    call_place(&c, "scale", place_scales(e));
-    call_place(&c, "token", place_at(DTYPE_I32, r->step->tokens));
-    call_place(&c, "rows", r->tokens);
-    call_int(&c, "vocab", e->rows);
-    call_int(&c, "n", e->cols);
-    call_int(&c, "sy", e->cols);
-    call_const(&c, "BLOCK", block);
+    pass_place(&c, "y", x);
+    pass_place(&c, "table", place_weight(e));
+    pass_place(&c, "scale", place_scales(e));
+    pass_place(&c, "token", place_at(DTYPE_I32, r->step->tokens));
+    pass_place(&c, "rows", r->tokens);
+    pass_int(&c, "vocab", e->rows);
+    pass_int(&c, "n", e->cols);
+    pass_int(&c, "sy", e->cols);
+    pass_const(&c, "BLOCK", block);
     return call_launch(r, &c, grid_of(r->shape->n_tokens, div_up(e->cols, block), 1), 4);
 }
 
@@ -35,18 +35,18 @@ static KilnStatus record_norm(Recorder *r, Place y, Place x, Place add, const Ma
 {
     int32_t n = r->t->config.d_model, block = at_least_threads(r, next_pow2(n));
     Call c = call_of("rmsnorm.py", "rmsnorm");
-    call_place(&c, "y", y);
-    call_place(&c, "x", x);
-    call_place(&c, "r", add);
-    call_place(&c, "g", place_weight(gain));
-    call_place(&c, "rows", rows);
-    call_place(&c, "ends", ends);
-    call_int(&c, "n", n);
-    call_float(&c, "eps", r->t->config.rms_eps);
-    call_int(&c, "sy", n);
-    call_int(&c, "sx", n);
-    call_int(&c, "sr", n);
-    call_const(&c, "BLOCK", block);
+    pass_place(&c, "y", y);
+    pass_place(&c, "x", x);
+    pass_place(&c, "r", add);
+    pass_place(&c, "g", place_weight(gain));
+    pass_place(&c, "rows", rows);
+    pass_place(&c, "ends", ends);
+    pass_int(&c, "n", n);
+    pass_float(&c, "eps", r->t->config.rms_eps);
+    pass_int(&c, "sy", n);
+    pass_int(&c, "sx", n);
+    pass_int(&c, "sr", n);
+    pass_const(&c, "BLOCK", block);
     return call_launch(r, &c, grid_of(n_rows, 1, 1), block >= 4096 ? 8 : 4);
 }
 
@@ -54,15 +54,15 @@ static KilnStatus record_silu_mul(Recorder *r, Place y, Place gate, Place up)
 {
     int32_t n = r->t->config.d_ff, block = at_least_threads(r, MIN(next_pow2(n), 1024));
     Call c = call_of("silu_mul.py", "silu_mul");
-    call_place(&c, "y", y);
-    call_place(&c, "gate", gate);
-    call_place(&c, "up", up);
-    call_place(&c, "rows", r->tokens);
-    call_int(&c, "n", n);
-    call_int(&c, "sy", n);
-    call_int(&c, "sg", n);
-    call_int(&c, "su", n);
-    call_const(&c, "BLOCK", block);
+    pass_place(&c, "y", y);
+    pass_place(&c, "gate", gate);
+    pass_place(&c, "up", up);
+    pass_place(&c, "rows", r->tokens);
+    pass_int(&c, "n", n);
+    pass_int(&c, "sy", n);
+    pass_int(&c, "sg", n);
+    pass_int(&c, "su", n);
+    pass_const(&c, "BLOCK", block);
     return call_launch(r, &c, grid_of(r->shape->n_tokens, div_up(n, block), 1), 4);
 }
 
@@ -71,20 +71,20 @@ static KilnStatus record_sample(Recorder *r)
     const StepBuffers *s = r->step;
     int32_t vocab = r->t->config.vocab;
     Call c = call_of("sample.py", "sample");
-    call_place(&c, "token", place_at(DTYPE_I32, s->out_ids));
-    call_place(&c, "logits", place_at(DTYPE_F32, s->logits));
-    call_place(&c, "ends", r->shape->all_logits ? place_at(DTYPE_I32, s->q_start + 1) : place_none);
-    call_place(&c, "rows", r->seqs);
-    call_place(&c, "temperature", place_at(DTYPE_F32, s->temperature));
-    call_place(&c, "top_k", place_at(DTYPE_I32, s->top_k));
-    call_place(&c, "top_p", place_at(DTYPE_F32, s->top_p));
-    call_place(&c, "min_p", place_at(DTYPE_F32, s->min_p));
-    call_place(&c, "seed", place_at(DTYPE_I64, s->seed));
-    call_place(&c, "step", place_at(DTYPE_I32, s->draw));
-    call_int(&c, "vocab", vocab);
-    call_int(&c, "sx", vocab);
-    call_bool(&c, "TEMPERATURE_LAST", true);
-    call_const(&c, "BLOCK",
+    pass_place(&c, "token", place_at(DTYPE_I32, s->out_ids));
+    pass_place(&c, "logits", place_at(DTYPE_F32, s->logits));
+    pass_place(&c, "ends", r->shape->all_logits ? place_at(DTYPE_I32, s->q_start + 1) : place_none);
+    pass_place(&c, "rows", r->seqs);
+    pass_place(&c, "temperature", place_at(DTYPE_F32, s->temperature));
+    pass_place(&c, "top_k", place_at(DTYPE_I32, s->top_k));
+    pass_place(&c, "top_p", place_at(DTYPE_F32, s->top_p));
+    pass_place(&c, "min_p", place_at(DTYPE_F32, s->min_p));
+    pass_place(&c, "seed", place_at(DTYPE_I64, s->seed));
+    pass_place(&c, "step", place_at(DTYPE_I32, s->draw));
+    pass_int(&c, "vocab", vocab);
+    pass_int(&c, "sx", vocab);
+    pass_bool(&c, "TEMPERATURE_LAST", true);
+    pass_const(&c, "BLOCK",
                tile_up_to(vocab, r->is_gpu ? 1024 : 64)); // small blocks are skipped more often
     return call_launch(r, &c, grid_of(r->shape->n_seqs, 1, 1), 4);
 }

@@ -49,11 +49,11 @@ typedef struct Call {
 
 /// A call of `func` in kernels.dsl/`file`; call_launch() ends it.
 Call call_of(const char *file, const char *func);
-void call_place(Call *c, const char *name, Place p);
-void call_int(Call *c, const char *name, int64_t v);
-void call_float(Call *c, const char *name, double v);
-void call_const(Call *c, const char *name, int64_t v);
-void call_bool(Call *c, const char *name, bool v);
+void pass_place(Call *c, const char *name, Place p);
+void pass_int(Call *c, const char *name, int64_t v);
+void pass_float(Call *c, const char *name, double v);
+void pass_const(Call *c, const char *name, int64_t v);
+void pass_bool(Call *c, const char *name, bool v);
 /// Finds the kernel and records the launch. Ends the call.
 MUST_USE KilnStatus call_launch(Recorder *r, Call *c, Grid grid, int32_t num_warps);
 

@@ -6,21 +6,21 @@
 /// What rope_append and attend share: where pages are, and how lists name them.
 static void pass_lists(Recorder *r, Call *c)
 {
-    call_place(c, "list_of", place_at(DTYPE_I32, r->step->list_of));
-    call_place(c, "list_len", place_at(DTYPE_I32, r->step->list_len));
-    call_place(c, "list_pages", place_at(DTYPE_I32, r->step->list_pages));
-    call_place(c, "list_spread", place_at(DTYPE_I32, r->step->list_spread));
+    pass_place(c, "list_of", place_at(DTYPE_I32, r->step->list_of));
+    pass_place(c, "list_len", place_at(DTYPE_I32, r->step->list_len));
+    pass_place(c, "list_pages", place_at(DTYPE_I32, r->step->list_pages));
+    pass_place(c, "list_spread", place_at(DTYPE_I32, r->step->list_spread));
 }
 
 static void pass_pages(Recorder *r, Call *c)
 {
     const StepBuffers *s = r->step;
     bool scaled = s->scale_dtype != DTYPE_VOID;
-    call_place(c, "k_page", place_at(s->kv_dtype, s->kv_base));
-    call_place(c, "v_page", place_at(s->kv_dtype, s->kv_base + s->v_offset));
-    call_place(c, "k_scale",
+    pass_place(c, "k_page", place_at(s->kv_dtype, s->kv_base));
+    pass_place(c, "v_page", place_at(s->kv_dtype, s->kv_base + s->v_offset));
+    pass_place(c, "k_scale",
                scaled ? place_at(s->scale_dtype, s->kv_base + s->k_scale_offset) : place_none);
-    call_place(c, "v_scale",
+    pass_place(c, "v_scale",
                scaled ? place_at(s->scale_dtype, s->kv_base + s->v_scale_offset) : place_none);
 }
 
@@ -28,17 +28,17 @@ static void pass_page_strides(Recorder *r, Call *c)
 {
     const StepBuffers *s = r->step;
     int64_t elements = s->page_bytes / dtype_bytes(s->kv_dtype);
-    call_int(c, "page_k", elements);
-    call_int(c, "page_v", elements);
-    call_int(c, "page_s",
+    pass_int(c, "page_k", elements);
+    pass_int(c, "page_v", elements);
+    pass_int(c, "page_s",
              s->scale_dtype == DTYPE_VOID ? 0 : s->page_bytes / dtype_bytes(s->scale_dtype));
 }
 
 /// Keys lie with tokens side by side on a CPU (lanes are tokens there), dimension by dimension on a GPU.
 static void pass_key_layout(Recorder *r, Call *c)
 {
-    call_const(c, "PAGE", r->step->page_len);
-    call_bool(c, "DIM_MAJOR", !r->is_gpu);
+    pass_const(c, "PAGE", r->step->page_len);
+    pass_bool(c, "DIM_MAJOR", !r->is_gpu);
 }
 
 KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
@@ -49,33 +49,33 @@ KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
     bool is_long = !r->is_gpu && r->shape->n_tokens >= 4 * r->t->dev->facts.n_threads;
     int32_t heads = is_long ? m->n_kv_heads : 1;
     Call c = call_of("rope.py", "rope_append");
-    call_place(&c, "q", q);
-    call_place(&c, "k", k);
-    call_place(&c, "v", v);
+    pass_place(&c, "q", q);
+    pass_place(&c, "k", k);
+    pass_place(&c, "v", v);
     pass_pages(r, &c);
-    call_place(&c, "steps", place_at(DTYPE_F32, r->t->steps));
-    call_place(&c, "pos", place_at(DTYPE_I32, r->step->pos));
-    call_place(&c, "seq_of", place_at(DTYPE_I32, r->step->seq_of));
-    call_place(&c, "q_start", place_at(DTYPE_I32, r->step->q_start));
-    call_place(&c, "slot_of", place_at(DTYPE_I32, r->step->slot_of));
+    pass_place(&c, "steps", place_at(DTYPE_F32, r->t->steps));
+    pass_place(&c, "pos", place_at(DTYPE_I32, r->step->pos));
+    pass_place(&c, "seq_of", place_at(DTYPE_I32, r->step->seq_of));
+    pass_place(&c, "q_start", place_at(DTYPE_I32, r->step->q_start));
+    pass_place(&c, "slot_of", place_at(DTYPE_I32, r->step->slot_of));
     pass_lists(r, &c);
-    call_place(&c, "tokens", r->tokens);
-    call_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
-    call_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
-    call_int(&c, "max_pages", r->step->max_pages);
-    call_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
-    call_int(&c, "sk", (int64_t)m->n_kv_heads * m->head_dim);
-    call_int(&c, "sv", (int64_t)m->n_kv_heads * m->head_dim);
+    pass_place(&c, "tokens", r->tokens);
+    pass_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
+    pass_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
+    pass_int(&c, "max_pages", r->step->max_pages);
+    pass_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
+    pass_int(&c, "sk", (int64_t)m->n_kv_heads * m->head_dim);
+    pass_int(&c, "sv", (int64_t)m->n_kv_heads * m->head_dim);
     pass_page_strides(r, &c);
-    call_const(&c, "HEADS", heads);
-    call_const(&c, "G", group);
-    call_const(&c, "HEAD_DIM", m->head_dim);
-    call_const(&c, "ROPE_DIM", m->rope_dim);
-    call_bool(&c, "INTERLEAVED", m->rope_kind == ROPE_INTERLEAVED);
+    pass_const(&c, "HEADS", heads);
+    pass_const(&c, "G", group);
+    pass_const(&c, "HEAD_DIM", m->head_dim);
+    pass_const(&c, "ROPE_DIM", m->rope_dim);
+    pass_bool(&c, "INTERLEAVED", m->rope_kind == ROPE_INTERLEAVED);
     pass_key_layout(r, &c);
-    call_const(&c, "HALF", next_pow2(MAX(m->rope_dim / 2, 1)));
-    call_const(&c, "BLOCK_D", next_pow2(m->head_dim));
-    call_const(&c, "BLOCK_G", next_pow2(group));
+    pass_const(&c, "HALF", next_pow2(MAX(m->rope_dim / 2, 1)));
+    pass_const(&c, "BLOCK_D", next_pow2(m->head_dim));
+    pass_const(&c, "BLOCK_G", next_pow2(group));
     return call_launch(r, &c, grid_of(r->shape->n_tokens, m->n_kv_heads / heads, 1), 4);
 }
 
@@ -111,31 +111,31 @@ static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse
     Call c = call_of("attention.py", "attend");
     // left alone, ptxas spills a few bytes of wide heads to fit one more block per multiprocessor
     c.maxnreg = r->is_gpu && r->t->config.head_dim >= 64 ? 255 : 0;
-    call_place(&c, "o", out);
-    call_place(&c, "lse", lse);
-    call_place(&c, "q", q);
+    pass_place(&c, "o", out);
+    pass_place(&c, "lse", lse);
+    pass_place(&c, "q", q);
     pass_pages(r, &c);
-    call_place(&c, "q_start", place_at(DTYPE_I32, r->step->q_start));
-    call_place(&c, "slot_of", place_at(DTYPE_I32, r->step->slot_of));
-    call_place(&c, "seqs", r->seqs);
+    pass_place(&c, "q_start", place_at(DTYPE_I32, r->step->q_start));
+    pass_place(&c, "slot_of", place_at(DTYPE_I32, r->step->slot_of));
+    pass_place(&c, "seqs", r->seqs);
     pass_lists(r, &c);
-    call_place(&c, "visit", place_none);
-    call_place(&c, "visit_n", place_none);
-    call_int(&c, "max_visit", 0);
-    call_int(&c, "n_blocks", n_blocks);
-    call_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
-    call_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
-    call_int(&c, "max_pages", r->step->max_pages);
-    call_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
+    pass_place(&c, "visit", place_none);
+    pass_place(&c, "visit_n", place_none);
+    pass_int(&c, "max_visit", 0);
+    pass_int(&c, "n_blocks", n_blocks);
+    pass_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
+    pass_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
+    pass_int(&c, "max_pages", r->step->max_pages);
+    pass_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
     pass_page_strides(r, &c);
-    call_float(&c, "scale", 1 / sqrt((double)m->head_dim));
-    call_const(&c, "G", group);
-    call_const(&c, "HEAD_DIM", m->head_dim);
+    pass_float(&c, "scale", 1 / sqrt((double)m->head_dim));
+    pass_const(&c, "G", group);
+    pass_const(&c, "HEAD_DIM", m->head_dim);
     pass_key_layout(r, &c);
-    call_const(&c, "SPLITS", splits);
-    call_const(&c, "BLOCK_M", block_m);
-    call_const(&c, "BLOCK_D", MAX(next_pow2(m->head_dim), r->is_gpu ? 16 : 1));
-    call_const(&c, "KEYS", keys_at_a_time(r));
+    pass_const(&c, "SPLITS", splits);
+    pass_const(&c, "BLOCK_M", block_m);
+    pass_const(&c, "BLOCK_D", MAX(next_pow2(m->head_dim), r->is_gpu ? 16 : 1));
+    pass_const(&c, "KEYS", keys_at_a_time(r));
     int32_t warps = r->is_gpu && block_m > 16 && m->head_dim > 128 ? 8 : 4;
     return call_launch(r, &c, grid_of((int64_t)n_blocks * splits, m->n_kv_heads, r->shape->n_seqs),
                        warps);
@@ -145,15 +145,15 @@ static KilnStatus record_merge(Recorder *r, Place out, Place part, Place lse, in
 {
     const ModelConfig *m = &r->t->config;
     Call c = call_of("attention.py", "attend_merge");
-    call_place(&c, "o", out);
-    call_place(&c, "lse", place_none);
-    call_place(&c, "part", part);
-    call_place(&c, "part_lse", lse);
-    call_place(&c, "tokens", r->tokens);
-    call_int(&c, "heads", m->n_heads);
-    call_const(&c, "HEAD_DIM", m->head_dim);
-    call_const(&c, "SPLITS", splits);
-    call_const(&c, "BLOCK_D", next_pow2(m->head_dim));
+    pass_place(&c, "o", out);
+    pass_place(&c, "lse", place_none);
+    pass_place(&c, "part", part);
+    pass_place(&c, "part_lse", lse);
+    pass_place(&c, "tokens", r->tokens);
+    pass_int(&c, "heads", m->n_heads);
+    pass_const(&c, "HEAD_DIM", m->head_dim);
+    pass_const(&c, "SPLITS", splits);
+    pass_const(&c, "BLOCK_D", next_pow2(m->head_dim));
     return call_launch(r, &c, grid_of(r->shape->n_tokens, m->n_heads, 1), 4);
 }
 

@@ -17,7 +17,7 @@ static void comma(Call *c)
     if (c->words.data[c->words.len - 1] != '(') strbuf_puts(&c->words, ", ");
 }
 
-void call_place(Call *c, const char *name, Place p)
+void pass_place(Call *c, const char *name, Place p)
 {
     comma(c);
     if (!p.is_tensor && !p.at) {
@@ -31,7 +31,7 @@ void call_place(Call *c, const char *name, Place p)
         p.is_tensor ? arg_tensor(name, p.dtype, p.tensor, 0) : arg_ptr(name, p.dtype, p.at);
 }
 
-void call_int(Call *c, const char *name, int64_t v)
+void pass_int(Call *c, const char *name, int64_t v)
 {
     comma(c);
     strbuf_printf(&c->words, "%s: i32%s", name, v % 16 == 0 ? ":16" : "");
@@ -39,7 +39,7 @@ void call_int(Call *c, const char *name, int64_t v)
     c->args[c->n_args++] = arg_int(name, v);
 }
 
-void call_float(Call *c, const char *name, double v)
+void pass_float(Call *c, const char *name, double v)
 {
     comma(c);
     strbuf_printf(&c->words, "%s: f32", name);
@@ -47,13 +47,13 @@ void call_float(Call *c, const char *name, double v)
     c->args[c->n_args++] = arg_float(name, v);
 }
 
-void call_const(Call *c, const char *name, int64_t v)
+void pass_const(Call *c, const char *name, int64_t v)
 {
     comma(c);
     strbuf_printf(&c->words, "%s=%lld", name, (long long)v);
 }
 
-void call_bool(Call *c, const char *name, bool v)
+void pass_bool(Call *c, const char *name, bool v)
 {
     comma(c);
     strbuf_printf(&c->words, "%s=%s", name, v ? "True" : "False");

@@ -91,16 +91,16 @@ typedef struct Product {
 static Call product_call(const char *file, const char *func, const Product *p)
 {
     Call c = call_of(file, func);
-    call_place(&c, "y", p->y);
-    call_place(&c, "x", p->x);
-    call_place(&c, "w", place_weight(p->w));
-    call_place(&c, "scale", place_scales(p->w));
-    call_place(&c, "bias", place_none);
-    call_place(&c, "rows", p->rows);
-    call_int(&c, "N", p->w->rows);
-    call_int(&c, "K", p->w->cols);
-    call_int(&c, "sy", p->w->rows);
-    call_int(&c, "sx", p->w->cols);
+    pass_place(&c, "y", p->y);
+    pass_place(&c, "x", p->x);
+    pass_place(&c, "w", place_weight(p->w));
+    pass_place(&c, "scale", place_scales(p->w));
+    pass_place(&c, "bias", place_none);
+    pass_place(&c, "rows", p->rows);
+    pass_int(&c, "N", p->w->rows);
+    pass_int(&c, "K", p->w->cols);
+    pass_int(&c, "sy", p->w->rows);
+    pass_int(&c, "sx", p->w->cols);
     return c;
 }
 
@@ -124,12 +124,12 @@ static KilnStatus record_gemv(Recorder *r, const Product *p)
     const GemvTile *tile = shared > 1 ? &p->tiles->several[stored(w)] : &p->tiles->one[stored(w)];
     int32_t n = even_tile_up_to(w->rows, tile->n, 1), k = gemv_columns(r, w, tile);
     Call c = product_call("gemv.py", "gemv", p);
-    call_const(&c, "ROWS", shared);
-    call_const(&c, "BLOCK_N", n);
-    call_const(&c, "BLOCK_K", k);
-    call_const(&c, "VEC", MIN(tile->vec, k));
-    call_bool(&c, "EVEN_N", w->rows % n == 0);
-    call_bool(&c, "EVEN_K", w->cols % k == 0);
+    pass_const(&c, "ROWS", shared);
+    pass_const(&c, "BLOCK_N", n);
+    pass_const(&c, "BLOCK_K", k);
+    pass_const(&c, "VEC", MIN(tile->vec, k));
+    pass_bool(&c, "EVEN_N", w->rows % n == 0);
+    pass_bool(&c, "EVEN_K", w->cols % k == 0);
     return call_launch(r, &c, grid_of(p->n_rows / shared, div_up(w->rows, n), 1), 4);
 }
 
@@ -139,12 +139,12 @@ static KilnStatus record_gemv_dot(Recorder *r, const Product *p)
     int32_t m = MAX(8, tile_up_to(p->n_rows, 32)), n = w->scale ? 16 : 32, k = w->scale ? 32 : 64,
             slices = w->scale ? 8 : 4;
     Call c = product_call("gemv.py", "gemv_dot", p);
-    call_const(&c, "BLOCK_M", m);
-    call_const(&c, "BLOCK_N", n);
-    call_const(&c, "BLOCK_K", k);
-    call_const(&c, "SLICES", slices);
-    call_bool(&c, "EVEN_N", w->rows % n == 0);
-    call_bool(&c, "EVEN_K", w->cols % (k * slices) == 0);
+    pass_const(&c, "BLOCK_M", m);
+    pass_const(&c, "BLOCK_N", n);
+    pass_const(&c, "BLOCK_K", k);
+    pass_const(&c, "SLICES", slices);
+    pass_bool(&c, "EVEN_N", w->rows % n == 0);
+    pass_bool(&c, "EVEN_K", w->cols % (k * slices) == 0);
     return call_launch(r, &c, grid_of(div_up(p->n_rows, m), div_up(w->rows, n), 1), 4);
 }
 
@@ -156,10 +156,10 @@ static KilnStatus record_gemm(Recorder *r, const Product *p)
     if (w->scale) k = MAX(k, 32);
     if (r->is_gpu) m = MAX(m, 16), n = MAX(n, 16), k = MAX(k, 16);
     Call c = product_call("gemm.py", "gemm", p);
-    call_const(&c, "BLOCK_M", m);
-    call_const(&c, "BLOCK_N", n);
-    call_const(&c, "BLOCK_K", k);
-    call_bool(&c, "EVEN_K", w->cols % k == 0);
+    pass_const(&c, "BLOCK_M", m);
+    pass_const(&c, "BLOCK_N", n);
+    pass_const(&c, "BLOCK_K", k);
+    pass_bool(&c, "EVEN_K", w->cols % k == 0);
     return call_launch(r, &c, grid_of(div_up(p->n_rows, m), div_up(w->rows, n), 1), 4);
 }
 
