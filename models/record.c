@@ -9,7 +9,7 @@ static KilnStatus record_embed(Recorder *r, Place x)
 {
     const Matrix *e = &r->t->embedding;
     int32_t block = (int32_t)MIN(next_pow2(e->cols), 1024);
-    Call c = call_of("embed.py", "embed");
+    Call c = call_begin("embed.py", "embed");
     pass_place(&c, "y", x);
     pass_place(&c, "table", place_weight(e));
     pass_place(&c, "scale", place_scales(e));
@@ -34,7 +34,7 @@ static KilnStatus record_norm(Recorder *r, Place y, Place x, Place add, const Ma
                               Place ends, Place rows, int32_t n_rows)
 {
     int32_t n = r->t->config.d_model, block = at_least_threads(r, next_pow2(n));
-    Call c = call_of("rmsnorm.py", "rmsnorm");
+    Call c = call_begin("rmsnorm.py", "rmsnorm");
     pass_place(&c, "y", y);
     pass_place(&c, "x", x);
     pass_place(&c, "r", add);
@@ -53,7 +53,7 @@ static KilnStatus record_norm(Recorder *r, Place y, Place x, Place add, const Ma
 static KilnStatus record_silu_mul(Recorder *r, Place y, Place gate, Place up)
 {
     int32_t n = r->t->config.d_ff, block = at_least_threads(r, MIN(next_pow2(n), 1024));
-    Call c = call_of("silu_mul.py", "silu_mul");
+    Call c = call_begin("silu_mul.py", "silu_mul");
     pass_place(&c, "y", y);
     pass_place(&c, "gate", gate);
     pass_place(&c, "up", up);
@@ -70,7 +70,7 @@ static KilnStatus record_sample(Recorder *r)
 {
     const StepBuffers *s = r->step;
     int32_t vocab = r->t->config.vocab;
-    Call c = call_of("sample.py", "sample");
+    Call c = call_begin("sample.py", "sample");
     pass_place(&c, "token", place_at(DTYPE_I32, s->out_ids));
     pass_place(&c, "logits", place_at(DTYPE_F32, s->logits));
     pass_place(&c, "ends", r->shape->all_logits ? place_at(DTYPE_I32, s->q_start + 1) : place_none);

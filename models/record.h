@@ -48,7 +48,7 @@ typedef struct Call {
 // ---- writing a launch down (record_call.c) --------------------------------------------------------------
 
 /// A call of `func` in kernels.dsl/`file`; call_launch() ends it.
-Call call_of(const char *file, const char *func);
+Call call_begin(const char *file, const char *func);
 void pass_place(Call *c, const char *name, Place p);
 void pass_int(Call *c, const char *name, int64_t v);
 void pass_float(Call *c, const char *name, double v);

@@ -48,7 +48,7 @@ KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
     // A long step turns all heads of a token by one sine and cosine; a short one keeps every thread busy.
     bool is_long = !r->is_gpu && r->shape->n_tokens >= 4 * r->t->dev->facts.n_threads;
     int32_t heads = is_long ? m->n_kv_heads : 1;
-    Call c = call_of("rope.py", "rope_append");
+    Call c = call_begin("rope.py", "rope_append");
     pass_place(&c, "q", q);
     pass_place(&c, "k", k);
     pass_place(&c, "v", v);
@@ -108,7 +108,7 @@ static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse
     int32_t block_m = (int32_t)MIN(next_pow2(rows), MAX(next_pow2(group), r->is_gpu ? 64 : 32));
     if (r->is_gpu) block_m = MAX(block_m, 16);
     int32_t n_blocks = (int32_t)div_up(rows, block_m);
-    Call c = call_of("attention.py", "attend");
+    Call c = call_begin("attention.py", "attend");
     // left alone, ptxas spills a few bytes of wide heads to fit one more block per multiprocessor
     c.maxnreg = r->is_gpu && r->t->config.head_dim >= 64 ? 255 : 0;
     pass_place(&c, "o", out);
@@ -144,7 +144,7 @@ static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse
 static KilnStatus record_merge(Recorder *r, Place out, Place part, Place lse, int32_t splits)
 {
     const ModelConfig *m = &r->t->config;
-    Call c = call_of("attention.py", "attend_merge");
+    Call c = call_begin("attention.py", "attend_merge");
     pass_place(&c, "o", out);
     pass_place(&c, "lse", place_none);
     pass_place(&c, "part", part);

@@ -5,7 +5,7 @@
 
 const Place place_none = {0};
 
-Call call_of(const char *file, const char *func)
+Call call_begin(const char *file, const char *func)
 {
     Call c = {.file = file, .func = func};
     strbuf_printf(&c.words, "%s(", func);

@@ -90,7 +90,7 @@ typedef struct Product {
 
 static Call product_call(const char *file, const char *func, const Product *p)
 {
-    Call c = call_of(file, func);
+    Call c = call_begin(file, func);
     pass_place(&c, "y", p->y);
     pass_place(&c, "x", p->x);
     pass_place(&c, "w", place_weight(p->w));
