@@ -147,17 +147,23 @@ typedef struct Memory {
     int32_t n_pointers, n_ranges;
 } Memory;
 
-/// The mapping of this process that holds `at`, as /proc/self/maps says. bytes 0: there is none.
+/// The writable mappings of this process around `at` that follow one another, as /proc/self/maps says. bytes 0: none.
 static FarRange mapping_of(uint64_t at)
 {
     FILE *f = fopen("/proc/self/maps", "re");
     FarRange r = {0};
     char line[512], mode[8];
     unsigned long begin, end;
-    while (f && !r.bytes && fgets(line, sizeof line, f))
-        if (sscanf(line, "%lx-%lx %4s", &begin, &end, mode) == 3 && mode[0] == 'r' && begin <= at &&
-            at < end)
-            r = (FarRange){begin, (int64_t)(end - begin)};
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%lx-%lx %4s", &begin, &end, mode) != 3 || strncmp(mode, "rw", 2) != 0)
+            continue;
+        if (begin != r.at + (uint64_t)r.bytes) {
+            if (r.bytes && at - r.at < (uint64_t)r.bytes) break;
+            r = (FarRange){begin, 0};
+        }
+        r.bytes += (int64_t)(end - begin);
+    }
+    if (at - r.at >= (uint64_t)r.bytes) r.bytes = 0;
     if (f) fclose(f);
     return r;
 }

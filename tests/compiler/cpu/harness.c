@@ -1,18 +1,37 @@
 // tests/compiler/cpu/harness.c - see harness.h.
 #include "tests/compiler/cpu/harness.h"
 
+#include <criterion/criterion.h>
 #include <stdlib.h>
 
-const CpuLevel bench_levels[3] = {CPU_GENERIC, CPU_AVX2, CPU_AVX512};
+#include "tests/far/far.h"
+
+const CpuLevel bench_levels[6] = {CPU_GENERIC, CPU_AVX2,     CPU_AVX512,
+                                  CPU_NEON,    CPU_NEON_DOT, CPU_NEON_I8MM};
 
 const char *bench_level_name(CpuLevel level)
 {
-    return level == CPU_GENERIC ? "generic" : level == CPU_AVX2 ? "avx2" : "avx512";
+    return target_level_name(level);
 }
 
 bool bench_can_run(CpuLevel level)
 {
-    return target_runs_here(&(Target){.kind = TARGET_CPU, .cpu = level});
+    return target_runs_here(&(Target){.kind = TARGET_CPU, .cpu = level}) || far_can_run(level);
+}
+
+/// The layout of the arguments, which the driver fills in elsewhere.
+static void lay_out(Bench *b)
+{
+    int32_t at = 0;
+    for (int32_t i = 0; i < b->fn->n_params; i++) {
+        const Type *t = b->fn->params[i].value->type;
+        CodeParam *p = &b->code.params[b->code.n_params++];
+        *p =
+            (CodeParam){.kind = t->is_ptr ? SPEC_PTR : SPEC_SCALAR, .bytes = type_element_bytes(t)};
+        p->offset = at = (int32_t)round_up(at, p->bytes);
+        at += p->bytes;
+    }
+    b->code.args_bytes = at;
 }
 
 void bench_open(Bench *b)
@@ -61,16 +80,24 @@ bool bench_compile(Bench *b, CpuLevel level)
     Target target = {.kind = TARGET_CPU, .cpu = level};
     Emit emit = {.llvm = b->wants_llvm ? &b->llvm : NULL};
     strcpy(b->code.entry, "kernel");
+    b->code.target = target;
+    lay_out(b);
     if (cpu_compile(b->fn, &target, &emit, &b->code, &b->diag) != KILN_OK) return failed(b);
     b->scratch = aligned_alloc(64, (size_t)b->code.scratch_bytes + 64);
     if (!bench_can_run(level)) return true;
-    return cpu_image_load(&b->code, &b->image, &b->diag) == KILN_OK ? true : failed(b);
+    KilnStatus st = far_can_run(level) ? far_image_load(&b->code, &b->image, &b->diag)
+                                       : cpu_image_load(&b->code, &b->image, &b->diag);
+    return st == KILN_OK ? true : failed(b);
 }
 
 void bench_run(Bench *b, const void *args, Grid grid)
 {
     Tls tls = {.scratch = b->scratch};
-    b->image.entry(args, &grid, 0, (int64_t)grid.x * grid.y * grid.z, &tls);
+    int64_t n = (int64_t)grid.x * grid.y * grid.z;
+    if (b->image.entry)
+        b->image.entry(args, &grid, 0, n, &tls);
+    else if (b->image.ops->run(b->image.self, args, &grid, 0, n, 0, NULL, &b->diag) != KILN_OK)
+        cr_assert_fail("%s", b->diag.items.data[0]->text);
 }
 
 bool bench_interpret(Bench *b, const void *args, Grid grid)

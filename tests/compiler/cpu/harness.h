@@ -30,8 +30,8 @@ bool bench_compile(Bench *b, CpuLevel level);
 void bench_run(Bench *b, const void *args, Grid grid);
 /// @return false with the message in b->text
 bool bench_interpret(Bench *b, const void *args, Grid grid);
-/// Can code of this level run here?
+/// Can code of this level run here, or in an emulator?
 bool bench_can_run(CpuLevel level);
-extern const CpuLevel bench_levels[3];
+extern const CpuLevel bench_levels[6];
 const char *bench_level_name(CpuLevel level);
 #endif

@@ -138,7 +138,7 @@ Test(cpu_dot, eight_bit_ints_and_bf16_give_the_interpreters_sums_however_they_li
 {
     static const DType types[] = {DTYPE_I8, DTYPE_U8, DTYPE_BF16};
     for (int32_t t = 0; t < COUNT_OF(types); t++)
-        for (int32_t level = 0; level < 3; level++)
+        for (int32_t level = 0; level < COUNT_OF(bench_levels); level++)
             for (Lies lies = ROWS; lies < LIES_COUNT; lies++) {
                 if (lies == NIBBLES && !dtype_is_int(types[t])) continue;
                 check(types[t], lies, dtype_is_int(types[t]) ? 4 : 2, bench_levels[level]);
@@ -171,4 +171,10 @@ Test(cpu_dot, each_level_multiplies_with_its_own_instruction_and_reads_grouped_w
     expect_calls(DTYPE_I8, GROUPS, 4, CPU_AVX2, "avx2.pmadd.wd", true);
     expect_calls(DTYPE_I8, NIBBLES, 4, CPU_AVX2, "avx2.pmadd.ub.sw", true);
     expect_calls(DTYPE_I8, ROWS, 4, CPU_GENERIC, "sse2.pmadd.wd", false);
+    expect_calls(DTYPE_I8, GROUPS, 4, CPU_NEON, "neon.saddlp", true);
+    expect_calls(DTYPE_I8, NIBBLES, 4, CPU_NEON, "neon.addp.v8i16", true);
+    expect_calls(DTYPE_I8, GROUPS, 4, CPU_NEON_DOT, "neon.sdot.v4i32", true);
+    expect_calls(DTYPE_U8, GROUPS, 4, CPU_NEON_DOT, "neon.udot.v4i32", true);
+    expect_calls(DTYPE_I8, COLUMNS, 4, CPU_NEON_DOT, "neon.sdot.v4i32", false);
+    expect_calls(DTYPE_BF16, GROUPS, 2, CPU_NEON_I8MM, "neon.bfdot.v4f32", true);
 }

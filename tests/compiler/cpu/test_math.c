@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "tests/compiler/cpu/harness.h"
+#include "tests/far/far.h"
 
 typedef struct MathCase {
     ElemKind e;
@@ -162,6 +163,13 @@ Test(math, f32_functions_are_within_their_bounds_on_generic_x86)
 {
     for (int32_t i = 0; i < COUNT_OF(cases); i++)
         check32(&cases[i], CPU_GENERIC, 39989);
+}
+
+Test(math, f32_functions_are_within_their_bounds_on_aarch64)
+{
+    far_needed();
+    for (int32_t i = 0; i < COUNT_OF(cases); i++)
+        check32(&cases[i], CPU_NEON, 39989);
 }
 
 Test(math, f64_functions_are_within_their_bounds)

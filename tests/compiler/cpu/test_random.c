@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "tests/compiler/cpu/harness.h"
+#include "tests/far/far.h"
 
 enum { MAX_POOL = 96, N_BUFFERS = 7, ROWS = 64 };
 
@@ -595,4 +596,11 @@ Test(random_programs, compile_for_avx512_and_agree_where_it_runs)
     for (uint64_t seed = 1; seed <= last; seed++)
         check(seed, CPU_AVX512);
     if (getenv("KILN_VERBOSE")) fprintf(stderr, "avx512: %lu programs\n", (unsigned long)last);
+}
+
+Test(random_programs, agree_with_the_interpreter_on_aarch64)
+{
+    far_needed();
+    for (uint64_t seed = 1; seed <= RANDOM_SEEDS; seed++)
+        check(seed, (CpuLevel)(CPU_NEON + (int32_t)(seed % 3)));
 }
