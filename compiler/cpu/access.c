@@ -137,7 +137,7 @@ Place place_of_pointer(Cx *cx, Value *pointer, const Chunk *c)
 
 Place place_of_held(Cx *cx, const Held *h, const Type *tile, const Chunk *c)
 {
-    Place p = {.log_w = c->log_w, .elem = tile->element};
+    Place p = {.log_w = c->log_w, .elem = tile->element, .is_small = h->is_small};
     int64_t size = type_element_bytes(tile);
     Coeff coeff[MAX_BITS] = {0};
     for (int32_t b = 0; b < MAX_BITS; b++)
@@ -284,8 +284,10 @@ static LLVMValueRef move_lanes(Cx *cx, LLVMValueRef v, int32_t log_w, const int3
 /// log2 of the lanes that one access moves.
 static int32_t piece_bits(Cx *cx, const Place *p, LLVMValueRef mask)
 {
-    if (p->each || (mask && !has_masked(cx, type_element_bytes(p->elem)))) return 0;
-    return p->n_contiguous;
+    int32_t bytes = type_element_bytes(p->elem);
+    if (p->each || (mask && !has_masked(cx, bytes))) return 0;
+    int32_t vector = log2_floor((uint64_t)(cx->isa->vector_bytes / bytes));
+    return p->is_small ? MIN(p->n_contiguous, vector) : p->n_contiguous;
 }
 
 /// Addresses of all lanes as a vector.

@@ -358,6 +358,7 @@ typedef struct Cone {
     VEC(Term) seen; ///< values visited, with their renaming
     int32_t cost;
     int32_t lane_bytes; ///< widest element computed per lane
+    bool reads_small;   ///< some of it lies in registers, which loops cannot index
 } Cone;
 
 /// Adds `v`, whose flat bits are the space's renamed by `map` (NULL: the same).

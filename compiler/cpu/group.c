@@ -387,7 +387,7 @@ static void emit_group(Cx *cx, Group *g)
     Nest n = {.begin = begin, .body = body, .end = end, .user = &e};
     nest_plan(cx, &n, g->space, &cone, log_w, ((1u << width) - 1) << low, rows,
               g->n == 1 && g->roots[0].kind == ROOT_WRITE);
-    nest_unroll(&n, writes_small ? 8 : 1);
+    nest_unroll(&n, writes_small || cone.reads_small ? 8 : 1);
     bool only_stores = stores == (1u << g->n) - 1;
     n.stores = only_stores ? stores : 0;
     for (int32_t i = 0; i < g->n; i++)

@@ -238,6 +238,7 @@ void cone_add(Cx *cx, Cone *cone, Value *v, const int8_t *map, uint32_t stores)
     if (info->mode == MODE_HELD && (info->is_ready || !info->is_keep)) {
         note_bytes(cone, v->type);
         cone->cost += 1;
+        cone->reads_small |= info->held.is_small;
         return;
     }
     if (info->mode == MODE_DELTA) {
