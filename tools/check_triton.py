@@ -179,6 +179,16 @@ def ref_rmsnorm(a, grid):
         a.y[i * a.sy:i * a.sy + a.n] = v / np.sqrt(np.mean(v * v) + a.eps) * a.g[:a.n]
 
 
+def ref_quantize(a, grid):
+    for i in range(min(grid[0], a.rows[0])):
+        v = rows_of(a.x, a.sx, i, a.n).astype(np.float32).reshape(-1, 32)
+        amax = np.abs(v).max(1)
+        codes = np.floor(v * (np.float32(127) / np.where(amax > 0, amax, np.float32(1)))[:, None] + np.float32(0.5))
+        a.q[i * a.sq:i * a.sq + a.n] = codes.reshape(-1)
+        a.s[i * (a.n // 32):(i + 1) * (a.n // 32)] = amax / np.float32(127)
+        a.c[i * (a.n // 32):(i + 1) * (a.n // 32)] = codes.sum(1)
+
+
 def ref_silu_mul(a, grid):
     for i in range(min(grid[0], a.rows[0])):
         z, u = rows_of(a.gate, a.sg, i, a.n), rows_of(a.up, a.su, i, a.n)
@@ -247,6 +257,36 @@ def ref_panel(a, grid):
             if is_packed("w", a):
                 sums = sums - 8 * a.xc[i * blocks:(i + 1) * blocks][None, :]
             out = (sums * a.xs[i * blocks:(i + 1) * blocks][None, :] * rows(a.ws, 1)).sum(axis=1)
+        a.y[i * a.sy:i * a.sy + a.N] = out + (a.bias if a.bias is not None else 0)
+
+
+def ref_panel_k(a, grid):
+    """Q4_K, Q5_K, Q6_K in panels: see the file's head."""
+    P, K, blocks = -(-a.N // 16), a.K, a.K // 32
+
+    def rows(codes, g):
+        return codes.reshape(P, -1, 16, g).transpose(0, 2, 1, 3).reshape(P * 16, -1)[:a.N]
+
+    byte = rows(a.w.astype(np.int64), 4).reshape(a.N, blocks, 16)
+    code = np.concatenate([byte & 15, byte >> 4], axis=2)
+    if a.mn is None:
+        bits = rows(a.wh.astype(np.int64), 4).reshape(a.N, blocks, 2, 4)
+        code += np.stack([bits >> 2 * f & 3 for f in range(4)], axis=3).reshape(a.N, blocks, 32) * 16 - 32
+        scale = np.repeat(rows(a.sc, 1).reshape(a.N, blocks, 2), 16, axis=2)
+        least = np.zeros((a.N, blocks))
+        d = np.repeat(rows(a.sd, 1), 8, axis=1)
+    else:
+        if a.wh is not None:
+            bits = rows(a.wh.astype(np.int64), 4).reshape(a.N, blocks, 4)
+            code += np.stack([bits >> s & 1 for s in range(8)], axis=2).reshape(a.N, blocks, 32) * 16
+        both = rows(a.sd, 1).reshape(a.N, K // 256, 2)
+        scale = rows(a.sc, 1).reshape(a.N, blocks, 1)
+        d, least = np.repeat(both[:, :, 0], 8, axis=1), np.repeat(both[:, :, 1], 8, axis=1) * rows(a.mn, 1)
+    w = code * scale * d[:, :, None]
+    for i in range(a.rows[0]):
+        x = rows_of(a.x, a.sx, i, K).reshape(blocks, 32)
+        s, c = a.xs[i * blocks:(i + 1) * blocks], a.xc[i * blocks:(i + 1) * blocks]
+        out = np.einsum("nbk,bk,b->n", w, x, s) - least @ (s * c)
         a.y[i * a.sy:i * a.sy + a.N] = out + (a.bias if a.bias is not None else 0)
 
 
@@ -392,8 +432,8 @@ def ref_sample(a, grid):
         a.token[i] = ids[min(int((w <= u * w[-1]).sum()), len(ids) - 1)]
 
 
-REFERENCE = dict(rmsnorm=ref_rmsnorm, silu_mul=ref_silu_mul, softmax=ref_softmax, embed=ref_embed, gemv=ref_linear,
-                 gemv_dot=ref_linear, gemm=ref_linear, panel=ref_panel, rope_append=ref_rope_append, attend=ref_attend,
+REFERENCE = dict(rmsnorm=ref_rmsnorm, quantize=ref_quantize, silu_mul=ref_silu_mul, softmax=ref_softmax, embed=ref_embed, gemv=ref_linear,
+                 gemv_dot=ref_linear, gemm=ref_linear, panel=ref_panel, panel_k=ref_panel_k, rope_append=ref_rope_append, attend=ref_attend,
                  attend_merge=ref_attend_merge, argmax=ref_argmax, sample=ref_sample)
 
 

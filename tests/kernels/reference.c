@@ -88,6 +88,27 @@ static void silu_mul(Case *c)
         }
 }
 
+static void quantize(Case *c)
+{
+    View q = view(c, "q"), s = view(c, "s"), sums = view(c, "c"), x = view(c, "x");
+    int64_t n = integer(c, "n");
+    for (int64_t i = 0; i < MIN(c->grid.x, geti(view(c, "rows"), 0)); i++)
+        for (int64_t b = 0; b < n / 32; b++) {
+            int64_t from = i * integer(c, "sx") + 32 * b, sum = 0;
+            float amax = 0; // as the kernel does it: a code is a matter of one rounding
+            for (int64_t k = 0; k < 32; k++)
+                amax = fmaxf(amax, fabsf((float)get(x, from + k)));
+            float inverse = 127.0f / (amax > 0 ? amax : 1);
+            for (int64_t k = 0; k < 32; k++) {
+                float code = floorf((float)get(x, from + k) * inverse + 0.5f);
+                set(q, i * integer(c, "sq") + 32 * b + k, code);
+                sum += (int64_t)code;
+            }
+            set(s, i * (n / 32) + b, amax / 127.0f);
+            set(sums, i * (n / 32) + b, (double)sum);
+        }
+}
+
 static void softmax(Case *c)
 {
     View y = view(c, "y"), x = view(c, "x"), cols = view(c, "cols");
@@ -183,6 +204,49 @@ static void panel(Case *c)
             for (int64_t k = 0; !ws.at && k < K; k++)
                 sum += get(x, i * integer(c, "sx") + k) *
                        get(w, panel_at(n, k, round_up(K, pair), pair));
+            set(y, i * integer(c, "sy") + n, sum);
+        }
+}
+
+/// Element (n, k) of panels of a K type: scale * code - minimum, in f64.
+static double panel_k_weight(const Case *c, int64_t n, int64_t k)
+{
+    View w = view(c, "w"), wh = view(c, "wh"), mn = view(c, "mn");
+    int64_t K = integer(c, "K"), blocks = K / 32, block = k / 32, in = k % 32;
+    int64_t code = geti(w, panel_at(n, 16 * block + k % 16, K / 2, 4)) >> (in < 16 ? 0 : 4) & 15;
+    if (!mn.at) {
+        int64_t bits = geti(wh, panel_at(n, 8 * block + in / 16 * 4 + k % 4, K / 4, 4));
+        double d = get(view(c, "sd"), panel_at(n, k / 256, K / 256, 1));
+        code += (bits >> k % 16 / 4 * 2 & 3) * 16 - 32;
+        return d * get(view(c, "sc"), panel_at(n, k / 16, K / 16, 1)) * (double)code;
+    }
+    if (wh.at) code += (geti(wh, panel_at(n, 4 * block + k % 4, K / 8, 4)) >> in / 4 & 1) * 16;
+    double d = get(view(c, "sd"), panel_at(n, k / 256 * 2, K / 128, 1));
+    return d * get(view(c, "sc"), panel_at(n, block, blocks, 1)) * (double)code;
+}
+
+/// The minimum of a block of row n, which the sum of the block's codes of x multiplies.
+static double panel_k_least(const Case *c, int64_t n, int64_t block)
+{
+    int64_t K = integer(c, "K");
+    return get(view(c, "sd"), panel_at(n, block / 8 * 2 + 1, K / 128, 1)) *
+           get(view(c, "mn"), panel_at(n, block, K / 32, 1));
+}
+
+static void panel_k(Case *c)
+{
+    View y = view(c, "y"), bias = view(c, "bias"), x = view(c, "x"), xs = view(c, "xs"),
+         xc = view(c, "xc");
+    int64_t N = integer(c, "N"), K = integer(c, "K"), blocks = K / 32;
+    for (int64_t i = 0; i < geti(view(c, "rows"), 0); i++)
+        for (int64_t n = 0; n < N; n++) {
+            double sum = bias.at ? get(bias, n) : 0;
+            for (int64_t k = 0; k < K; k++)
+                sum += get(x, i * integer(c, "sx") + k) * get(xs, i * blocks + k / 32) *
+                       panel_k_weight(c, n, k);
+            for (int64_t b = 0; view(c, "mn").at && b < blocks; b++)
+                sum -= panel_k_least(c, n, b) * get(xs, i * blocks + b) *
+                       (double)geti(xc, i * blocks + b);
             set(y, i * integer(c, "sy") + n, sum);
         }
 }
@@ -474,12 +538,20 @@ static const struct {
     const char *kernel;
     Reference *run;
 } references[] = {
-    {"rmsnorm", rmsnorm}, {"silu_mul", silu_mul},
-    {"softmax", softmax}, {"embed", embed},
-    {"gemv", linear},     {"gemm", linear},
-    {"gemv_dot", linear}, {"panel", panel},
-    {"attend", attend},   {"attend_merge", attend_merge},
-    {"argmax", argmax},   {"rope_append", rope_append},
+    {"rmsnorm", rmsnorm},
+    {"silu_mul", silu_mul},
+    {"softmax", softmax},
+    {"quantize", quantize},
+    {"embed", embed},
+    {"gemv", linear},
+    {"gemm", linear},
+    {"gemv_dot", linear},
+    {"panel", panel},
+    {"panel_k", panel_k},
+    {"attend", attend},
+    {"attend_merge", attend_merge},
+    {"argmax", argmax},
+    {"rope_append", rope_append},
     {"sample", sample},
 };
 

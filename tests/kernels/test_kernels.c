@@ -121,6 +121,7 @@ static void expect_formula(const char *file, const char *func)
     }
 
 AGREES("rmsnorm.py", rmsnorm)
+AGREES("quantize.py", quantize)
 AGREES("silu_mul.py", silu_mul)
 AGREES("softmax.py", softmax)
 AGREES("embed.py", embed)
@@ -128,6 +129,7 @@ AGREES("gemv.py", gemv)
 AGREES("gemv.py", gemv_dot)
 AGREES("gemm.py", gemm)
 AGREES("panel.py", panel)
+AGREES("panel_k.py", panel_k)
 AGREES("rope.py", rope_append)
 AGREES("attention.py", attend)
 AGREES("attention.py", attend_merge)
@@ -144,6 +146,8 @@ static const Mutation mutations[] = {
     {"rmsnorm.py", "rmsnorm", "/ n + eps", "/ n - eps * 1000.0"},
     {"rmsnorm.py", "rmsnorm", "v * scale * gain", "v * scale + gain"},
     {"rmsnorm.py", "rmsnorm", "live = col < n", "live = col <= n"},
+    {"quantize.py", "quantize", "+ 0.5", "+ 0.25"},
+    {"quantize.py", "quantize", "amax / 127.0", "amax / 128.0"},
     {"silu_mul.py", "silu_mul", "1.0 + tl.exp", "1.0 - tl.exp"},
     {"softmax.py", "softmax", "e / tl.sum", "e * tl.sum"},
     {"embed.py", "embed", "(tok < vocab)", "(tok <= vocab)"},
@@ -162,6 +166,11 @@ static const Mutation mutations[] = {
     {"panel.py", "panel", "- 8 * tl.load(xc", "- 7 * tl.load(xc"},
     {"panel.py", "panel", "+ b * 32 + 16", "+ b * 32 + 8"},
     {"panel.py", "panel", "n0 + n < N", "n0 + n <= N"},
+    {"panel_k.py", "panel_k", "(wv >> 4)", "(wv >> 3)"},
+    {"panel_k.py", "panel_k", "(hv >> j & 1)", "(hv >> j & 3)"},
+    {"panel_k.py", "panel_k", "b * HIGH + 64", "b * HIGH + 60"},
+    {"panel_k.py", "panel_k", "acc -= least", "acc += least"},
+    {"panel_k.py", "panel_k", "b // 8 * SUPER + 16", "b // 4 * SUPER + 16"},
     {"rope.py", "rope_append", "ka * c - kb * s", "ka * c + kb * s"},
     {"rope.py", "rope_append", "place % PAGE", "place // PAGE"},
     {"attention.py", "attend", "<= last_key", "< last_key"},
