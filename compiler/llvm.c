@@ -37,10 +37,12 @@ static void setup_once(void)
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
 #endif
+#ifdef KILN_LLVM_X86
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
+#endif
     LLVMInitializeNVPTXTargetInfo();
     LLVMInitializeNVPTXTarget();
     LLVMInitializeNVPTXTargetMC();
@@ -80,8 +82,10 @@ KilnStatus llvm_open(const char *name, const LlvmTarget *target, LlvmCx *out, Di
     LLVMTargetRef t = NULL;
     char *why = NULL;
     if (LLVMGetTargetFromTriple(target->triple, &t, &why)) {
-        KilnStatus st = fail(diag, KILN_ERR_UNSUPPORTED, "K130", "LLVM has no target %s: %s",
-                             target->triple, why);
+        KilnStatus st =
+            fail_hint(diag, KILN_ERR_UNSUPPORTED, "K130",
+                      "builds with -DKILN_CROSS=ON make code for AArch64 and x86-64 alike",
+                      "this build makes no code for %s: %s", target->triple, why);
         LLVMDisposeMessage(why);
         return st;
     }
