@@ -260,34 +260,52 @@ def ref_panel(a, grid):
         a.y[i * a.sy:i * a.sy + a.N] = out + (a.bias if a.bias is not None else 0)
 
 
-def ref_panel_k(a, grid):
-    """Q4_K, Q5_K, Q6_K in panels: see the file's head."""
-    P, K, blocks = -(-a.N // 16), a.K, a.K // 32
+def panel_rows(codes, N, g):
+    """Panels of 16 rows, [P, K / g, 16, g], as N rows of K."""
+    return codes.reshape(-(-N // 16), -1, 16, g).transpose(0, 2, 1, 3).reshape(-(-N // 16) * 16, -1)[:N]
 
-    def rows(codes, g):
-        return codes.reshape(P, -1, 16, g).transpose(0, 2, 1, 3).reshape(P * 16, -1)[:a.N]
 
-    byte = rows(a.w.astype(np.int64), 4).reshape(a.N, blocks, 16)
+def k_weights(a, N, K):
+    """Q4_K, Q5_K, Q6_K in panels, as panel_k.py describes them: weights [N, K / 32, 32] without minima, minima [N, K / 32]."""
+    blocks = K // 32
+    byte = panel_rows(a.w.astype(np.int64), N, 4).reshape(N, blocks, 16)
     code = np.concatenate([byte & 15, byte >> 4], axis=2)
     if a.mn is None:
-        bits = rows(a.wh.astype(np.int64), 4).reshape(a.N, blocks, 2, 4)
-        code += np.stack([bits >> 2 * f & 3 for f in range(4)], axis=3).reshape(a.N, blocks, 32) * 16 - 32
-        scale = np.repeat(rows(a.sc, 1).reshape(a.N, blocks, 2), 16, axis=2)
-        least = np.zeros((a.N, blocks))
-        d = np.repeat(rows(a.sd, 1), 8, axis=1)
-    else:
-        if a.wh is not None:
-            bits = rows(a.wh.astype(np.int64), 4).reshape(a.N, blocks, 4)
-            code += np.stack([bits >> s & 1 for s in range(8)], axis=2).reshape(a.N, blocks, 32) * 16
-        both = rows(a.sd, 1).reshape(a.N, K // 256, 2)
-        scale = rows(a.sc, 1).reshape(a.N, blocks, 1)
-        d, least = np.repeat(both[:, :, 0], 8, axis=1), np.repeat(both[:, :, 1], 8, axis=1) * rows(a.mn, 1)
-    w = code * scale * d[:, :, None]
+        bits = panel_rows(a.wh.astype(np.int64), N, 4).reshape(N, blocks, 2, 4)
+        code += np.stack([bits >> 2 * f & 3 for f in range(4)], axis=3).reshape(N, blocks, 32) * 16 - 32
+        scale = np.repeat(panel_rows(a.sc, N, 1).reshape(N, blocks, 2), 16, axis=2)
+        return code * scale * np.repeat(panel_rows(a.sd, N, 1), 8, axis=1)[:, :, None], np.zeros((N, blocks))
+    if a.wh is not None:
+        bits = panel_rows(a.wh.astype(np.int64), N, 4).reshape(N, blocks, 4)
+        code += np.stack([bits >> s & 1 for s in range(8)], axis=2).reshape(N, blocks, 32) * 16
+    d, least = np.repeat(panel_rows(a.sd, N, 1).reshape(N, K // 256, 2), 8, axis=1).transpose(2, 0, 1)
+    return code * (panel_rows(a.sc, N, 1) * d)[:, :, None], least * panel_rows(a.mn, N, 1)
+
+
+def ref_panel_k(a, grid):
+    K, blocks = a.K, a.K // 32
+    w, least = k_weights(a, a.N, K)
     for i in range(a.rows[0]):
         x = rows_of(a.x, a.sx, i, K).reshape(blocks, 32)
         s, c = a.xs[i * blocks:(i + 1) * blocks], a.xc[i * blocks:(i + 1) * blocks]
         out = np.einsum("nbk,bk,b->n", w, x, s) - least @ (s * c)
         a.y[i * a.sy:i * a.sy + a.N] = out + (a.bias if a.bias is not None else 0)
+
+
+def ref_embed_panel(a, grid):
+    if a.sd is not None:
+        w, least = k_weights(a, a.vocab, a.n)
+        w = (w - least[:, :, None]).reshape(a.vocab, a.n)
+    elif is_packed("w", a):
+        byte = panel_rows(a.w.astype(np.int64), a.vocab, 4).reshape(a.vocab, -1, 16)
+        w = np.concatenate([byte & 15, byte >> 4], axis=2).reshape(a.vocab, a.n) - 8
+    else:
+        g = {"i8": 4, "bf16": 2}.get(a.dtypes["w"], 1)
+        w = panel_rows(a.w[:-(-a.vocab // 16) * 16 * -(-a.n // g) * g], a.vocab, g)[:, :a.n]
+    if a.sd is None and a.sc is not None:
+        w = w * np.repeat(panel_rows(a.sc, a.vocab, 1), 32, axis=1)
+    for i in range(min(grid[0], a.rows[0])):
+        a.y[i * a.sy:i * a.sy + a.n] = w[a.token[i]] if 0 <= a.token[i] < a.vocab else 0
 
 
 def pages_of(a, seq, head):
@@ -433,7 +451,7 @@ def ref_sample(a, grid):
 
 
 REFERENCE = dict(rmsnorm=ref_rmsnorm, quantize=ref_quantize, silu_mul=ref_silu_mul, softmax=ref_softmax, embed=ref_embed, gemv=ref_linear,
-                 gemv_dot=ref_linear, gemm=ref_linear, panel=ref_panel, panel_k=ref_panel_k, rope_append=ref_rope_append, attend=ref_attend,
+                 gemv_dot=ref_linear, gemm=ref_linear, panel=ref_panel, panel_k=ref_panel_k, embed_panel=ref_embed_panel, rope_append=ref_rope_append, attend=ref_attend,
                  attend_merge=ref_attend_merge, argmax=ref_argmax, sample=ref_sample)
 
 

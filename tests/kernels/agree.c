@@ -19,13 +19,22 @@ typedef struct Bound {
 } Bound;
 
 static const Bound bounds[] = {
-    {"rmsnorm", "n", false, "x"},      {"silu_mul", NULL, false, NULL},
-    {"softmax", "BLOCK", false, NULL}, {"embed", NULL, false, NULL},
-    {"gemv", "K", true, NULL},         {"gemv_dot", "K", true, "x"},
-    {"gemm", "K", true, "x"},          {"panel", "K", true, "w"},
-    {"panel_k", "K", true, NULL},      {"rope_append", NULL, true, "q"},
-    {"attend", "PAGE", false, "q"},    {"attend_merge", "SPLITS", true, NULL},
-    {"quantize", NULL, false, NULL},   {"argmax", NULL, false, NULL},     {"sample", NULL, false, NULL},
+    {"rmsnorm", "n", false, "x"},
+    {"silu_mul", NULL, false, NULL},
+    {"softmax", "BLOCK", false, NULL},
+    {"embed", NULL, false, NULL},
+    {"embed_panel", NULL, false, NULL},
+    {"gemv", "K", true, NULL},
+    {"gemv_dot", "K", true, "x"},
+    {"gemm", "K", true, "x"},
+    {"panel", "K", true, "w"},
+    {"panel_k", "K", true, NULL},
+    {"rope_append", NULL, true, "q"},
+    {"attend", "PAGE", false, "q"},
+    {"attend_merge", "SPLITS", true, NULL},
+    {"quantize", NULL, false, NULL},
+    {"argmax", NULL, false, NULL},
+    {"sample", NULL, false, NULL},
 };
 
 static const double ulp_f32 = 0x1p-23;

@@ -209,10 +209,10 @@ static void panel(Case *c)
 }
 
 /// Element (n, k) of panels of a K type: scale * code - minimum, in f64.
-static double panel_k_weight(const Case *c, int64_t n, int64_t k)
+static double panel_k_weight(const Case *c, int64_t K, int64_t n, int64_t k)
 {
     View w = view(c, "w"), wh = view(c, "wh"), mn = view(c, "mn");
-    int64_t K = integer(c, "K"), blocks = K / 32, block = k / 32, in = k % 32;
+    int64_t blocks = K / 32, block = k / 32, in = k % 32;
     int64_t code = geti(w, panel_at(n, 16 * block + k % 16, K / 2, 4)) >> (in < 16 ? 0 : 4) & 15;
     if (!mn.at) {
         int64_t bits = geti(wh, panel_at(n, 8 * block + in / 16 * 4 + k % 4, K / 4, 4));
@@ -226,9 +226,8 @@ static double panel_k_weight(const Case *c, int64_t n, int64_t k)
 }
 
 /// The minimum of a block of row n, which the sum of the block's codes of x multiplies.
-static double panel_k_least(const Case *c, int64_t n, int64_t block)
+static double panel_k_least(const Case *c, int64_t K, int64_t n, int64_t block)
 {
-    int64_t K = integer(c, "K");
     return get(view(c, "sd"), panel_at(n, block / 8 * 2 + 1, K / 128, 1)) *
            get(view(c, "mn"), panel_at(n, block, K / 32, 1));
 }
@@ -243,11 +242,37 @@ static void panel_k(Case *c)
             double sum = bias.at ? get(bias, n) : 0;
             for (int64_t k = 0; k < K; k++)
                 sum += get(x, i * integer(c, "sx") + k) * get(xs, i * blocks + k / 32) *
-                       panel_k_weight(c, n, k);
+                       panel_k_weight(c, K, n, k);
             for (int64_t b = 0; view(c, "mn").at && b < blocks; b++)
-                sum -= panel_k_least(c, n, b) * get(xs, i * blocks + b) *
+                sum -= panel_k_least(c, K, n, b) * get(xs, i * blocks + b) *
                        (double)geti(xc, i * blocks + b);
             set(y, i * integer(c, "sy") + n, sum);
+        }
+}
+
+/// Element (t, k) of a table in panels with rows of n.
+static double embedded(const Case *c, int64_t n, int64_t t, int64_t k)
+{
+    View w = view(c, "w"), sc = view(c, "sc");
+    if (view(c, "sd").at)
+        return panel_k_weight(c, n, t, k) - (view(c, "mn").at ? panel_k_least(c, n, t, k / 32) : 0);
+    if (w.dtype == DTYPE_BF16) return get(w, panel_at(t, k, round_up(n, 2), 2));
+    if (!sc.at) return get(w, panel_at(t, k, n, 1));
+    double scale = get(sc, panel_at(t, k / 32, n / 32, 1));
+    if (w.dtype == DTYPE_I8) return scale * get(w, panel_at(t, k, n, 4));
+    int64_t byte = geti(w, panel_at(t, k / 32 * 16 + k % 16, n / 2, 4));
+    return scale * (double)((byte >> (k % 32 < 16 ? 0 : 4) & 15) - 8);
+}
+
+static void embed_panel(Case *c)
+{
+    View y = view(c, "y"), token = view(c, "token");
+    int64_t n = integer(c, "n");
+    for (int64_t i = 0; i < MIN(c->grid.x, geti(view(c, "rows"), 0)); i++)
+        for (int64_t k = 0; k < n; k++) {
+            int64_t t = geti(token, i);
+            bool known = t >= 0 && t < integer(c, "vocab");
+            set(y, i * integer(c, "sy") + k, known ? embedded(c, n, t, k) : 0);
         }
 }
 
@@ -543,6 +568,7 @@ static const struct {
     {"softmax", softmax},
     {"quantize", quantize},
     {"embed", embed},
+    {"embed_panel", embed_panel},
     {"gemv", linear},
     {"gemm", linear},
     {"gemv_dot", linear},

@@ -125,6 +125,7 @@ AGREES("quantize.py", quantize)
 AGREES("silu_mul.py", silu_mul)
 AGREES("softmax.py", softmax)
 AGREES("embed.py", embed)
+AGREES("embed.py", embed_panel)
 AGREES("gemv.py", gemv)
 AGREES("gemv.py", gemv_dot)
 AGREES("gemm.py", gemm)
@@ -151,6 +152,8 @@ static const Mutation mutations[] = {
     {"silu_mul.py", "silu_mul", "1.0 + tl.exp", "1.0 - tl.exp"},
     {"softmax.py", "softmax", "e / tl.sum", "e * tl.sum"},
     {"embed.py", "embed", "(tok < vocab)", "(tok <= vocab)"},
+    {"embed.py", "embed_panel", "code - 8", "code - 7"},
+    {"embed.py", "embed_panel", "% 16 // 4 * 2 & 3", "% 16 // 4 & 3"},
     {"gemv.py", "gemv", "acc += part", "acc -= part"},
     {"gemv.py", "gemv", "wv.to(tl.float32)[None, :, :] * rows_of",
      "wv.to(tl.float32)[None, :, :] + rows_of"},
