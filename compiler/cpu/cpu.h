@@ -106,9 +106,11 @@ typedef struct Info {
     Mode mode;
     bool is_ready;     ///< HELD: its memory has been written
     bool is_keep;      ///< a lazy op whose value is kept: HELD, written by a root of its own
+    bool is_deferred;  ///< a dot that is emitted with its consumer (dot_fuse)
     uint32_t dep;      ///< flat bits it may change along
     int32_t cost;      ///< rough vector operations per evaluation
     bool has_load;     ///< evaluating it reads device memory
+    bool is_address;   ///< only ever part of addresses that are sums of index bits
     int32_t def_at;    ///< position of its definition
     int32_t depth;     ///< loops around its definition
     int32_t last_root; ///< position of the last root that consumes it
@@ -248,6 +250,7 @@ typedef struct Product {
     ProductKind kind;
     int32_t group_bits;
     DType sum, operand;
+    int32_t bound;      ///< LOW: the largest element of the unsigned side
     bool is_signed;     ///< quads: the elements are i8
     bool is_low;        ///< MULL: sums of two products fit 16 bits
     bool a_is_unsigned; ///< VNNI, LOW: a takes the unsigned side
@@ -259,15 +262,22 @@ typedef struct Factor {
     LLVMValueRef v[2];
 } Factor;
 
-/// Is every element of this int tile known to be 0 .. 127?
-bool product_is_low(const Value *v);
+/// The largest that an element of this int tile can be, when all are known to be 0 .. 127; else -1.
+int32_t product_bound(const Value *v);
 /// @param k_bits  log2 of the neighbours along k that may be grouped
-Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits, bool a_low,
-                       bool b_low);
+/// @param a_bound, b_bound  of product_bound()
+Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits, int32_t a_bound,
+                       int32_t b_bound);
 /// `v`: a's group in every lane, or b's lanes (k low, n).
 Factor product_factor(Cx *cx, const Product *p, LLVMValueRef v, bool is_a);
 LLVMValueRef product_add(Cx *cx, const Product *p, const Factor *a, const Factor *b,
                          LLVMValueRef sum);
+/// LOW: how much of an i16 (32767) one step may fill; 0: the product has no narrow sums.
+int32_t product_weight(const Product *p);
+/// LOW: product_add() on sums in i16, NULL: none yet. Their weights may not exceed what an i16 holds.
+LLVMValueRef product_narrow(Cx *cx, const Product *p, const Factor *a, const Factor *b,
+                            LLVMValueRef narrow);
+LLVMValueRef product_widen(Cx *cx, LLVMValueRef narrow, LLVMValueRef sum);
 /// Adds what flipping a adds too much.
 LLVMValueRef product_excess(Cx *cx, const Factor *b, LLVMValueRef sum);
 
@@ -294,6 +304,8 @@ void at_depth(Cx *cx, int32_t d);
 void depth_moved(Cx *cx, int32_t d);
 /// Forgets values of the memo that need depth d or more.
 void memo_drop(Cx *cx, int32_t d);
+/// Says what `v` is at `c` while the innermost loop is open.
+void memo_add(Cx *cx, Value *v, const Chunk *c, LLVMValueRef x);
 
 // ---- memory (access.c) ----------------------------------------------------------------------------
 
@@ -479,6 +491,12 @@ void histogram_emit(Cx *cx, Op *op);
 void atomic_emit(Cx *cx, Op *op);
 void atomic_emit_scalar(Cx *cx, Op *op);
 void dot_emit(Cx *cx, Op *op);
+/// Dots of ints whose only consumer is what a `for` yields for its carried tile `i`.
+typedef struct Fused Fused;
+/// @return NULL: there are none, or they have to be emitted where they stand. Called before the body is emitted
+Fused *dot_fuse(Cx *cx, Op *loop, int32_t i);
+/// Emits them and writes what is yielded to `to`, the carried tile's memory. Called after the body.
+void dot_emit_fused(Cx *cx, Fused *f, Held to);
 Ev gather_eval(Cx *cx, Op *op, const Chunk *c);
 void region_emit(Cx *cx, Region *r);
 void plan_function(Cx *cx);

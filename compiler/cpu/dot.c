@@ -17,6 +17,14 @@
 // and it lies so; otherwise it is first written to scratch in the order and type the product wants (f16 and
 // bf16 as f32 where the level multiplies f32). Sums of narrow floats are kept in f32 whatever the
 // result's type; it is rounded at the end.
+//
+// Sums of quantised blocks live only inside one iteration of a loop over blocks:
+//
+//   for b:  part = dot(x[b], low[b], start)               for b:  for each micro-tile:
+//           part = dot(x'[b], high[b], part)        ==>             c = start; both dots in registers
+//           acc += float(part) * scale[b]                           acc = fma(float(c), scale, acc)
+//
+// Such dots are not emitted where they stand but where the loop yields, with what is computed of them (Fused).
 #include "compiler/cpu/cpu.h"
 
 typedef struct Dot {
@@ -30,6 +38,22 @@ typedef struct Dot {
     Held a_packed, b_packed; ///< base NULL: read in place
     bool a_raw, b_raw;       ///< bf16 read in place, as bits
 } Dot;
+
+enum { MAX_SUMS = 4, MAX_CHAIN = 4 };
+
+/// Dots of which each adds to the one before. They have one shape of result, and one micro-tile.
+typedef struct Sum {
+    int32_t n;
+    Dot dots[MAX_CHAIN];
+    Value *top; ///< what is computed of the sum, and of those before it, at once
+} Sum;
+
+struct Fused {
+    int32_t n;
+    Sum sums[MAX_SUMS]; ///< in the order of the program
+    Value *value;       ///< what is written; NULL: the only sum itself
+    Held to;
+};
 
 /// Is element (i, j) of `v` cheap to get again and again: memory of ours, or an unmasked affine load?
 static bool is_direct(Cx *cx, const Dot *d, Value *v)
@@ -112,22 +136,24 @@ static void choose_types(Cx *cx, Dot *d)
 {
     DType a = d->a->type->dtype, b = d->b->type->dtype;
     DType sum = a == DTYPE_F64 ? DTYPE_F64 : dtype_is_int(a) ? DTYPE_I32 : DTYPE_F32;
-    d->product = product_choose(cx, sum, a, b, d->n_bits >= 2 ? d->k_bits : 0, product_is_low(d->a),
-                                product_is_low(d->b));
+    d->product = product_choose(cx, sum, a, b, d->n_bits >= 2 ? d->k_bits : 0, product_bound(d->a),
+                                product_bound(d->b));
     d->operand = type_scalar(cx->fn->module, d->product.operand);
 }
 
 static void choose_tile(Cx *cx, Dot *d)
 {
     int32_t bytes = dtype_bytes(d->product.sum), regs = cx->isa->n_registers;
+    bool is_quad =
+        d->product.group_bits == 2; // b may be split or decoded: for as many rows as there are
     d->w_bits = MIN(d->n_bits, log2_floor((uint64_t)(cx->isa->vector_bytes / bytes)));
-    d->mr_bits = MIN(d->m_bits, regs == 32 ? 3 : 2);
+    d->mr_bits = MIN(d->m_bits, regs == 32 || is_quad ? 3 : 2);
     int32_t accumulators = regs == 32 ? 4 : 3; // log2: half of the registers
     d->nv_bits = MIN(accumulators - d->mr_bits, d->n_bits - d->w_bits);
     if (d->nv_bits < accumulators - d->mr_bits)
         d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
     int32_t steps = d->k_bits - d->product.group_bits;
-    d->ku_bits = MIN(steps, MAX(0, 5 - d->mr_bits - d->nv_bits));
+    d->ku_bits = MIN(steps, MAX(0, (is_quad ? 3 : 5) - d->mr_bits - d->nv_bits));
 }
 
 // ---- elements -------------------------------------------------------------------------------------------
@@ -235,10 +261,45 @@ static Factor b_vector(Cx *cx, Dot *d, const Point *p)
 
 enum { MAX_ACCUMULATORS = 16 };
 
-/// One pass over `1 << ku_bits` k-steps for the whole micro-tile. slot: [mr, nv] sums, then [nv] excesses.
-static void k_step(Cx *cx, Dot *d, Point p, LLVMValueRef *slot, LLVMTypeRef type)
+/// The sums of a micro-tile, [mr, nv], in memory that becomes registers.
+typedef struct Acc {
+    LLVMTypeRef type, narrow_type;
+    int32_t n, weight; ///< of what is summed in `narrow`: at most NARROW_MOST
+    Chunk chunks[MAX_ACCUMULATORS];
+    LLVMValueRef slot[MAX_ACCUMULATORS];
+    LLVMValueRef excess[MAX_ACCUMULATORS]; ///< [nv]
+    LLVMValueRef narrow[MAX_ACCUMULATORS]; ///< of i16; nothing is there while `weight` is 0
+} Acc;
+
+enum { NARROW_MOST = INT16_MAX };
+
+static void acc_widen(Cx *cx, Acc *acc)
 {
-    int32_t mr = 1 << d->mr_bits, nv = 1 << d->nv_bits;
+    for (int32_t i = 0; i < acc->n && acc->weight; i++) {
+        LLVMValueRef c = LLVMBuildLoad2(cx->b, acc->type, acc->slot[i], "");
+        LLVMValueRef x = LLVMBuildLoad2(cx->b, acc->narrow_type, acc->narrow[i], "");
+        LLVMBuildStore(cx->b, product_widen(cx, x, c), acc->slot[i]);
+    }
+    acc->weight = 0;
+}
+
+/// Adds a[r] b[v] to sum `i`.
+static void acc_add(Cx *cx, Acc *acc, int32_t i, const Product *p, const Factor *a, const Factor *b)
+{
+    if (!product_weight(p)) {
+        LLVMValueRef c = LLVMBuildLoad2(cx->b, acc->type, acc->slot[i], "");
+        LLVMBuildStore(cx->b, product_add(cx, p, a, b, c), acc->slot[i]);
+        return;
+    }
+    LLVMValueRef x = NULL;
+    if (acc->weight) x = LLVMBuildLoad2(cx->b, acc->narrow_type, acc->narrow[i], "");
+    LLVMBuildStore(cx->b, product_narrow(cx, p, a, b, x), acc->narrow[i]);
+}
+
+/// One pass over `1 << ku_bits` k-steps for the whole micro-tile.
+static void k_step(Cx *cx, Dot *d, Point p, Acc *acc)
+{
+    int32_t mr = 1 << d->mr_bits, nv = 1 << d->nv_bits, weight = product_weight(&d->product);
     uint32_t k_fixed = p.k.fixed, n_fixed = p.n.fixed, m_fixed = p.m.fixed;
     for (uint32_t u = 0; u < 1u << d->ku_bits; u++) {
         p.k.fixed = k_fixed | u << d->product.group_bits;
@@ -247,18 +308,17 @@ static void k_step(Cx *cx, Dot *d, Point p, LLVMValueRef *slot, LLVMTypeRef type
             p.n.fixed = n_fixed | (uint32_t)v << d->w_bits;
             b[v] = b_vector(cx, d, &p);
             if (!d->product.flips_a) continue;
-            LLVMValueRef excess = LLVMBuildLoad2(cx->b, type, slot[mr * nv + v], "");
-            LLVMBuildStore(cx->b, product_excess(cx, &b[v], excess), slot[mr * nv + v]);
+            LLVMValueRef excess = LLVMBuildLoad2(cx->b, acc->type, acc->excess[v], "");
+            LLVMBuildStore(cx->b, product_excess(cx, &b[v], excess), acc->excess[v]);
         }
+        if (acc->weight + weight > NARROW_MOST) acc_widen(cx, acc);
         for (int32_t r = 0; r < mr; r++) {
             p.m.fixed = m_fixed | (uint32_t)r;
             Factor a = a_broadcast(cx, d, &p);
-            for (int32_t v = 0; v < nv; v++) {
-                LLVMValueRef c = LLVMBuildLoad2(cx->b, type, slot[r * nv + v], "");
-                c = product_add(cx, &d->product, &a, &b[v], c);
-                LLVMBuildStore(cx->b, c, slot[r * nv + v]);
-            }
+            for (int32_t v = 0; v < nv; v++)
+                acc_add(cx, acc, r * nv + v, &d->product, &a, &b[v]);
         }
+        acc->weight += weight;
     }
 }
 
@@ -268,78 +328,154 @@ static Coord loop_coord(Cx *cx, const Loop *l, int32_t at, int32_t width)
         .field = {l->var, (int8_t)at, (int8_t)(width - at), (int8_t)at, (int8_t)cx->depth, true}};
 }
 
-static void micro_kernel(Cx *cx, Dot *d, Point p)
+static void acc_begin(Cx *cx, const Sum *s, Point p, Acc *acc)
 {
-    int32_t mr = 1 << d->mr_bits, nv = 1 << d->nv_bits;
-    LLVMTypeRef type = vector_of(dtype_type(cx, d->product.sum), d->w_bits);
-    LLVMValueRef slot[2 * MAX_ACCUMULATORS];
+    const Dot *d = &s->dots[0];
+    int32_t nv = 1 << d->nv_bits;
     uint32_t n_fixed = p.n.fixed;
-    Chunk chunks[MAX_ACCUMULATORS];
-    for (int32_t i = 0; i < mr * nv; i++) {
+    bool flips = false;
+    for (int32_t k = 0; k < s->n; k++)
+        flips |= s->dots[k].product.flips_a;
+    *acc = (Acc){.type = vector_of(dtype_type(cx, d->product.sum), d->w_bits),
+                 .narrow_type = vector_of(cx->i16, d->w_bits + 1),
+                 .n = nv << d->mr_bits};
+    for (int32_t i = 0; i < acc->n; i++) {
         p.m.fixed = (uint32_t)(i / nv);
         p.n.fixed = n_fixed | (uint32_t)(i % nv) << d->w_bits;
-        chunks[i] = operand_chunk(d, &p, true, false, true);
+        Chunk *c = &acc->chunks[i];
+        *c = operand_chunk(d, &p, true, false, true);
         for (int32_t j = 0; j < d->w_bits; j++)
-            chunks[i].lane[chunks[i].log_w++] = (int8_t)j;
-        LLVMValueRef start = eval_here(cx, d->acc, &chunks[i]);
-        slot[i] = stack_slot(cx, type, 64);
+            c->lane[c->log_w++] = (int8_t)j;
+        LLVMValueRef start = eval_here(cx, d->acc, c);
+        acc->slot[i] = stack_slot(cx, acc->type, 64);
+        acc->narrow[i] = stack_slot(cx, acc->narrow_type, 64);
         at_depth(cx, cx->depth);
-        LLVMBuildStore(cx->b, start, slot[i]);
+        LLVMBuildStore(cx->b, start, acc->slot[i]);
     }
-    for (int32_t v = 0; v < nv && d->product.flips_a; v++) {
-        slot[mr * nv + v] = stack_slot(cx, type, 64);
-        LLVMBuildStore(cx->b, LLVMConstNull(type), slot[mr * nv + v]);
+    for (int32_t v = 0; v < nv && flips; v++) {
+        acc->excess[v] = stack_slot(cx, acc->type, 64);
+        LLVMBuildStore(cx->b, LLVMConstNull(acc->type), acc->excess[v]);
     }
-    p.m.fixed = 0;
-    p.n.fixed = n_fixed;
+}
+
+/// All steps of dots first .. end - 1, which have as many. What i16 can hold of them is carried so through the loop.
+static void k_steps(Cx *cx, Sum *s, int32_t first, int32_t end, Point p, Acc *acc)
+{
+    const Dot *d = &s->dots[first];
     int32_t unit = d->ku_bits + d->product.group_bits;
-    if (d->k_bits > unit) {
-        Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits),
-                           (int64_t)1 << unit);
-        p.k = loop_coord(cx, &l, unit, d->k_bits);
-        k_step(cx, d, p, slot, type);
-        loop_close(cx, &l);
-    } else {
-        k_step(cx, d, p, slot, type);
+    if (d->k_bits <= unit) {
+        for (int32_t j = first; j < end; j++)
+            k_step(cx, &s->dots[j], p, acc);
+        return;
     }
-    Held out = info_of(cx, d->out)->held;
-    for (int32_t i = 0; i < mr * nv; i++) {
+    int64_t weight = 0;
+    for (int32_t j = first; j < end; j++)
+        weight += (int64_t)product_weight(&s->dots[j].product)
+                  << (s->dots[j].k_bits - s->dots[j].product.group_bits);
+    bool is_carried = weight && acc->weight + weight <= NARROW_MOST;
+    if (!is_carried) acc_widen(cx, acc);
+    for (int32_t i = 0; i < acc->n && is_carried && !acc->weight; i++)
+        LLVMBuildStore(cx->b, LLVMConstNull(acc->narrow_type), acc->narrow[i]);
+    int32_t all = acc->weight + (int32_t)weight;
+    Loop l =
+        loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits), (int64_t)1 << unit);
+    p.k = loop_coord(cx, &l, unit, d->k_bits);
+    if (is_carried) acc->weight = 1;
+    for (int32_t j = first; j < end; j++)
+        k_step(cx, &s->dots[j], p, acc);
+    if (!is_carried) acc_widen(cx, acc);
+    loop_close(cx, &l);
+    if (is_carried) acc->weight = all;
+}
+
+/// A chain's dots side by side, so that what they decode is read once; one after the other where they differ in length.
+static void sum_steps(Cx *cx, Sum *s, Point p, Acc *acc)
+{
+    for (int32_t first = 0, end; first < s->n; first = end) {
+        end = first + 1;
+        while (end < s->n && s->dots[end].k_bits == s->dots[first].k_bits &&
+               s->dots[end].ku_bits == s->dots[first].ku_bits &&
+               s->dots[end].product.group_bits == s->dots[first].product.group_bits)
+            end++;
+        k_steps(cx, s, first, end, p, acc);
+    }
+    acc_widen(cx, acc);
+}
+
+/// Sum `i` of the micro-tile, without what flipping added.
+static LLVMValueRef acc_value(Cx *cx, const Acc *acc, int32_t i, int32_t nv)
+{
+    at_depth(cx, cx->depth);
+    LLVMValueRef v = LLVMBuildLoad2(cx->b, acc->type, acc->slot[i], "");
+    if (!acc->excess[0]) return v;
+    return LLVMBuildSub(cx->b, v, LLVMBuildLoad2(cx->b, acc->type, acc->excess[i % nv], ""), "");
+}
+
+static void micro_kernel(Cx *cx, Fused *f, Point p)
+{
+    LLVMValueRef values[MAX_ACCUMULATORS];
+    Acc acc;
+    const Type *t = (f->value ? f->value : f->sums[0].dots[0].out)->type;
+    for (int32_t k = 0; k < f->n; k++) {
+        Sum *s = &f->sums[k];
+        acc_begin(cx, s, p, &acc);
+        sum_steps(cx, s, p, &acc);
+        for (int32_t i = 0; i < acc.n; i++) {
+            values[i] = acc_value(cx, &acc, i, 1 << s->dots[0].nv_bits);
+            if (!f->value) values[i] = round_to(cx, t->dtype, values[i], ROUND_RNE);
+            if (f->value) memo_add(cx, s->dots[s->n - 1].out, &acc.chunks[i], values[i]);
+        }
+        for (int32_t i = 0; i < acc.n && f->value; i++)
+            values[i] = eval_here(cx, s->top, &acc.chunks[i]);
+    }
+    for (int32_t i = 0; i < acc.n; i++) {
+        Place place = place_of_held(cx, &f->to, t, &acc.chunks[i]);
         at_depth(cx, cx->depth);
-        LLVMValueRef v = LLVMBuildLoad2(cx->b, type, slot[i], "");
-        if (d->product.flips_a)
-            v = LLVMBuildSub(cx->b, v, LLVMBuildLoad2(cx->b, type, slot[mr * nv + i % nv], ""), "");
-        v = round_to(cx, d->out->type->dtype, v, ROUND_RNE);
-        Place place = place_of_held(cx, &out, d->out->type, &chunks[i]);
-        at_depth(cx, cx->depth);
-        place_store(cx, &place, v, NULL);
+        place_store(cx, &place, values[i], NULL);
         depth_moved(cx, cx->depth);
     }
 }
 
-static void loop_m(Cx *cx, Dot *d, Point p)
+static void loop_m(Cx *cx, Fused *f, Point p)
 {
+    const Dot *d = &f->sums[0].dots[0];
     if (d->m_bits <= d->mr_bits) {
-        micro_kernel(cx, d, p);
+        micro_kernel(cx, f, p);
         return;
     }
     Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->m_bits),
                        (int64_t)1 << d->mr_bits);
     p.m = loop_coord(cx, &l, d->mr_bits, d->m_bits);
-    micro_kernel(cx, d, p);
+    micro_kernel(cx, f, p);
     loop_close(cx, &l);
 }
 
-static void loop_n(Cx *cx, Dot *d, Point p)
+static void loop_n(Cx *cx, Fused *f, Point p)
 {
+    const Dot *d = &f->sums[0].dots[0];
     int32_t unit = d->w_bits + d->nv_bits;
     if (d->n_bits <= unit) {
-        loop_m(cx, d, p);
+        loop_m(cx, f, p);
         return;
     }
     Loop l =
         loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->n_bits), (int64_t)1 << unit);
     p.n = loop_coord(cx, &l, unit, d->n_bits);
-    loop_m(cx, d, p);
+    loop_m(cx, f, p);
+    loop_close(cx, &l);
+}
+
+static void loop_batch(Cx *cx, Fused *f)
+{
+    const Dot *d = &f->sums[0].dots[0];
+    Point p = {0};
+    if (!d->batch_bits) {
+        loop_n(cx, f, p);
+        return;
+    }
+    Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->batch_bits), 1);
+    p.batch = loop_coord(cx, &l, 0, d->batch_bits);
+    loop_n(cx, f, p);
     loop_close(cx, &l);
 }
 
@@ -468,7 +604,7 @@ static void choose_operands(Cx *cx, Dot *d)
     if (d->product.kind == PRODUCT_WIDE) d->a_packed = pack_halves(cx, d);
 }
 
-void dot_emit(Cx *cx, Op *op)
+static Dot dot_of(Op *op)
 {
     const Type *t = op->out[0].type, *a = op->in[0]->type;
     Dot d = {.op = op, .a = op->in[0], .b = op->in[1], .acc = op->in[2], .out = op->out};
@@ -476,21 +612,160 @@ void dot_emit(Cx *cx, Op *op)
     d.n_bits = log2_floor((uint64_t)t->shape[t->rank - 1]);
     d.k_bits = log2_floor((uint64_t)a->shape[a->rank - 1]);
     d.batch_bits = log_numel(t) - d.m_bits - d.n_bits;
-    Info *info = info_of(cx, d.out);
-    if (!info->held.base) info->held = held_new(cx, t);
+    return d;
+}
+
+static void fused_emit(Cx *cx, Fused *f)
+{
     int64_t mark = scratch_mark(cx);
-    choose_types(cx, &d);
-    choose_tile(cx, &d);
-    choose_operands(cx, &d);
-    Point p = {0};
-    if (d.batch_bits) {
-        Loop l = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d.batch_bits), 1);
-        p.batch = loop_coord(cx, &l, 0, d.batch_bits);
-        loop_n(cx, &d, p);
-        loop_close(cx, &l);
-    } else {
-        loop_n(cx, &d, p);
-    }
+    for (int32_t k = 0; k < f->n; k++)
+        for (int32_t j = 0; j < f->sums[k].n; j++) {
+            Dot *d = &f->sums[k].dots[j];
+            choose_types(cx, d);
+            choose_tile(cx, d);
+            d->mr_bits = f->sums[0].dots[0].mr_bits; // all of one kind have the same in any case
+            d->nv_bits = f->sums[0].dots[0].nv_bits;
+            choose_operands(cx, d);
+        }
+    loop_batch(cx, f);
     memo_drop(cx, 0);
     scratch_release(cx, mark);
+}
+
+void dot_emit(Cx *cx, Op *op)
+{
+    Info *info = info_of(cx, op->out);
+    if (info->is_deferred) return;
+    if (!info->held.base) info->held = held_new(cx, op->out->type);
+    Fused *f = arena_new(cx->arena, Fused);
+    f->n = f->sums[0].n = 1;
+    f->sums[0].dots[0] = dot_of(op);
+    f->to = info->held;
+    fused_emit(cx, f);
+}
+
+// ---- dots that a loop's yield consumes ------------------------------------------------------------------------
+
+static int32_t position(const Op *op)
+{
+    return (int32_t)(intptr_t)op->note;
+}
+
+static bool is_int_dot(const Value *v, const Region *body, const Type *shape)
+{
+    return v->def && v->def->kind == OP_DOT && v->def->parent == body && value_has_one_use(v) &&
+           type_same_shape(v->type, shape) && v->type->dtype == DTYPE_I32;
+}
+
+/// Is `v` computed element by element, only for the consumer that led to it?
+static bool is_step(const Cx *cx, const Value *v, const Region *body, const Type *shape)
+{
+    const Op *op = v->def;
+    return op && op->parent == body && (op->kind == OP_ELEM || op->kind == OP_CAST) &&
+           v->type->kind == TYPE_TILE && type_same_shape(v->type, shape) && value_has_one_use(v) &&
+           !info_of(cx, v)->is_keep;
+}
+
+/// The int dots that `v` is computed from, element by element.
+static bool collect_sums(Cx *cx, Fused *f, Value *v, const Region *body)
+{
+    const Type *shape = f->value->type;
+    if (is_int_dot(v, body, shape)) {
+        if (f->n == MAX_SUMS) return false;
+        Sum *s = &f->sums[f->n++];
+        Op *chain[MAX_CHAIN];
+        chain[s->n++] = v->def;
+        while (s->n < MAX_CHAIN && is_int_dot(chain[s->n - 1]->in[2], body, shape)) {
+            chain[s->n] = chain[s->n - 1]->in[2]->def;
+            s->n++;
+        }
+        for (int32_t j = 0; j < s->n; j++)
+            s->dots[j] = dot_of(chain[s->n - 1 - j]);
+        return true;
+    }
+    if (!is_step(cx, v, body, shape)) return true;
+    for (int32_t i = 0; i < v->def->n_in; i++)
+        if (!collect_sums(cx, f, v->def->in[i], body)) return false;
+    return true;
+}
+
+/// Is `v` computed from one of the sums from..n, by steps?
+static bool needs_later(const Cx *cx, const Fused *f, int32_t from, const Value *v,
+                        const Region *body)
+{
+    for (int32_t k = from; k < f->n; k++)
+        if (f->sums[k].dots[f->sums[k].n - 1].out == v) return true;
+    if (!is_step(cx, v, body, f->value->type)) return false;
+    for (int32_t i = 0; i < v->def->n_in; i++)
+        if (needs_later(cx, f, from, v->def->in[i], body)) return true;
+    return false;
+}
+
+static void find_tops(const Cx *cx, Fused *f, const Region *body)
+{
+    for (int32_t k = 1; k < f->n; k++) // few: in the order of the program
+        for (int32_t j = k;
+             j && position(f->sums[j].dots[0].op) < position(f->sums[j - 1].dots[0].op); j--) {
+            Sum s = f->sums[j];
+            f->sums[j] = f->sums[j - 1];
+            f->sums[j - 1] = s;
+        }
+    for (int32_t k = 0; k < f->n; k++) {
+        Value *top = f->sums[k].dots[f->sums[k].n - 1].out;
+        while (top != f->value) {
+            Value *next = &top->uses->op->out[0];
+            if (needs_later(cx, f, k + 1, next, body)) break;
+            top = next;
+        }
+        f->sums[k].top = top;
+    }
+}
+
+/// May everything that the dots and their consumer read still be read at the end of the body?
+static bool may_wait(Cx *cx, const Fused *f, const Op *loop, int32_t i)
+{
+    const Region *body = loop->regions[0];
+    EACH_OP(op, body) {
+        if (op->n_regions || op->kind == OP_STORE || op->kind == OP_ATOMIC_RMW ||
+            op->kind == OP_ATOMIC_CAS || op->kind == OP_BARRIER)
+            return false;
+    }
+    for (int32_t k = 0; k < loop->n_out; k++) {
+        const Value *arg = body->args[1 + k];
+        if (arg->type->kind != TYPE_TILE || info_of(cx, arg)->mode != MODE_HELD) continue;
+        for (int32_t s = 0; s < f->n; s++)
+            for (int32_t j = 0; j < f->sums[s].n; j++)
+                for (int32_t n = 0; n < 3; n++)
+                    if (value_reads(cx, f->sums[s].dots[j].op->in[n], arg) != READS_NOT)
+                        return false;
+    }
+    for (int32_t k = 0; k < loop->n_out; k++)
+        if (k != i && body->last->in[k]->type->kind == TYPE_TILE &&
+            value_reads(cx, body->last->in[k], body->args[1 + i]) != READS_NOT)
+            return false;
+    return value_reads(cx, f->value, body->args[1 + i]) != READS_ANYWHERE;
+}
+
+Fused *dot_fuse(Cx *cx, Op *loop, int32_t i)
+{
+    Region *body = loop->regions[0];
+    Value *y = body->last->in[i];
+    const Info *info = info_of(cx, y);
+    if (y->type->kind != TYPE_TILE || y->type->rank < 2 || info->mode != MODE_LAZY ||
+        info_of(cx, body->args[1 + i])->mode != MODE_HELD || !is_step(cx, y, body, y->type))
+        return NULL;
+    Fused *f = arena_new(cx->arena, Fused);
+    f->value = y;
+    if (!collect_sums(cx, f, y, body) || !f->n || !may_wait(cx, f, loop, i)) return NULL;
+    find_tops(cx, f, body);
+    for (int32_t k = 0; k < f->n; k++)
+        for (int32_t j = 0; j < f->sums[k].n; j++)
+            info_of(cx, f->sums[k].dots[j].out)->is_deferred = true;
+    return f;
+}
+
+void dot_emit_fused(Cx *cx, Fused *f, Held to)
+{
+    f->to = to;
+    fused_emit(cx, f);
 }

@@ -99,6 +99,14 @@ static Chunk chunk_reduced(const Chunk *c, uint32_t dep, int32_t *source)
     return r;
 }
 
+void memo_add(Cx *cx, Value *v, const Chunk *c, LLVMValueRef x)
+{
+    int32_t source[PLACE_MAX_LANES];
+    Chunk small = chunk_reduced(c, info_of(cx, v)->dep, source);
+    ASSERT(small.log_w == c->log_w);
+    vec_push(cx->arena, &cx->memo, (MemoEntry){v, small, {x, cx->depth}});
+}
+
 static bool chunk_same(const Chunk *a, const Chunk *b)
 {
     if (a->log_w != b->log_w || a->n_fields != b->n_fields || a->fixed != b->fixed) return false;

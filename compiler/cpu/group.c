@@ -130,7 +130,7 @@ static Reading reads(Cx *cx, const Value *v, const Value *what, bool in_place, i
     if (v == what) return in_place ? READS_IN_PLACE : READS_ANYWHERE;
     const Info *info = info_of(cx, v);
     if (--*budget < 0) return READS_ANYWHERE;
-    if (info->mode == MODE_SCALAR ||
+    if (info->mode == MODE_SCALAR || info->is_address || // an address hangs on no memory of ours
         (info->mode == MODE_HELD && (info->is_ready || !info->is_keep)))
         return READS_NOT;
     if (info->mode == MODE_DELTA) return reads(cx, info->base, what, in_place, budget);

@@ -214,10 +214,12 @@ Value *carried_step(Cx *cx, Op *loop, int32_t i, bool *minus)
     return uniform_step(cx, body->args[1 + i], body->last->in[i], minus);
 }
 
+/// An address that is a sum of index bits costs nothing: it is evaluated at one element.
 static int32_t operand_cost(const Cx *cx, const Op *op)
 {
     int32_t cost = 0;
-    for (int32_t i = 0; i < op->n_in; i++)
+    for (int32_t i = op->kind == OP_LOAD && !affine_of(cx->affine, op->in[0])->slow; i < op->n_in;
+         i++)
         if (is_tile(op->in[i])) cost += info_of(cx, op->in[i])->cost;
     return cost;
 }
@@ -341,6 +343,22 @@ static bool wants_memory(const Value *v)
     return v->def->kind == OP_LOAD && op_attr_i(v->def, ATTR_VOLATILE);
 }
 
+/// Is `v` only ever part of addresses that are sums of index bits? They are evaluated at one element (access.c), so
+/// however long the arithmetic, the tile is not worth memory.
+static bool is_address(const Plan *p, const Value *v)
+{
+    if (affine_of(p->cx->affine, v)->slow || (!v->type->is_ptr && !dtype_is_int(v->type->dtype)))
+        return false;
+    EACH_USE(u, v) {
+        const Op *op = u->op;
+        if (v->type->is_ptr && !u->index && (op->kind == OP_LOAD || op->kind == OP_STORE)) continue;
+        if (!is_lazy(op) || op->n_out != 1 || !is_tile(op->out) || op->kind == OP_LOAD ||
+            op->kind == OP_GATHER || !info_of(p->cx, op->out)->is_address)
+            return false;
+    }
+    return true;
+}
+
 static bool is_expanded(const Value *v)
 {
     EACH_USE(u, v)
@@ -373,6 +391,8 @@ static void decide_backward(Plan *p)
             EACH_USE(u, v)
                 use_roots(p, u, r);
             if (info->mode != MODE_LAZY) continue;
+            info->is_address = is_address(p, v);
+            if (info->is_address && !info->has_load) continue;
             bool several = r->b >= 0 && info->cost >= COST_KEEP;
             bool expanded = info->cost >= COST_KEEP && is_expanded(v);
             bool deeper = r->depth > info->depth && (info->has_load || info->cost >= COST_KEEP);

@@ -6,7 +6,7 @@
 //   I16        2      i16                vpmaddwd, vpaddd                           8-bit ints otherwise
 //   BF16       2      bf16               vdpbf16ps                                  avx512
 //   VNNI       4      u8 x i8            vpdpbusd                                   avx512
-//   LOW        4      0 .. 127 x i8      vpmaddubsw, vpmaddwd, vpaddd               avx2; pairs fit i16
+//   LOW        4      0 .. 127 x i8      vpmaddubsw, vpaddw; vpmaddwd, vpaddd       avx2; sums fit i16, see below
 //   WIDE       4      any 8-bit          2 (vpmaddwd, vpaddd) on even and odd bytes avx2; a is split once, by dot.c
 //
 //   MULL       4      any 8-bit          2 smull, 2 saddlp, addp, add (low: addp, sadalp)   neon
@@ -14,6 +14,9 @@
 //              2      i16, bf16          smull, smull2, addp, add; bfdot            neon; neon-i8mm
 //
 //   lanes      b: k0 k1 n0 n1 ...        a: one group, in every lane
+//
+// The lower the unsigned side of LOW, the more steps are summed in i16 before they are widened: 8 of nibbles, whose
+// products of pairs are at most 15 * 2 * 128, 4 below 32, 2 below 64 and 1 below 128.
 //
 // vpdpbusd wants one unsigned operand. Where neither is known to be without sign, a + 128 takes its place and
 // 128 times the sum of b, which all rows share, is taken off at the end.
@@ -25,49 +28,94 @@ typedef LLVMValueRef V;
 
 // ---- choosing ---------------------------------------------------------------------------------------------
 
-static bool is_const_within(const Value *v, int64_t low, int64_t high)
+/// Bounds beyond which nothing is gained by knowing them.
+enum { BOUND_MOST = 127, BOUND_STEPS = 24 };
+
+static bool const_of(const Value *v, int64_t *k)
 {
     while (v->def && (v->def->kind == OP_SPLAT || v->def->kind == OP_BROADCAST ||
                       v->def->kind == OP_EXPAND_DIMS || v->def->kind == OP_RESHAPE))
         v = v->def->in[0];
+    return value_const_int(v, k);
+}
+
+static int32_t bound_of(const Value *v, int32_t *steps);
+
+/// All bits up to the highest that an element of either may have: of `x | y` and `x ^ y`.
+static int32_t all_bits(int32_t x, int32_t y)
+{
+    return x < 0 || y < 0 ? -1 : (2 << log2_floor((uint64_t)MAX(MAX(x, y), 1))) - 1;
+}
+
+static int32_t bound_of_elem(const Op *op, int32_t *steps)
+{
     int64_t k;
-    return value_const_int(v, &k) && k >= low && k <= high;
-}
-
-bool product_is_low(const Value *v)
-{
-    for (int32_t steps = 0; v->def && steps < 16; steps++) {
-        const Op *op = v->def;
-        switch (op->kind) {
-        case OP_RESHAPE:
-        case OP_TRANS:
-        case OP_BROADCAST:
-        case OP_EXPAND_DIMS:
-        case OP_SPLAT:
-            v = op->in[0];
-            continue;
-        case OP_CAST: // 0 .. 127 is the same in every type of ints
-        case OP_BITCAST:
-            if (op->in[0]->type->is_ptr || !dtype_is_int(op->in[0]->type->dtype)) return false;
-            v = op->in[0];
-            continue;
-        case OP_CONST:
-            return is_const_within(v, 0, 127);
-        case OP_ELEM:
-            if (op->elem == ELEM_AND)
-                return is_const_within(op->in[0], 0, 127) || is_const_within(op->in[1], 0, 127);
-            return op->elem == ELEM_SHR && op->in[0]->type->dtype == DTYPE_U8 &&
-                   is_const_within(op->in[1], 1, 7);
-        default:
-            return false;
-        }
+    int32_t x = bound_of(op->in[op->elem == ELEM_SELECT], steps),
+            y = op->n_in > 1 ? bound_of(op->in[op->n_in - 1], steps) : -1;
+    switch (op->elem) {
+    case ELEM_AND:
+        return x < 0 || y < 0 ? MAX(x, y) : MIN(x, y);
+    case ELEM_OR:
+    case ELEM_XOR:
+        return all_bits(x, y);
+    case ELEM_ADD:
+        return x < 0 || y < 0 ? -1 : x + y;
+    case ELEM_SELECT:
+        return x < 0 || y < 0 ? -1 : MAX(x, y);
+    case ELEM_SHL:
+        return x >= 0 && const_of(op->in[1], &k) && k >= 0 && k < 8 ? x << k : -1;
+    case ELEM_SHR:
+        if (!const_of(op->in[1], &k) || k < 0 || k > 7) return -1;
+        if (x < 0 && op->in[0]->type->dtype == DTYPE_U8) x = 255;
+        return x < 0 ? -1 : x >> k;
+    default:
+        return -1;
     }
-    return false;
 }
 
-static bool choose_quads(const Cx *cx, Product *p, DType t, bool a_low, bool b_low)
+/// The largest that an element of this int tile can be, when none is negative; -1: more than 127, or unknown.
+static int32_t bound_of(const Value *v, int32_t *steps)
 {
-    bool has_sign = t == DTYPE_I8;
+    const Op *op = v->def;
+    int64_t k;
+    int32_t bound = -1;
+    if (!op || --*steps < 0) return -1;
+    switch (op->kind) {
+    case OP_RESHAPE:
+    case OP_TRANS:
+    case OP_BROADCAST:
+    case OP_EXPAND_DIMS:
+    case OP_SPLAT:
+        return bound_of(op->in[0], steps);
+    case OP_CAST: // 0 .. 127 is the same in every type of ints
+    case OP_BITCAST:
+        if (op->in[0]->type->is_ptr || !dtype_is_int(op->in[0]->type->dtype) ||
+            dtype_bits(op->in[0]->type->dtype) < 8 || !dtype_is_int(v->type->dtype) ||
+            dtype_bits(v->type->dtype) < 8)
+            return -1;
+        if (op->kind == OP_BITCAST &&
+            dtype_bits(op->in[0]->type->dtype) != dtype_bits(v->type->dtype))
+            return -1;
+        return bound_of(op->in[0], steps);
+    case OP_CONST:
+        return value_const_int(v, &k) && k >= 0 && k <= BOUND_MOST ? (int32_t)k : -1;
+    case OP_ELEM:
+        bound = bound_of_elem(op, steps);
+        return bound <= BOUND_MOST ? bound : -1;
+    default:
+        return -1;
+    }
+}
+
+int32_t product_bound(const Value *v)
+{
+    int32_t steps = BOUND_STEPS;
+    return bound_of(v, &steps);
+}
+
+static bool choose_quads(const Cx *cx, Product *p, DType t, int32_t a_bound, int32_t b_bound)
+{
+    bool has_sign = t == DTYPE_I8, a_low = a_bound >= 0, b_low = b_bound >= 0;
     p->group_bits = 2;
     p->operand = t;
     p->is_signed = has_sign;
@@ -85,18 +133,19 @@ static bool choose_quads(const Cx *cx, Product *p, DType t, bool a_low, bool b_l
     bool low = (b_low && (has_sign || a_low)) || (a_low && has_sign);
     p->kind = low ? PRODUCT_LOW : PRODUCT_WIDE;
     p->a_is_unsigned = low && !b_low;
+    p->bound = p->a_is_unsigned ? a_bound : b_bound;
     return true;
 }
 
-Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits, bool a_low,
-                       bool b_low)
+Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits, int32_t a_bound,
+                       int32_t b_bound)
 {
     Product p = {
         .kind = dtype_is_float(sum) ? PRODUCT_FMA : PRODUCT_MUL, .sum = sum, .operand = sum};
     bool bytes = dtype_is_int(a) && dtype_bits(a) == 8 && a == b;
     if (bytes && k_bits >= 2 && (cx->isa->vector_bytes >= 32 || cx->isa->facts & ISA_ARM)) {
         Product quads = p;
-        if (choose_quads(cx, &quads, a, a_low, b_low)) return quads;
+        if (choose_quads(cx, &quads, a, a_bound, b_bound)) return quads;
     }
     if (bytes && k_bits >= 1) {
         p.kind = PRODUCT_I16;
@@ -209,14 +258,13 @@ static V pairs(Cx *cx, V a, V b)
                  as(cx, a, cx->i16), b);
 }
 
-/// Quads with an unsigned and a signed side whose pairs fit i16.
-static V low_quads(Cx *cx, V without_sign, V with_sign)
+/// Quads with an unsigned and a signed side: sums of pairs, in i16.
+static V low_pairs(Cx *cx, V without_sign, V with_sign)
 {
     V s = as(cx, with_sign, cx->i8);
     bool is_wide = lanes_of(LLVMTypeOf(s)) == 32;
-    V sums = call2(cx, is_wide ? "llvm.x86.avx2.pmadd.ub.sw" : "llvm.x86.ssse3.pmadd.ub.sw.128",
-                   as(cx, without_sign, cx->i8), s);
-    return pairs(cx, sums, const_int(LLVMTypeOf(sums), 1));
+    return call2(cx, is_wide ? "llvm.x86.avx2.pmadd.ub.sw" : "llvm.x86.ssse3.pmadd.ub.sw.128",
+                 as(cx, without_sign, cx->i8), s);
 }
 
 static V vnni(Cx *cx, V sum, V without_sign, V with_sign)
@@ -242,6 +290,23 @@ static V bf16_pairs(Cx *cx, V sum, V a, V b)
     return call_intrinsic(cx, name, NULL, 3, in);
 }
 
+int32_t product_weight(const Product *p)
+{
+    return p->kind == PRODUCT_LOW ? MAX(p->bound, 1) * 2 * 128 : 0;
+}
+
+V product_narrow(Cx *cx, const Product *p, const Factor *a, const Factor *b, V narrow)
+{
+    V u = p->a_is_unsigned ? a->v[0] : b->v[0], s = p->a_is_unsigned ? b->v[0] : a->v[0];
+    V x = low_pairs(cx, u, s);
+    return narrow ? LLVMBuildAdd(cx->b, narrow, x, "") : x;
+}
+
+V product_widen(Cx *cx, V narrow, V sum)
+{
+    return LLVMBuildAdd(cx->b, sum, pairs(cx, narrow, const_int(LLVMTypeOf(narrow), 1)), "");
+}
+
 V product_add(Cx *cx, const Product *p, const Factor *a, const Factor *b, V sum)
 {
     V u = p->a_is_unsigned ? a->v[0] : b->v[0], s = p->a_is_unsigned ? b->v[0] : a->v[0];
@@ -263,7 +328,7 @@ V product_add(Cx *cx, const Product *p, const Factor *a, const Factor *b, V sum)
         return arm(cx, p->is_signed ? "sdot" : "udot", LLVMTypeOf(sum), LLVMTypeOf(in[1]), 3, in);
     }
     case PRODUCT_LOW:
-        return LLVMBuildAdd(cx->b, sum, low_quads(cx, u, s), "");
+        return product_widen(cx, low_pairs(cx, u, s), sum);
     default:
         sum = LLVMBuildAdd(cx->b, sum, pairs(cx, a->v[0], b->v[0]), "");
         return LLVMBuildAdd(cx->b, sum, pairs(cx, a->v[1], b->v[1]), "");

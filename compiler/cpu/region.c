@@ -194,14 +194,15 @@ static bool may_forward(Cx *cx, Region *body, int32_t i, Value *arg)
 
 /// Writes what the body yields into the carried buffers. A tile that another yield still reads goes through
 /// a second buffer.
-static void write_yields(Cx *cx, Op *yield, Region *region, int32_t first_arg, int32_t first_yield)
+static void write_yields(Cx *cx, Op *yield, Region *region, int32_t first_arg, int32_t first_yield,
+                         Fused **fused)
 {
     int32_t n = region->n_args - first_arg;
     Held *aside = arena_array(cx->arena, Held, n + 1);
     for (int32_t i = 0; i < n; i++) {
         Value *arg = region->args[first_arg + i], *y = yield->in[first_yield + i];
         const Info *to = info_of(cx, arg);
-        if (to->mode != MODE_HELD || y == arg) continue;
+        if (to->mode != MODE_HELD || y == arg || fused[i]) continue;
         const Info *from = info_of(cx, y);
         if (from->mode == MODE_HELD && from->held.base == to->held.base) continue; // forwarded
         bool safe = value_reads(cx, y, arg) != READS_ANYWHERE;
@@ -232,6 +233,7 @@ typedef struct ForLoop {
     LLVMValueRef index;
     LLVMValueRef *phi;  ///< [n] scalars and deltas; NULL for held tiles
     LLVMValueRef *next; ///< [n]
+    Fused **fused;      ///< [n] NULL, or dots that write the carried tile
 } ForLoop;
 
 static LLVMValueRef delta_type_zero(Cx *cx, const Value *v)
@@ -315,6 +317,9 @@ static void for_op(Cx *cx, Op *op)
     ForLoop l = {.op = op, .body = op->regions[0], .n = op->n_out};
     l.phi = arena_array(cx->arena, LLVMValueRef, l.n + 1);
     l.next = arena_array(cx->arena, LLVMValueRef, l.n + 1);
+    l.fused = arena_array(cx->arena, Fused *, l.n + 1);
+    for (int32_t i = 0; i < l.n; i++)
+        l.fused[i] = dot_fuse(cx, op, i);
     LLVMValueRef begin = eval_scalar(cx, op->in[0]), end = eval_scalar(cx, op->in[1]),
                  step = eval_scalar(cx, op->in[2]);
     for_begin(cx, &l);
@@ -330,7 +335,9 @@ static void for_op(Cx *cx, Op *op)
         if (mode == MODE_SCALAR) l.next[i] = eval_scalar(cx, yield->in[i]);
     }
     memo_drop(cx, 0);
-    write_yields(cx, yield, l.body, 1, 0);
+    for (int32_t i = 0; i < l.n; i++)
+        if (l.fused[i]) dot_emit_fused(cx, l.fused[i], info_of(cx, l.body->args[1 + i])->held);
+    write_yields(cx, yield, l.body, 1, 0, l.fused);
     LLVMValueRef next = LLVMBuildAdd(cx->b, l.index, step, "");
     LLVMBasicBlockRef latch = cx->at[0];
     LLVMBuildBr(cx->b, l.head);
