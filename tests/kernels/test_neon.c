@@ -26,6 +26,32 @@ TestSuite(neon, .timeout = 3600);
 static const char *const marks[] = {"sdot",  "udot",   "smmla", "bfdot",
                                     "smull", "sadalp", "fmla",  "fcvtl"};
 
+/// Where `param` of `func` has a type, levels from .. to multiply with one of two instructions.
+typedef struct Expected {
+    const char *func, *param;
+    DType dtype;
+    CpuLevel from, to;
+    const char *mark, *other;
+} Expected;
+
+static const Expected expected[] = {
+    {"panel", "x", DTYPE_I8, CPU_NEON, CPU_NEON, "smull", "smull"},
+    {"panel", "x", DTYPE_I8, CPU_NEON_DOT, CPU_NEON_DOT, "sdot", "sdot"},
+    {"panel", "x", DTYPE_I8, CPU_NEON_I8MM, CPU_NEON_I8MM, "sdot", "smmla"},
+    {"panel", "x", DTYPE_F32, CPU_NEON, CPU_NEON_I8MM, "fmla", "fmla"},
+    {"panel_k", "x", DTYPE_I8, CPU_NEON, CPU_NEON, "smull", "smull"},
+    {"panel_k", "x", DTYPE_I8, CPU_NEON_DOT, CPU_NEON_DOT, "sdot", "sdot"},
+    {"panel_k", "x", DTYPE_I8, CPU_NEON_I8MM, CPU_NEON_I8MM, "sdot", "smmla"},
+    {"gemm", "x", DTYPE_BF16, CPU_NEON, CPU_NEON_DOT, "fmla", "fmla"},
+    {"gemm", "x", DTYPE_BF16, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfdot", "bfdot"},
+    {"gemm", "x", DTYPE_F16, CPU_NEON, CPU_NEON_I8MM, "fmla", "fmla"},
+    {"gemm", "x", DTYPE_F32, CPU_NEON, CPU_NEON_I8MM, "fmla", "fmla"},
+    {"gemm", "w", DTYPE_F16, CPU_NEON, CPU_NEON_I8MM, "fcvtl", "fcvtl"},
+    {"gemv_dot", "x", DTYPE_BF16, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfdot", "bfdot"},
+    {"attend", "q", DTYPE_BF16, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfdot", "bfdot"},
+    {"attend", "k_page", DTYPE_F16, CPU_NEON, CPU_NEON_I8MM, "fcvtl", "fcvtl"},
+};
+
 typedef struct Row {
     int32_t cards;
     Seen seen;
@@ -55,8 +81,25 @@ static int64_t count_of(const StrBuf *assembly, const char *mark)
     return n;
 }
 
+/// Are the instructions there that `card` should have?
+static void expect_marks(KernelFile *f, const Card *card, CpuLevel level, const StrBuf *assembly)
+{
+    for (int32_t e = 0; e < COUNT_OF(expected); e++) {
+        const Expected *x = &expected[e];
+        if (strcmp(card->spec.func, x->func) != 0 || level < x->from || level > x->to) continue;
+        for (int32_t i = 0; i < card->spec.n_params; i++) {
+            const SpecParam *p = &card->spec.params[i];
+            if (p->kind != SPEC_PTR || p->dtype != x->dtype || strcmp(p->name, x->param) != 0)
+                continue;
+            int64_t n = count_of(assembly, x->mark) + count_of(assembly, x->other);
+            cr_expect_gt(n, 0, "%s on %s has no %s", spec_text(&f->arena, &card->spec),
+                         target_level_name(level), x->mark);
+        }
+    }
+}
+
 /// Compiles and loads for an emulated level.
-static bool far_up(Rung *r, const KernelFile *f, const Card *card, const Target *target, Row *row,
+static bool far_up(Rung *r, KernelFile *f, const Card *card, const Target *target, Row *row,
                    Diag *diag)
 {
     StrBuf assembly = {0};
@@ -66,6 +109,7 @@ static bool far_up(Rung *r, const KernelFile *f, const Card *card, const Target 
                                    &r->code, diag);
     for (int32_t i = 0; st == KILN_OK && i < COUNT_OF(marks); i++)
         row->count[i] += count_of(&assembly, marks[i]);
+    if (st == KILN_OK) expect_marks(f, card, target->cpu, &assembly);
     strbuf_free(&assembly);
     if (st != KILN_OK) return false;
     r->image = heap_new(heap_default(), Image);
@@ -217,4 +261,45 @@ Test(neon, a_processor_says_what_it_has)
                      target_level_name((CpuLevel)level), target_level_name(host));
         diag_reset(&diag);
     }
+}
+
+/// Does some case of rmsnorm on `level` show that `to` stands where the interpreter has `from`?
+static bool is_noticed(CpuLevel level, const char *from, const char *to)
+{
+    static const Target interp = {.kind = TARGET_INTERP};
+    Target target = {.kind = TARGET_CPU, .cpu = level};
+    KernelFile plain, changed;
+    Diag diag;
+    StrBuf text = {0}, other = {0};
+    Row row = {0};
+    bool noticed = false;
+    diag_init(&diag, heap_default());
+    cr_assert_eq(file_read(KILN_SOURCE_DIR "/kernels.dsl/rmsnorm.py", &text, NULL), KILN_OK);
+    const char *at = strstr(text.data, from);
+    cr_assert(at, "rmsnorm.py has no `%s`", from);
+    strbuf_printf(&other, "%.*s%s%s", (int)(at - text.data), text.data, to, at + strlen(from));
+    file_up(&plain, "rmsnorm.py", NULL, "rmsnorm");
+    file_up(&changed, "rmsnorm.py", other.data, "rmsnorm");
+    for (int32_t i = 0; i < plain.n_cards && !noticed; i++) {
+        Rung oracle, rung;
+        cr_assert(rung_up(&oracle, &plain, &plain.cards[i], &interp, &diag));
+        cr_assert(far_up(&rung, &changed, &changed.cards[i], &target, &row, &diag));
+        noticed = rungs_compare(&plain, &plain.cards[i], &oracle, &rung, 0, 12, &row.seen) != NULL;
+        rung_down(&rung);
+        rung_down(&oracle);
+    }
+    file_down(&changed);
+    file_down(&plain);
+    strbuf_free(&text), strbuf_free(&other);
+    diag_reset(&diag);
+    return noticed;
+}
+
+Test(neon, a_changed_kernel_is_noticed)
+{
+    far_needed();
+    cr_expect(is_noticed(CPU_NEON, "v * scale * gain", "v * scale + gain"));
+    cr_expect(is_noticed(CPU_NEON_DOT, "live = col < n", "live = col <= n"),
+              "a store past the end");
+    cr_expect_not(is_noticed(CPU_NEON_I8MM, "live = col < n", "live = col < n"));
 }
