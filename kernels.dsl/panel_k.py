@@ -3,7 +3,7 @@
 y       [rows, N]           rows `sy` apart
 x       [rows, K]           rows `sx` apart: int8 codes; readable up to a multiple of BLOCK_M rows, as xs and xc are
 xs      [rows, K / 32] f32  x = code * xs
-xc      [rows, K / 32] i32  sums of the codes of a block; Q6_K takes the sums of its halves itself
+xc      [rows, K / 32] i32  sums of the codes of a block; Q6_K, which needs those of its halves, takes them itself
 w       u8 [P, K / 32, 4 j, 16 n, 4 i]: low four bits of a code; low nibble k = 4 j + i of a block of 32, high nibble k + 16.
         P panels of 16 rows n of the matrix, rows past N are zero
 wh      the bits above, None for Q4_K
@@ -18,12 +18,14 @@ rows    [1] i32             how many rows of x there are, read on the device
 grid    (ceil(upper bound of rows / BLOCK_M), ceil(N / (16 PANELS))): the programs that read one panel are neighbours.
         PANELS <= P
 K       a multiple of 256
-sums    of a block's products in int32, exact; the rest in f32: error below K / 16 ulp of the sum of absolute products
+sums    of a block's products in int32, exact; the rest in f32: error below K / 8 ulp of the sum of absolute products
 bound   memory for one row of x, arithmetic from about 8 rows on
 source  the K types of GGUF; minima leave the inner sum: sum of x (d sc code - dmin mn) = d sc (x . code) - dmin mn (sum of x)
 
-    block b of a panel      part[m, n] = x[m] . code[n]     16 bytes of x against 16 rows, twice
-                            acc[m, n] += part * (d sc[n] * xs[m]) - dmin mn[n] * (xs[m] * xc[m])
+    first    acc[m, n] = - sum over blocks of (xs xc)[m] * (dmin mn)[n]     a small product of its own, all in registers
+    block    part[m, n] = x[m] . code[n]      4 bytes of x[m] in every lane against 4 bytes of 16 rows, 8 times
+             acc[m, n] += part * (xs[m] * (d sc)[n])
+    Q6_K     has a scale per 16: two parts. Its codes are 32 too large: 32 times the sum of x's codes is taken off
 """
 import triton
 import triton.language as tl
@@ -68,44 +70,64 @@ def panel_k(y, x, xs, xc, w, wh, sc, mn, sd, bias, rows, N, K, sy, sx, BLOCK_M: 
     panel = n // 16
     lane = n % 16
     k = tl.arange(0, 16)
-    j = (k // 4).to(tl.uint8)[:, None]
-    xp = x + m0.to(tl.int64) * sx + m[:, None] * sx + k[None, :]
+    i = tl.arange(0, 4)
+    quad = i[:, None] + (lane * 4)[None, :]
+    xp = x + m0.to(tl.int64) * sx + m[:, None] * sx
     at = m0.to(tl.int64) * blocks + m * blocks
-    wp = w + start * (blocks * 256) + (k // 4 * 64 + k % 4)[:, None] + (panel * (blocks * 256) + lane * 4)[None, :]
+    wp = w + start * (blocks * 256) + (panel * (blocks * 256))[None, :]
     sp = sc + start * (blocks * SCALES) + panel * (blocks * SCALES) + lane
     dp = sd + start * (supers * SUPER) + panel * (supers * SUPER) + lane
     if wh is not None:
-        hp = wh + start * (blocks * HIGH) + (k % 4)[:, None] + (panel * (blocks * HIGH) + lane * 4)[None, :]
-    if mn is not None:
-        mp = mn + start * (blocks * 16) + panel * (blocks * 16) + lane
+        hp = wh + start * (blocks * HIGH) + quad + (panel * (blocks * HIGH))[None, :]
 
     acc = tl.zeros((BLOCK_M, 16 * PANELS), tl.float32)
-    for b in range(0, blocks):
-        wv = tl.load(wp + b * 256)
-        x0 = tl.load(xp + b * 32)
-        x1 = tl.load(xp + b * 32 + 16)
-        step = tl.load(xs + at + b)
-        d = tl.load(dp + b // 8 * SUPER).to(tl.float32)
-        low = wv & 15
-        high = wv >> 4
-        if mn is None:
-            low |= (tl.load(hp + b * HIGH) >> j * 2 & 3) << 4
-            high |= (tl.load(hp + b * HIGH + 64) >> j * 2 & 3) << 4
-            zero = tl.zeros((BLOCK_M, 16 * PANELS), tl.int32)
-            part0 = tl.dot(x0, low.to(tl.int8), zero - 32 * tl.sum(x0.to(tl.int32), axis=1)[:, None], out_dtype=tl.int32)
-            part1 = tl.dot(x1, high.to(tl.int8), zero - 32 * tl.sum(x1.to(tl.int32), axis=1)[:, None], out_dtype=tl.int32)
-            acc += part0.to(tl.float32) * ((d * tl.load(sp + b * 32).to(tl.float32))[None, :] * step[:, None])
-            acc += part1.to(tl.float32) * ((d * tl.load(sp + b * 32 + 16).to(tl.float32))[None, :] * step[:, None])
-        else:
-            if wh is not None:
-                hv = tl.load(hp + b * HIGH)
-                low |= (hv >> j & 1) << 4
-                high |= (hv >> (j + 4) & 1) << 4
-            part = tl.dot(x0, low.to(tl.int8), out_dtype=tl.int32)
-            part = tl.dot(x1, high.to(tl.int8), part, out_dtype=tl.int32)
-            acc += part.to(tl.float32) * ((d * tl.load(sp + b * 16).to(tl.float32))[None, :] * step[:, None])
-            least = tl.load(dp + b // 8 * SUPER + 16).to(tl.float32) * tl.load(mp + b * 16).to(tl.float32)
-            acc -= least[None, :] * (step * tl.load(xc + at + b).to(tl.float32))[:, None]
+    if mn is not None:  # minima: the sums of x's blocks times those of w's
+        e = tl.arange(0, 8)
+        a8 = at[:, None] + e[None, :]
+        m8 = mn + start * (blocks * 16) + (e * 16)[:, None] + (panel * (blocks * 16) + lane)[None, :]
+        for s in range(0, supers):
+            sums = tl.load(xs + a8 + s * 8) * tl.load(xc + a8 + s * 8).to(tl.float32)
+            least = tl.load(m8 + s * 128).to(tl.float32) * -tl.load(dp + s * 32 + 16).to(tl.float32)[None, :]
+            acc = tl.dot(sums, least, acc, input_precision="ieee")
+
+    zero = tl.zeros((BLOCK_M, 16 * PANELS), tl.int32)
+    for s in range(0, supers):
+        d = tl.load(dp + s * SUPER).to(tl.float32)
+        for b in range(s * 8, s * 8 + 8):
+            step = tl.load(xs + at + b)[:, None]
+            xb = xp + b * 32
+            wb = wp + b * 256
+            if wh is None:
+                both = tl.load(wb + (k // 4 * 64 + k % 4)[:, None] + (lane * 4)[None, :])
+                part = tl.dot(tl.load(xb + k[None, :]), (both & 15).to(tl.int8), out_dtype=tl.int32)
+                part = tl.dot(tl.load(xb + (k + 16)[None, :]), (both >> 4).to(tl.int8), part, out_dtype=tl.int32)
+                acc += part.to(tl.float32) * ((d * tl.load(sp + b * 16).to(tl.float32))[None, :] * step)
+            else:
+                high0 = tl.load(hp + b * HIGH)
+                high1 = high0 >> 4
+                if mn is None:
+                    high1 = tl.load(hp + b * HIGH + 64)
+                part0 = zero
+                part1 = zero
+                for j in tl.static_range(4):
+                    both = tl.load(wb + j * 64 + quad)
+                    low = both & 15
+                    high = both >> 4
+                    if mn is None:
+                        low |= (high0 >> 2 * j & 3) << 4
+                        high |= (high1 >> 2 * j & 3) << 4
+                    else:
+                        low |= (high0 >> j & 1) << 4
+                        high |= (high1 >> j & 1) << 4
+                    part0 = tl.dot(tl.load(xb + (4 * j + i)[None, :]), low.to(tl.int8), part0, out_dtype=tl.int32)
+                    part1 = tl.dot(tl.load(xb + (4 * j + 16 + i)[None, :]), high.to(tl.int8), part1, out_dtype=tl.int32)
+                if mn is None:
+                    part0 -= 32 * tl.sum(tl.load(xb + k[None, :]).to(tl.int32), axis=1)[:, None]
+                    part1 -= 32 * tl.sum(tl.load(xb + (k + 16)[None, :]).to(tl.int32), axis=1)[:, None]
+                    acc += part0.to(tl.float32) * ((d * tl.load(sp + b * 32).to(tl.float32))[None, :] * step)
+                    acc += part1.to(tl.float32) * ((d * tl.load(sp + b * 32 + 16).to(tl.float32))[None, :] * step)
+                else:
+                    acc += (part0 + part1).to(tl.float32) * ((d * tl.load(sp + b * 16).to(tl.float32))[None, :] * step)
 
     inside = n0 + n < N
     if PANELS > 1:
