@@ -37,6 +37,7 @@ typedef struct Dot {
     const Type *operand;     ///< element type of copies of operands
     Held a_packed, b_packed; ///< base NULL: read in place
     bool a_raw, b_raw;       ///< bf16 read in place, as bits
+    bool is_paired;          ///< two rows and two k-steps at a time (product_pairs)
 } Dot;
 
 enum { MAX_SUMS = 4, MAX_CHAIN = 4 };
@@ -154,6 +155,9 @@ static void choose_tile(Cx *cx, Dot *d)
         d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
     int32_t steps = d->k_bits - d->product.group_bits;
     d->ku_bits = MIN(steps, MAX(0, (is_quad ? 3 : 5) - d->mr_bits - d->nv_bits));
+    d->is_paired = d->product.kind == PRODUCT_SDOT && (cx->isa->facts & ISA_I8MM) &&
+                   d->mr_bits >= 1 && steps >= 1;
+    if (d->is_paired) d->ku_bits = MAX(d->ku_bits, 1);
 }
 
 // ---- elements -------------------------------------------------------------------------------------------
@@ -229,6 +233,19 @@ static LLVMValueRef half_broadcast(Cx *cx, Dot *d, const Point *p, uint32_t half
     return splat(cx, LLVMBuildBitCast(cx->b, x, cx->i32, ""), d->w_bits);
 }
 
+/// A group as one int. On AArch64 LLVM takes a short vector that was loaded apart, and an int not.
+static LLVMValueRef group_as_int(Cx *cx, LLVMValueRef x, LLVMTypeRef type)
+{
+    if (!(cx->isa->facts & ISA_ARM) || !LLVMIsALoadInst(x))
+        return LLVMBuildBitCast(cx->b, x, type, "");
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(cx->b);
+    LLVMPositionBuilderBefore(cx->b, x);
+    LLVMValueRef bits = LLVMBuildLoad2(cx->b, type, LLVMGetOperand(x, 0), "");
+    LLVMSetAlignment(bits, LLVMGetAlignment(x));
+    LLVMPositionBuilderAtEnd(cx->b, here);
+    return bits;
+}
+
 /// a[m, k] or the group at k, in every lane.
 static Factor a_broadcast(Cx *cx, Dot *d, const Point *p)
 {
@@ -239,8 +256,26 @@ static Factor a_broadcast(Cx *cx, Dot *d, const Point *p)
     for (int32_t j = 0; j < group; j++) // k's bits are the lowest of a
         c.lane[c.log_w++] = (int8_t)j;
     LLVMValueRef x = element(cx, d, d->a, &d->a_packed, d->a_raw, &c);
-    if (group) x = LLVMBuildBitCast(cx->b, x, cx->i32, "");
+    if (group) x = group_as_int(cx, x, cx->i32);
     return product_factor(cx, &d->product, splat(cx, x, d->w_bits), true);
+}
+
+/// Two groups at k of rows m and m + 1, side by side.
+static Factor a_pair(Cx *cx, Dot *d, Point p)
+{
+    LLVMTypeRef i64x2 = LLVMVectorType(cx->i64, 2);
+    LLVMValueRef both = LLVMGetPoison(i64x2);
+    uint32_t m_fixed = p.m.fixed;
+    for (uint32_t r = 0; r < 2; r++) {
+        p.m.fixed = m_fixed | r;
+        Chunk c = operand_chunk(d, &p, true, true, false);
+        for (int32_t j = 0; j <= d->product.group_bits; j++)
+            c.lane[c.log_w++] = (int8_t)j;
+        LLVMValueRef x = element(cx, d, d->a, &d->a_packed, d->a_raw, &c);
+        x = group_as_int(cx, x, cx->i64);
+        both = LLVMBuildInsertElement(cx->b, both, x, LLVMConstInt(cx->i32, r, false), "");
+    }
+    return (Factor){{both, NULL}};
 }
 
 /// b[k, n ..], by groups along k.
@@ -264,6 +299,8 @@ enum { MAX_ACCUMULATORS = 16 };
 /// The sums of a micro-tile, [mr, nv], in memory that becomes registers.
 typedef struct Acc {
     LLVMTypeRef type, narrow_type;
+    bool
+        is_paired; ///< while k-steps are added: lanes 0, 1 of rows r and r + 1, then lanes 2, 3 of both
     int32_t n, weight; ///< of what is summed in `narrow`: at most NARROW_MOST
     Chunk chunks[MAX_ACCUMULATORS];
     LLVMValueRef slot[MAX_ACCUMULATORS];
@@ -296,9 +333,63 @@ static void acc_add(Cx *cx, Acc *acc, int32_t i, const Product *p, const Factor 
     LLVMBuildStore(cx->b, product_narrow(cx, p, a, b, x), acc->narrow[i]);
 }
 
+/// Rows r and r + 1 of a vector of sums become their lower and their upper halves, and back.
+static void acc_pair(Cx *cx, Acc *acc, int32_t nv)
+{
+    static const int32_t low[] = {0, 1, 4, 5}, high[] = {2, 3, 6, 7};
+    for (int32_t i = 0; i < acc->n && acc->is_paired; i++) {
+        if (i / nv % 2) continue;
+        LLVMValueRef x = LLVMBuildLoad2(cx->b, acc->type, acc->slot[i], "");
+        LLVMValueRef y = LLVMBuildLoad2(cx->b, acc->type, acc->slot[i + nv], "");
+        LLVMBuildStore(cx->b, shuffle(cx, x, y, 4, low), acc->slot[i]);
+        LLVMBuildStore(cx->b, shuffle(cx, x, y, 4, high), acc->slot[i + nv]);
+    }
+}
+
+/// Two k-steps of b, lanes n0 n1 n2 n3 each, as n0 n1 and n2 n3 with both steps side by side.
+static void b_pair(Cx *cx, Dot *d, Point p, uint32_t k_next, Factor out[2])
+{
+    static const int32_t low[] = {0, 4, 1, 5}, high[] = {2, 6, 3, 7};
+    LLVMTypeRef i32x4 = LLVMVectorType(cx->i32, 4);
+    LLVMValueRef x = LLVMBuildBitCast(cx->b, b_vector(cx, d, &p).v[0], i32x4, "");
+    p.k.fixed = k_next;
+    LLVMValueRef y = LLVMBuildBitCast(cx->b, b_vector(cx, d, &p).v[0], i32x4, "");
+    out[0].v[0] = shuffle(cx, x, y, 4, low);
+    out[1].v[0] = shuffle(cx, x, y, 4, high);
+}
+
+/// k_step() where sums are paired.
+static void k_step_paired(Cx *cx, Dot *d, Point p, Acc *acc)
+{
+    int32_t mr = 1 << d->mr_bits, nv = 1 << d->nv_bits, group = d->product.group_bits;
+    uint32_t k_fixed = p.k.fixed, n_fixed = p.n.fixed, m_fixed = p.m.fixed;
+    for (uint32_t u = 0; u < 1u << d->ku_bits; u += 2) {
+        p.k.fixed = k_fixed | u << group;
+        Factor b[MAX_ACCUMULATORS][2];
+        for (int32_t v = 0; v < nv; v++) {
+            p.n.fixed = n_fixed | (uint32_t)v << d->w_bits;
+            b_pair(cx, d, p, k_fixed | (u + 1) << group, b[v]);
+        }
+        for (int32_t r = 0; r < mr; r += 2) {
+            p.m.fixed = m_fixed | (uint32_t)r;
+            Factor a = a_pair(cx, d, p);
+            for (int32_t i = 0; i < 2 * nv; i++) {
+                LLVMValueRef slot = acc->slot[(r + i % 2) * nv + i / 2];
+                LLVMValueRef c = LLVMBuildLoad2(cx->b, acc->type, slot, "");
+                LLVMBuildStore(cx->b, product_pairs(cx, &d->product, &a, &b[i / 2][i % 2], c),
+                               slot);
+            }
+        }
+    }
+}
+
 /// One pass over `1 << ku_bits` k-steps for the whole micro-tile.
 static void k_step(Cx *cx, Dot *d, Point p, Acc *acc)
 {
+    if (acc->is_paired) {
+        k_step_paired(cx, d, p, acc);
+        return;
+    }
     int32_t mr = 1 << d->mr_bits, nv = 1 << d->nv_bits, weight = product_weight(&d->product);
     uint32_t k_fixed = p.k.fixed, n_fixed = p.n.fixed, m_fixed = p.m.fixed;
     for (uint32_t u = 0; u < 1u << d->ku_bits; u++) {
@@ -333,11 +424,14 @@ static void acc_begin(Cx *cx, const Sum *s, Point p, Acc *acc)
     const Dot *d = &s->dots[0];
     int32_t nv = 1 << d->nv_bits;
     uint32_t n_fixed = p.n.fixed;
-    bool flips = false;
-    for (int32_t k = 0; k < s->n; k++)
+    bool flips = false, pairs = true;
+    for (int32_t k = 0; k < s->n; k++) {
         flips |= s->dots[k].product.flips_a;
+        pairs &= s->dots[k].is_paired;
+    }
     *acc = (Acc){.type = vector_of(dtype_type(cx, d->product.sum), d->w_bits),
                  .narrow_type = vector_of(cx->i16, d->w_bits + 1),
+                 .is_paired = pairs,
                  .n = nv << d->mr_bits};
     for (int32_t i = 0; i < acc->n; i++) {
         p.m.fixed = (uint32_t)(i / nv);
@@ -356,6 +450,7 @@ static void acc_begin(Cx *cx, const Sum *s, Point p, Acc *acc)
         acc->excess[v] = stack_slot(cx, acc->type, 64);
         LLVMBuildStore(cx->b, LLVMConstNull(acc->type), acc->excess[v]);
     }
+    acc_pair(cx, acc, nv);
 }
 
 /// All steps of dots first .. end - 1, which have as many. What i16 can hold of them is carried so through the loop.
@@ -400,6 +495,7 @@ static void sum_steps(Cx *cx, Sum *s, Point p, Acc *acc)
         k_steps(cx, s, first, end, p, acc);
     }
     acc_widen(cx, acc);
+    acc_pair(cx, acc, 1 << s->dots[0].nv_bits);
 }
 
 /// Sum `i` of the micro-tile, without what flipping added.

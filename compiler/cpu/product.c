@@ -11,6 +11,7 @@
 //
 //   MULL       4      any 8-bit          2 smull, 2 saddlp, addp, add (low: addp, sadalp)   neon
 //   SDOT       4      any 8-bit          sdot, udot                                 neon-dot
+//              2 x 4  any 8-bit          smmla, ummla: two rows, two vectors of b    neon-i8mm
 //              2      i16, bf16          smull, smull2, addp, add; bfdot            neon; neon-i8mm
 //
 //   lanes      b: k0 k1 n0 n1 ...        a: one group, in every lane
@@ -288,6 +289,12 @@ static V bf16_pairs(Cx *cx, V sum, V a, V b)
     if (cx->isa->facts & ISA_ARM)
         return arm(cx, "bfdot", LLVMTypeOf(sum), LLVMTypeOf(in[1]), 3, in);
     return call_intrinsic(cx, name, NULL, 3, in);
+}
+
+V product_pairs(Cx *cx, const Product *p, const Factor *a, const Factor *b, V sum)
+{
+    V in[] = {sum, as(cx, a->v[0], cx->i8), as(cx, b->v[0], cx->i8)};
+    return arm(cx, p->is_signed ? "smmla" : "ummla", LLVMTypeOf(sum), LLVMTypeOf(in[1]), 3, in);
 }
 
 int32_t product_weight(const Product *p)
