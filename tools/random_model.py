@@ -1,10 +1,11 @@
 """Writes a GGUF file of a Llama shape with seeded random weights: for benches, where only sizes matter.
 
-    python3 tools/random_model.py OUT.gguf [--shape 1b|qwen3-0.6b|15m] [--type q8_0|q4_0|f16|f32] [--seed 1] [--as-f32]
+    python3 tools/random_model.py OUT.gguf [--shape 1b|qwen3-0.6b|15m|15m-256] [--type q8_0|q4_0|f16|f32] [--seed 1] [--as-f32]
 
 The 1b shape is the one of Llama-3.2-1B (16 layers, width 2048, 32 query and 8 key/value heads of 64,
 feed-forward 8192, 128,256 tokens, tied output); qwen3-0.6b has the sizes of that model (28 layers, width 1024, 16
-query and 8 key/value heads of 128) and no norms of queries and keys. Needs NumPy only. The tokenizer is byte-level BPE whose
+query and 8 key/value heads of 128) and no norms of queries and keys; 15m is that of
+stories15M, 15m-256 about as large with rows of whole blocks of 256, which Q4_K, Q5_K and Q6_K need. Needs NumPy only. The tokenizer is byte-level BPE whose
 first 256 pieces are the bytes; the rest are never produced by encoding.
 """
 import argparse
@@ -15,6 +16,7 @@ import numpy as np
 SHAPES = {
     "1b": dict(layers=16, width=2048, heads=32, kv_heads=8, ff=8192, vocab=128256, context=131072, theta=500000.0),
     "qwen3-0.6b": dict(layers=28, width=1024, heads=16, kv_heads=8, head_dim=128, ff=3072, vocab=151936, context=40960, theta=1000000.0),
+    "15m-256": dict(layers=6, width=256, heads=4, kv_heads=2, ff=1024, vocab=32000, context=2048, theta=10000.0),
     "15m": dict(layers=6, width=288, heads=6, kv_heads=6, ff=768, vocab=32000, context=2048, theta=10000.0),
 }
 GGML = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
