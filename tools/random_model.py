@@ -1,11 +1,12 @@
 """Writes a GGUF file of a Llama shape with seeded random weights: for benches, where only sizes matter.
 
-    python3 tools/random_model.py OUT.gguf [--shape 1b|qwen3-0.6b|15m|15m-256] [--type q8_0|q4_0|f16|f32] [--seed 1] [--as-f32]
+    python3 tools/random_model.py OUT.gguf [--shape 1b|qwen3-0.6b|15m|15m-256] [--type TYPE] [--seed 1] [--as-f32]
 
 The 1b shape is the one of Llama-3.2-1B (16 layers, width 2048, 32 query and 8 key/value heads of 64,
 feed-forward 8192, 128,256 tokens, tied output); qwen3-0.6b has the sizes of that model (28 layers, width 1024, 16
 query and 8 key/value heads of 128) and no norms of queries and keys; 15m is that of
-stories15M, 15m-256 about as large with rows of whole blocks of 256, which Q4_K, Q5_K and Q6_K need. Needs NumPy only. The tokenizer is byte-level BPE whose
+stories15M, 15m-256 about as large with rows of whole blocks of 256, which Q4_K, Q5_K and Q6_K need.
+Types are q8_0 q4_0 q4_k q5_k q6_k bf16 f16 f32; in a file of a K type, rows that are no multiple of 256 are q8_0. Needs NumPy only. The tokenizer is byte-level BPE whose
 first 256 pieces are the bytes; the rest are never produced by encoding.
 """
 import argparse
@@ -19,7 +20,9 @@ SHAPES = {
     "15m-256": dict(layers=6, width=256, heads=4, kv_heads=2, ff=1024, vocab=32000, context=2048, theta=10000.0),
     "15m": dict(layers=6, width=288, heads=6, kv_heads=6, ff=768, vocab=32000, context=2048, theta=10000.0),
 }
-GGML = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}
+#        GGML's number, weights per block, bytes per block
+TYPES = {"f32": (0, 1, 4), "f16": (1, 1, 2), "q4_0": (2, 32, 18), "q8_0": (8, 32, 34), "q4_k": (12, 256, 144),
+         "q5_k": (13, 256, 176), "q6_k": (14, 256, 210), "bf16": (30, 1, 2)}
 U32, F32, STRING, ARRAY, BOOL, I32 = 4, 6, 8, 9, 7, 5
 ALIGNMENT = 32
 
@@ -104,9 +107,16 @@ def tensors(shape):
             yield f"blk.{i}.{base}.weight", dims
 
 
+def kind_of(dims, kind):
+    """What a tensor is stored as in a file of type `kind`."""
+    if len(dims) == 1:
+        return "f32"
+    return kind if dims[-1] % TYPES[kind][1] == 0 else "q8_0"
+
+
 def size_of(dims, kind):
-    n = int(np.prod(dims))
-    return {"f32": 4 * n, "f16": 2 * n, "q4_0": n // 32 * 18, "q8_0": n // 32 * 34}[kind]
+    _, block, size = TYPES[kind]
+    return int(np.prod(dims)) // block * size
 
 
 def packed_q8_0(x):
@@ -130,6 +140,69 @@ def packed_q4_0(x):
     return raw, half.astype(np.float32)[:, None] * (codes.astype(np.float32) - 8)
 
 
+def nearest(x, most):
+    return np.clip(np.floor(x + np.float32(0.5)), 0, most)
+
+
+def over(x, step):
+    """x / step, 0 where the step is."""
+    return np.divide(x, step, out=np.zeros_like(x), where=np.broadcast_to(step != 0, x.shape))
+
+
+def half(x):
+    """x as f16, and its two bytes."""
+    h = x.astype("<f2")
+    return h.astype(np.float32), h.view(np.uint8).reshape(-1, 2)
+
+
+def packed_with_mins(x, most):
+    """Blocks of 256: f16 d and dmin, 6-bit scale and minimum of eight blocks of 32, codes 0 .. `most` of 4 or 5 bits."""
+    block = x.reshape(-1, 8, 32)
+    low = np.minimum(block.min(2), 0)
+    step = (np.maximum(block.max(2), 0) - low) / np.float32(most)
+    d, d_raw = half(step.max(1) / np.float32(63))
+    dmin, dmin_raw = half(-low.min(1) / np.float32(63))
+    scale = nearest(over(step, d[:, None]), 63).astype(np.uint8)
+    least = nearest(over(-low, dmin[:, None]), 63).astype(np.uint8)
+    each, shift = d[:, None] * scale, dmin[:, None] * least
+    codes = nearest(over(block + shift[:, :, None], each[:, :, None]), most).astype(np.uint8)
+    sixes = np.concatenate([scale[:, :4] | scale[:, 4:] >> 4 << 6, least[:, :4] | least[:, 4:] >> 4 << 6,
+                            (scale[:, 4:] & 15) | (least[:, 4:] & 15) << 4], 1)
+    pairs = codes.reshape(-1, 4, 2, 32) & 15
+    parts = [d_raw, dmin_raw, sixes, (pairs[:, :, 0] | pairs[:, :, 1] << 4).reshape(-1, 128)]
+    if most > 15:
+        parts.insert(3, sum((codes[:, b] >> 4 << b for b in range(8)), np.zeros_like(codes[:, 0])))
+    return np.concatenate(parts, 1), each[:, :, None] * codes - shift[:, :, None]
+
+
+def packed_q6_k(x):
+    """Blocks of 256: low nibbles, high bits, an int8 scale for every 16, f16 d; value d * scale * (code - 32)."""
+    block = x.reshape(-1, 16, 16)
+    at = np.abs(block).argmax(2)
+    step = np.take_along_axis(block, at[:, :, None], 2)[:, :, 0] / np.float32(-32)
+    d, d_raw = half(np.abs(step).max(1) / np.float32(127))
+    scale = (np.sign(step) * nearest(over(np.abs(step), d[:, None]), 127)).astype(np.int8)
+    each = d[:, None] * scale
+    codes = nearest(over(block, each[:, :, None]) + 32, 63).astype(np.uint8)
+    quarter = codes.reshape(-1, 2, 4, 32)  # halves of 128: four runs of 32
+    low = (quarter & 15)[:, :, :2] | (quarter & 15)[:, :, 2:] << 4
+    high = sum((quarter[:, :, j] >> 4 << 2 * j for j in range(4)), np.zeros_like(quarter[:, :, 0]))
+    raw = np.concatenate([low.reshape(-1, 128), high.reshape(-1, 64), scale.view(np.uint8), d_raw], 1)
+    return raw, each[:, :, None] * (codes.astype(np.float32) - 32)
+
+
+def packed_bf16(x):
+    """Nearest even, of numbers."""
+    bits = x.view("<u4").astype(np.uint64)
+    top = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    return top, (top.astype("<u4") << 16).view("<f4")
+
+
+PACKED = {"q8_0": packed_q8_0, "q4_0": packed_q4_0, "q4_k": lambda x: packed_with_mins(x, 15),
+          "q5_k": lambda x: packed_with_mins(x, 31), "q6_k": packed_q6_k, "bf16": packed_bf16,
+          "f16": lambda x: (x.astype("<f2"), x.astype("<f2")), "f32": lambda x: (x, x)}
+
+
 def random_bytes(dims, kind, as_f32, rng):
     """Normal weights of deviation 1/sqrt(inputs), in pieces of a million."""
     total, deviation = int(np.prod(dims)), dims[-1] ** -0.5
@@ -139,20 +212,15 @@ def random_bytes(dims, kind, as_f32, rng):
     for begin in range(0, total, 1 << 20):
         n = min(1 << 20, total - begin)
         x = rng.standard_normal(n, np.float32) * np.float32(deviation)
-        if kind == "f32":
-            yield x.astype("<f4").tobytes()
-        elif kind == "f16":
-            yield x.astype("<f2").tobytes()
-        else:
-            raw, value = (packed_q4_0 if kind == "q4_0" else packed_q8_0)(x)
-            yield value.astype("<f4").tobytes() if as_f32 else raw.tobytes()
+        raw, value = PACKED[kind](x)
+        yield value.astype("<f4").tobytes() if as_f32 else raw.tobytes()
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("out")
     p.add_argument("--shape", choices=SHAPES, default="1b")
-    p.add_argument("--type", choices=GGML, default="q8_0")
+    p.add_argument("--type", choices=TYPES, default="q8_0")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--as-f32", action="store_true", help="write what the packed weights stand for, in F32")
     a = p.parse_args()
@@ -160,15 +228,15 @@ def main():
     fields = metadata(shape, f"random {a.shape} {a.type} seed {a.seed}")
     table, offset, listed = b"", 0, list(tensors(shape))
     for name, dims in listed:
-        kind = "f32" if len(dims) == 1 or a.as_f32 else a.type
+        kind = "f32" if a.as_f32 else kind_of(dims, a.type)
         table += text(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", n) for n in reversed(dims))
-        table += struct.pack("<IQ", GGML[kind], offset)
+        table += struct.pack("<IQ", TYPES[kind][0], offset)
         offset += -(-size_of(dims, kind) // ALIGNMENT) * ALIGNMENT
     with open(a.out, "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, len(listed), len(fields)) + b"".join(fields) + table)
         f.write(b"\0" * (-f.tell() % ALIGNMENT))
         for _, dims in listed:
-            for piece in random_bytes(dims, a.type, a.as_f32, rng):
+            for piece in random_bytes(dims, kind_of(dims, a.type), a.as_f32, rng):
                 f.write(piece)
             f.write(b"\0" * (-f.tell() % ALIGNMENT))
         print(f"{a.out}: {f.tell() / 2**30:.2f} GiB")
