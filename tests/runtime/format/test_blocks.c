@@ -168,6 +168,58 @@ Test(blocks, k_types_read_the_recorded_blocks)
     }
 }
 
+// A block b[i] = 37 i i + 11 i + 5 with the same halves, read by `dequantize` of PyPI's gguf 0.19: eight of the 256
+// values, their sum, and the sum of i mod 17 of each.
+Test(blocks, k_types_read_as_the_format_s_own_package_does)
+{
+    static const int32_t at[] = {0, 1, 31, 32, 100, 128, 200, 255};
+    static const struct {
+        BlockType type;
+        int32_t d, dmin;
+        double y[8], sum, weighted;
+    } rows[] = {
+        {BLOCK_Q4_K,
+         0,
+         2,
+         {-0.94976806640625, -0.94976806640625, 0.04998779296875, 26.04364013671875,
+          0.94976806640625, 18.64544677734375, 21.54473876953125, 28.4930419921875},
+         6065.71875,
+         47681.65612792969},
+        {BLOCK_Q5_K,
+         0,
+         2,
+         {0.64984130859375, 0.64984130859375, 1.64959716796875, 1.04974365234375, 24.34405517578125,
+          84.22943115234375, 51.93731689453125, 34.6915283203125},
+         12884.853515625,
+         103891.92956542969},
+        {BLOCK_Q6_K,
+         208,
+         -1,
+         {-75.8814697265625, -75.8814697265625, -34.0916748046875, 18.6954345703125,
+          124.169677734375, 38.4906005859375, -216.2471923828125, -42.4896240234375},
+         -850.1923828125,
+         -7038.3812255859375},
+    };
+    for (int32_t r = 0; r < COUNT_OF(rows); r++) {
+        const BlockFacts *f = block_facts(rows[r].type);
+        uint8_t block[256];
+        float y[256];
+        double sum = 0, weighted = 0;
+        for (int32_t i = 0; i < f->bytes; i++)
+            block[i] = (uint8_t)(37 * i * i + 11 * i + 5);
+        block[rows[r].d] = 0x66, block[rows[r].d + 1] = 0x2E;
+        if (rows[r].dmin >= 0) block[rows[r].dmin] = 0x66, block[rows[r].dmin + 1] = 0x2A;
+        f->read(block, y, 256);
+        for (int32_t i = 0; i < 256; i++)
+            sum += (double)y[i], weighted += i % 17 * (double)y[i];
+        for (int32_t i = 0; i < 8; i++)
+            cr_expect_float_eq(y[at[i]], rows[r].y[i], 1e-5, "%s at %d: %g", f->name, at[i],
+                               (double)y[at[i]]);
+        cr_expect_float_eq(sum, rows[r].sum, 1e-3, "%s: %g", f->name, sum);
+        cr_expect_float_eq(weighted, rows[r].weighted, 1e-2, "%s: %g", f->name, weighted);
+    }
+}
+
 // A code is off by half a step of its block. Its step and minimum are off by half of 1/63 (Q6_K 1/127) of the
 // largest of the 256, which moves a code by as much again as there are codes, and by f16's 2^-11.
 Test(blocks, k_types_round_to_within_their_steps)
