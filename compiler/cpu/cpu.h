@@ -451,6 +451,13 @@ Prefetch prefetch_plan(Cx *cx, const Op *root, const Type *space, const Cone *co
                        bool has_stores);
 /// The part of a chunk, in the innermost loop.
 void prefetch_emit(Cx *cx, const Prefetch *p, const Chunk *c);
+/// Bytes from where `pointer` points to where it will in an iteration to come of the loop that `at` is in. At
+/// depth 0. @param bytes  that an iteration reads through it
+/// @return i64, any where no iteration is left; NULL: not known before that iteration, or always the same
+LLVMValueRef prefetch_ahead(Cx *cx, const Op *at, Value *pointer, int64_t bytes);
+/// Asks for the line of `base` + `offset` bytes; any address will do.
+void prefetch_line(Cx *cx, LLVMValueRef base, LLVMValueRef offset);
+enum { LINE_BYTES = 64 };
 
 // ---- roots ----------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ typedef struct Dot {
     Held a_packed, b_packed; ///< base NULL: read in place
     bool a_raw, b_raw;       ///< bf16 read in place, as bits
     bool is_paired;          ///< two rows and two k-steps at a time (product_pairs)
+    Value *stream;           ///< pointers that b reads once each, or NULL; ...
+    LLVMValueRef ahead;      ///< ... and how far on it reads in the next iteration
 } Dot;
 
 enum { MAX_SUMS = 4, MAX_CHAIN = 4 };
@@ -278,6 +280,17 @@ static Factor a_pair(Cx *cx, Dot *d, Point p)
     return (Factor){{both, NULL}};
 }
 
+/// The line that vector `v` of the micro-tile reads in the next iteration, when none before it lies there.
+static void ask_ahead(Cx *cx, Dot *d, const Chunk *c, int32_t v)
+{
+    int32_t bytes = dtype_bytes(d->stream->type->dtype) << c->log_w;
+    if (v * bytes % LINE_BYTES && bytes < LINE_BYTES) return;
+    Place p = place_of_pointer(cx, d->stream, c);
+    at_depth(cx, cx->depth);
+    for (int32_t k = 0; p.base && k < bytes; k += LINE_BYTES)
+        prefetch_line(cx, p.base, LLVMBuildAdd(cx->b, d->ahead, const_i64(cx, k), ""));
+}
+
 /// b[k, n ..], by groups along k.
 static Factor b_vector(Cx *cx, Dot *d, const Point *p)
 {
@@ -289,6 +302,7 @@ static Factor b_vector(Cx *cx, Dot *d, const Point *p)
     for (int32_t j = 0; j < d->w_bits; j++)
         c.lane[c.log_w++] = (int8_t)(is_packed ? group + j : j);
     LLVMValueRef x = element(cx, d, d->b, &d->b_packed, d->b_raw, &c);
+    if (d->ahead) ask_ahead(cx, d, &c, (int32_t)(p->n.fixed >> d->w_bits));
     return product_factor(cx, &d->product, x, false);
 }
 
@@ -673,6 +687,19 @@ static bool is_raw(const Dot *d, const Value *v)
            v->type->dtype == d->product.operand;
 }
 
+/// b is read once, from memory in one place: does the loop around tell where it will be read later?
+static void plan_stream(Cx *cx, Dot *d)
+{
+    Cone cone = {0};
+    cone_add(cx, &cone, d->b, NULL, 0);
+    if (cone.accesses.len != 1) return;
+    Value *pointer = (Value *)cone.accesses.data[0].pointer;
+    if (!type_same_shape(pointer->type, d->b->type)) return;
+    d->stream = pointer;
+    d->ahead = prefetch_ahead(cx, d->op, pointer,
+                              pointer->type->numel * dtype_bytes(pointer->type->dtype));
+}
+
 static void choose_operands(Cx *cx, Dot *d)
 {
     bool one_row_block = d->m_bits <= d->mr_bits, is_group = d->product.group_bits > 0;
@@ -698,6 +725,7 @@ static void choose_operands(Cx *cx, Dot *d)
     group_flush(cx);
     if (!b_inline && is_group) d->b_packed = pack_groups(cx, d);
     if (d->product.kind == PRODUCT_WIDE) d->a_packed = pack_halves(cx, d);
+    if (b_inline && one_row_block) plan_stream(cx, d);
 }
 
 static Dot dot_of(Op *op)
@@ -722,6 +750,8 @@ static void fused_emit(Cx *cx, Fused *f)
             d->mr_bits = f->sums[0].dots[0].mr_bits; // all of one kind have the same in any case
             d->nv_bits = f->sums[0].dots[0].nv_bits;
             choose_operands(cx, d);
+            if (j && d->stream == f->sums[k].dots[j - 1].stream)
+                d->ahead = NULL; // it has been asked for
         }
     loop_batch(cx, f);
     memo_drop(cx, 0);
