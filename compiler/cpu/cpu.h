@@ -272,7 +272,9 @@ Product product_choose(const Cx *cx, DType sum, DType a, DType b, int32_t k_bits
 Factor product_factor(Cx *cx, const Product *p, LLVMValueRef v, bool is_a);
 LLVMValueRef product_add(Cx *cx, const Product *p, const Factor *a, const Factor *b,
                          LLVMValueRef sum);
-/// SDOT with I8MM: sums [a0 b0, a0 b1, a1 b0, a1 b1] over 8 k, from `a` and `b` with 8 k of two rows each.
+/// Does the level multiply two rows of a by two columns of b at once?
+bool product_has_pairs(const Cx *cx, const Product *p);
+/// Sums [a0 b0, a0 b1, a1 b0, a1 b1] over two groups along k, which `a` and `b` hold of two rows each.
 LLVMValueRef product_pairs(Cx *cx, const Product *p, const Factor *a, const Factor *b,
                            LLVMValueRef sum);
 /// LOW: how much of an i16 (32767) one step may fill; 0: the product has no narrow sums.

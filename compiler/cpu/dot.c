@@ -157,8 +157,7 @@ static void choose_tile(Cx *cx, Dot *d)
         d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
     int32_t steps = d->k_bits - d->product.group_bits;
     d->ku_bits = MIN(steps, MAX(0, (is_quad ? 3 : 5) - d->mr_bits - d->nv_bits));
-    d->is_paired = d->product.kind == PRODUCT_SDOT && (cx->isa->facts & ISA_I8MM) &&
-                   d->mr_bits >= 1 && steps >= 1;
+    d->is_paired = product_has_pairs(cx, &d->product) && d->mr_bits >= 1 && steps >= 1;
     if (d->is_paired) d->ku_bits = MAX(d->ku_bits, 1);
 }
 

@@ -12,6 +12,7 @@
 //   MULL       4      any 8-bit          2 smull, 2 saddlp, addp, add (low: addp, sadalp)   neon
 //   SDOT       4      any 8-bit          sdot, udot                                 neon-dot
 //              2 x 4  any 8-bit          smmla, ummla: two rows, two vectors of b    neon-i8mm
+//              2 x 2  bf16               bfmmla, likewise                           neon-i8mm
 //              2      i16, bf16          smull, smull2, addp, add; bfdot            neon; neon-i8mm
 //
 //   lanes      b: k0 k1 n0 n1 ...        a: one group, in every lane
@@ -291,9 +292,17 @@ static V bf16_pairs(Cx *cx, V sum, V a, V b)
     return call_intrinsic(cx, name, NULL, 3, in);
 }
 
+bool product_has_pairs(const Cx *cx, const Product *p)
+{
+    return (cx->isa->facts & ISA_I8MM) && (p->kind == PRODUCT_SDOT || p->kind == PRODUCT_BF16);
+}
+
 V product_pairs(Cx *cx, const Product *p, const Factor *a, const Factor *b, V sum)
 {
-    V in[] = {sum, as(cx, a->v[0], cx->i8), as(cx, b->v[0], cx->i8)};
+    bool is_bf16 = p->kind == PRODUCT_BF16;
+    LLVMTypeRef of = is_bf16 ? LLVMBFloatTypeInContext(cx->c) : cx->i8;
+    V in[] = {sum, as(cx, a->v[0], of), as(cx, b->v[0], of)};
+    if (is_bf16) return call_intrinsic(cx, "llvm.aarch64.neon.bfmmla", NULL, 3, in);
     return arm(cx, p->is_signed ? "smmla" : "ummla", LLVMTypeOf(sum), LLVMTypeOf(in[1]), 3, in);
 }
 

@@ -23,8 +23,8 @@ enum { SHARE = 6, MAX_FILES = 64 };
 TestSuite(neon, .timeout = 3600);
 
 /// Instructions worth counting.
-static const char *const marks[] = {"sdot",   "udot", "smmla", "bfdot", "smull",
-                                    "sadalp", "fmla", "fcvtl", "shll"};
+static const char *const marks[] = {"sdot",  "udot",   "smmla", "bfdot", "bfmmla",
+                                    "smull", "sadalp", "fmla",  "fcvtl", "shll"};
 
 typedef enum Rows { ANY_ROWS, ONE_ROW, MORE_ROWS } Rows;
 
@@ -48,14 +48,14 @@ static const Expected expected[] = {
     {"panel_k", "x", DTYPE_I8, MORE_ROWS, CPU_NEON_I8MM, CPU_NEON_I8MM, "smmla"},
     {"panel", "x", DTYPE_F32, ANY_ROWS, CPU_NEON, CPU_NEON_I8MM, "fmla"},
     {"gemm", "x", DTYPE_BF16, ANY_ROWS, CPU_NEON, CPU_NEON_DOT, "fmla"},
-    {"gemm", "x", DTYPE_BF16, ANY_ROWS, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfdot"},
+    {"gemm", "x", DTYPE_BF16, MORE_ROWS, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfmmla"},
     {"gemm", "x", DTYPE_F16, ANY_ROWS, CPU_NEON, CPU_NEON_I8MM, "fmla"},
     {"gemm", "x", DTYPE_F32, ANY_ROWS, CPU_NEON, CPU_NEON_I8MM, "fmla"},
     {"gemm", "w", DTYPE_F16, ANY_ROWS, CPU_NEON, CPU_NEON_I8MM, "fcvtl"},
-    {"gemv_dot", "x", DTYPE_BF16, ANY_ROWS, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfdot"},
+    {"gemv_dot", "x", DTYPE_BF16, ANY_ROWS, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfmmla"},
     {"embed_panel", "w", DTYPE_BF16, ANY_ROWS, CPU_NEON, CPU_NEON_I8MM, "shll"},
     {"embed_panel", "w", DTYPE_F16, ANY_ROWS, CPU_NEON, CPU_NEON_I8MM, "fcvtl"},
-    {"attend", "q", DTYPE_BF16, ANY_ROWS, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfdot"},
+    {"attend", "q", DTYPE_BF16, ANY_ROWS, CPU_NEON_I8MM, CPU_NEON_I8MM, "bfmmla"},
     {"attend", "k_page", DTYPE_F16, ANY_ROWS, CPU_NEON, CPU_NEON_I8MM, "fcvtl"},
 };
 

@@ -178,5 +178,5 @@ Test(cpu_dot, each_level_multiplies_with_its_own_instruction_and_reads_grouped_w
     expect_calls(DTYPE_I8, COLUMNS, 4, CPU_NEON_DOT, "neon.sdot.v4i32", false);
     expect_calls(DTYPE_I8, GROUPS, 4, CPU_NEON_I8MM, "neon.smmla.v4i32", true);
     expect_calls(DTYPE_U8, ROWS, 4, CPU_NEON_I8MM, "neon.ummla.v4i32", false);
-    expect_calls(DTYPE_BF16, GROUPS, 2, CPU_NEON_I8MM, "neon.bfdot.v4f32", true);
+    expect_calls(DTYPE_BF16, GROUPS, 2, CPU_NEON_I8MM, "neon.bfmmla", true);
 }
