@@ -174,9 +174,12 @@ static void expect_assembled(const char *file, const char *func, bool may_spill)
     }
 
 ON_GPUS("rmsnorm.py", rmsnorm, false)
+ON_GPUS("quantize.py", quantize, false)
 ON_GPUS("silu_mul.py", silu_mul, false)
 ON_GPUS("softmax.py", softmax, false)
 ON_GPUS("embed.py", embed, false)
+ON_GPUS("embed.py", embed_panel, false)
+ON_GPUS("panel_k.py", panel_k, true)
 ON_GPUS("gemv.py", gemv, false)
 ON_GPUS("gemv.py", gemv_dot, true)
 ON_GPUS("gemm.py", gemm, true)
