@@ -89,6 +89,19 @@ void diag_help(Diag *d, DiagItem *item, const char *fmt, ...)
     va_end(args);
 }
 
+void diag_drop_warnings(Diag *d, int32_t n)
+{
+    if (!d) return;
+    int32_t kept = n;
+    for (int32_t i = n; i < d->items.len; i++) {
+        if (d->items.data[i]->level == DIAG_WARNING)
+            d->n_warnings--;
+        else
+            d->items.data[kept++] = d->items.data[i];
+    }
+    d->items.len = MIN(d->items.len, kept);
+}
+
 KilnStatus(fail)(Diag *d, KilnStatus st, const char *code, const char *fmt, ...)
 {
     va_list args;

@@ -83,6 +83,9 @@ KilnStatus fail_in(Diag *d, const char *code, const char *path, const char *fmt,
 #define fail_in(...)          ((void)(fail_in)(__VA_ARGS__), KILN_ERR_INPUT)
 #endif
 
+/// Forgets the warnings behind the first `n` messages.
+void diag_drop_warnings(Diag *d, int32_t n);
+
 /// Appends all messages as text, in order, errors at one place and of one text once.
 void diag_render(const Diag *d, StrBuf *out);
 /// Appends one JSON object per line and message.

@@ -48,6 +48,7 @@ static const Settings defaults = {
     .color = "auto",
     .ubatch = 512,
     .cache_k = "f32",
+    .activations = "auto",
     .page_size = 32,
     .mem_fraction = 0.9,
     .predict = -1,

@@ -31,6 +31,18 @@ KilnStatus session_model(Session *x, const Settings *s, Diag *diag)
                          "no model was named");
     x->path = s->model;
     ModelOptions options = {.use_mmap = true, .log = &x->log};
+    static const struct {
+        const char *name;
+        DType dtype;
+    } names[] = {
+        {"auto", DTYPE_VOID}, {"f32", DTYPE_F32}, {"f16", DTYPE_F16}, {"bf16", DTYPE_BF16}};
+    int32_t i = 0;
+    while (i < COUNT_OF(names) && strcmp(names[i].name, s->activations) != 0)
+        i++;
+    if (i == COUNT_OF(names))
+        return fail_hint(diag, KILN_ERR_INPUT, "", "there are auto, f32, f16 and bf16",
+                         "--activations %s: unknown", s->activations);
+    options.activations = names[i].dtype;
     return model_open(s->model, &options, &x->model, diag);
 }
 

@@ -1,7 +1,9 @@
 // models/load.c - weights from a mapped file to where kernels read them.
 //
-//   F32 F16 BF16   used where they lie, if the device can (and the user lets it); else copied
-//   Q8_0 Q4_0      repacked into planes, in parallel over rows, and the source pages released
+//   on a CPU       matrices are packed into panels, in parallel over panels, and the source pages released; several that
+//                  are multiplied with the same activations become one
+//   elsewhere      F32 F16 BF16   used where they lie, if the device can (and the user lets it); else copied
+//                  Q8_0 Q4_0      split into planes, in parallel over rows, and the source pages released
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -103,6 +105,73 @@ done:
     return st;
 }
 
+// ---- panels ---------------------------------------------------------------------------------------------
+
+typedef struct Packing {
+    const WeightTensor *w;
+    PackLayout layout;
+    void *planes[PACK_PLANES]; ///< of this tensor's first panel
+    bool releases;
+} Packing;
+
+/// Packs one panel and gives the pages of its rows back.
+static void pack_task(void *user, int32_t thread, int64_t panel)
+{
+    const Packing *p = user;
+    (void)thread;
+    pack_rows(&p->layout, p->w->data, p->planes, panel, panel + 1);
+    if (!p->releases) return;
+    size_t row = p->w->size_bytes / (size_t)p->layout.rows, begin = (size_t)panel * PACK_ROWS * row;
+    release_pages((const uint8_t *)p->w->data + begin,
+                  MIN(PACK_ROWS * row, p->w->size_bytes - begin));
+}
+
+/// Packs `w` below row `row` of the matrix whose panels are `whole` at `planes`.
+static void pack_tensor(Transformer *t, const WeightTensor *w, const PackLayout *whole,
+                        void *const *planes, int64_t row)
+{
+    Packing p = {.w = w, .releases = t->use_mmap};
+    bool fits = pack_layout(w->type, w->shape[0], whole->cols, &p.layout);
+    ASSERT(fits);
+    pack_planes_at(whole, planes, row, p.planes);
+    if (t->dev->pool)
+        pool_run(t->dev->pool, pack_task, &p, p.layout.n_panels);
+    else
+        for (int64_t i = 0; i < p.layout.n_panels; i++)
+            pack_task(&p, 0, i);
+}
+
+/// `n` tensors of one type and row length as one matrix of panels; all but the last have a multiple of 16 rows.
+static KilnStatus load_panels(Transformer *t, int32_t n, const WeightTensor *const *w, Matrix *out,
+                              Diag *diag)
+{
+    PackLayout whole;
+    void *base;
+    int64_t rows = 0;
+    for (int32_t i = 0; i < n; i++)
+        rows += w[i]->shape[0];
+    bool fits = pack_layout(w[0]->type, rows, w[0]->shape[1], &whole);
+    ASSERT(fits);
+    KilnStatus st = take(t, whole.bytes, w[0]->name, &base, diag);
+    if (st != KILN_OK) return st;
+    *out = (Matrix){.rows = (int32_t)rows,
+                    .cols = (int32_t)w[0]->shape[1],
+                    .is_panels = true,
+                    .type = w[0]->type};
+    pack_planes(&whole, base, out->plane);
+    out->dtype = whole.plane[PACK_CODES].dtype;
+    for (int64_t i = 0, row = 0; i < n; row += w[i]->shape[0], i++)
+        pack_tensor(t, w[i], &whole, out->plane, row);
+    return KILN_OK;
+}
+
+static bool packs(const Transformer *t, const WeightTensor *w)
+{
+    PackLayout layout;
+    return t->packs && w->rank == 2 && pack_layout(w->type, w->shape[0], w->shape[1], &layout) &&
+           layout.plane[PACK_SCALE].dtype != DTYPE_VOID;
+}
+
 // ---- all types ----------------------------------------------------------------------------------------
 
 static KilnStatus load_plain(Transformer *t, const WeightTensor *w, Matrix *out, Diag *diag)
@@ -131,12 +200,35 @@ static KilnStatus load_matrix(Transformer *t, int32_t layer, const char *name, i
     const WeightTensor *w;
     KilnStatus st = transformer_tensor(t, layer, name, rows, cols, &w, diag);
     if (st != KILN_OK) return st;
-    *out = (Matrix){.rows = rows, .cols = cols};
+    if (packs(t, w)) return load_panels(t, 1, &w, out, diag);
+    *out = (Matrix){.rows = rows, .cols = cols, .type = w->type};
     if (w->type == BLOCK_Q8_0 || w->type == BLOCK_Q4_0) return load_packed(t, w, out, diag);
     if (block_facts(w->type)->dtype != DTYPE_VOID) return load_plain(t, w, out, diag);
     return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207",
                      "types that run: F32, F16, BF16, Q8_0, Q4_0", "%s: tensor %s has type %s",
                      model_file_path(t->file), w->name, block_facts(w->type)->name);
+}
+
+/// Matrices of one layer that meet the same activations: one matrix if they can be.
+static KilnStatus load_stack(Transformer *t, int32_t layer, int32_t n, const char *const *names,
+                             const int32_t *rows, int32_t cols, Stack *out, Diag *diag)
+{
+    KilnStatus st = KILN_OK;
+    const WeightTensor *w[STACK_MAX];
+    bool is_one = true;
+    *out = (Stack){.n = n};
+    for (int32_t i = 0; i < n; i++) {
+        TRY(transformer_tensor(t, layer, names[i], rows[i], cols, &w[i], diag));
+        is_one &=
+            packs(t, w[i]) && w[i]->type == w[0]->type && (rows[i] % PACK_ROWS == 0 || i == n - 1);
+        out->rows_of[i] = rows[i];
+    }
+    out->n_parts = is_one ? 1 : n;
+    if (is_one) return load_panels(t, n, w, &out->part[0], diag);
+    for (int32_t i = 0; i < n; i++)
+        TRY(load_matrix(t, layer, names[i], rows[i], cols, &out->part[i], diag));
+done:
+    return st;
 }
 
 static KilnStatus load_layer(Transformer *t, int32_t l, Layer *out, Diag *diag)
@@ -146,17 +238,22 @@ static KilnStatus load_layer(Transformer *t, int32_t l, Layer *out, Diag *diag)
     const ModelConfig *c = &t->config;
     int32_t d = c->d_model, q_rows = c->n_heads * c->head_dim,
             kv_rows = c->n_kv_heads * c->head_dim;
+    const char *qkv[] = {a->attn_q, a->attn_k, a->attn_v}, *gate_up[] = {a->ffn_gate, a->ffn_up};
+    const int32_t qkv_rows[] = {q_rows, kv_rows, kv_rows}, gate_up_rows[] = {c->d_ff, c->d_ff};
     TRY(load_matrix(t, l, a->attn_norm, 1, d, &out->attn_norm, diag));
-    TRY(load_matrix(t, l, a->attn_q, q_rows, d, &out->q, diag));
-    TRY(load_matrix(t, l, a->attn_k, kv_rows, d, &out->k, diag));
-    TRY(load_matrix(t, l, a->attn_v, kv_rows, d, &out->v, diag));
+    TRY(load_stack(t, l, 3, qkv, qkv_rows, d, &out->qkv, diag));
     TRY(load_matrix(t, l, a->attn_output, d, q_rows, &out->o, diag));
     TRY(load_matrix(t, l, a->ffn_norm, 1, d, &out->ffn_norm, diag));
-    TRY(load_matrix(t, l, a->ffn_gate, c->d_ff, d, &out->gate, diag));
-    TRY(load_matrix(t, l, a->ffn_up, c->d_ff, d, &out->up, diag));
+    TRY(load_stack(t, l, 2, gate_up, gate_up_rows, d, &out->gate_up, diag));
     TRY(load_matrix(t, l, a->ffn_down, d, c->d_ff, &out->down, diag));
 done:
     return st;
+}
+
+static bool is_gpu(const Transformer *t)
+{
+    TargetKind kind = t->dev->facts.target.kind;
+    return kind == TARGET_SM || kind == TARGET_EMU;
 }
 
 /// Matrix units multiply 16-bit numbers. F16 has the finer ones, and packed weights are cheaper to turn into
@@ -165,7 +262,7 @@ static DType act_of(const Transformer *t)
 {
     const Target *target = &t->dev->facts.target;
     if (t->wanted_act != DTYPE_VOID) return t->wanted_act;
-    if (target->kind != TARGET_SM && target->kind != TARGET_EMU) return DTYPE_F32;
+    if (!is_gpu(t)) return DTYPE_F32;
     bool is_bf16 = !strcmp(t->model.facts.weight_type, "BF16") && target->sm >= 80;
     return is_bf16 ? DTYPE_BF16 : DTYPE_F16;
 }
@@ -181,6 +278,7 @@ KilnStatus transformer_load(Model *m, KernelCache *kernels, Diag *diag)
     t->kernels = kernels;
     t->dev = kernel_cache_device(kernels);
     t->act = act_of(t);
+    t->packs = t->wanted_act == DTYPE_VOID && t->dev->facts.is_host_memory && !is_gpu(t);
     t->layers = heap_array(m->heap, Layer, c->n_layers);
     steps = heap_array(m->heap, float, MAX(c->rope_dim / 2, 1));
     if (!t->layers || !steps)

@@ -9,10 +9,14 @@ static KilnStatus record_embed(Recorder *r, Place x)
 {
     const Matrix *e = &r->t->embedding;
     int32_t block = (int32_t)MIN(next_pow2(e->cols), 1024);
-    Call c = call_begin("embed.py", "embed");
+    Call c = call_begin("embed.py", e->is_panels ? "embed_panel" : "embed");
     pass_place(&c, "y", x);
-    pass_place(&c, "table", place_weight(e));
-    pass_place(&c, "scale", place_scales(e));
+    if (e->is_panels) {
+        pass_planes(&c, e, true);
+    } else {
+        pass_place(&c, "table", place_weight(e));
+        pass_place(&c, "scale", place_scales(e));
+    }
     pass_place(&c, "token", place_at(DTYPE_I32, r->step->tokens));
     pass_place(&c, "rows", r->tokens);
     pass_int(&c, "vocab", e->rows);
@@ -50,18 +54,18 @@ static KilnStatus record_norm(Recorder *r, Place y, Place x, Place add, const Ma
     return call_launch(r, &c, grid_of(n_rows, 1, 1), block >= 4096 ? 8 : 4);
 }
 
-static KilnStatus record_silu_mul(Recorder *r, Place y, Place gate, Place up)
+static KilnStatus record_silu_mul(Recorder *r, Place y, Slice gate, Slice up)
 {
     int32_t n = r->t->config.d_ff, block = at_least_threads(r, MIN(next_pow2(n), 1024));
     Call c = call_begin("silu_mul.py", "silu_mul");
     pass_place(&c, "y", y);
-    pass_place(&c, "gate", gate);
-    pass_place(&c, "up", up);
+    pass_place(&c, "gate", gate.at);
+    pass_place(&c, "up", up.at);
     pass_place(&c, "rows", r->tokens);
     pass_int(&c, "n", n);
     pass_int(&c, "sy", n);
-    pass_int(&c, "sg", n);
-    pass_int(&c, "su", n);
+    pass_int(&c, "sg", gate.stride);
+    pass_int(&c, "su", up.stride);
     pass_const(&c, "BLOCK", block);
     return call_launch(r, &c, grid_of(r->shape->n_tokens, div_up(n, block), 1), 4);
 }
@@ -91,6 +95,11 @@ static KilnStatus record_sample(Recorder *r)
 
 // ---- the step -----------------------------------------------------------------------------------------
 
+static Rows rows_of(const Recorder *r, Place x)
+{
+    return (Rows){.x = x, .count = r->tokens, .n = r->shape->n_tokens};
+}
+
 /// One layer: `add` is what the layer before adds to x, and becomes what this one adds.
 static KilnStatus record_layer(Recorder *r, int32_t l, Place x, Place *add)
 {
@@ -98,31 +107,32 @@ static KilnStatus record_layer(Recorder *r, int32_t l, Place x, Place *add)
     const ModelConfig *m = &r->t->config;
     const Layer *w = &r->t->layers[l];
     int32_t rows = r->shape->n_tokens;
-    int64_t q_width = (int64_t)m->n_heads * m->head_dim,
-            kv_width = (int64_t)m->n_kv_heads * m->head_dim;
+    int64_t q_width = (int64_t)m->n_heads * m->head_dim;
     char section[32];
     snprintf(section, sizeof section, "layer %d", (int)l);
     graph_section(r->g, section);
 
-    Place h = place_activation(r, "h", m->d_model), q = place_activation(r, "q", q_width);
-    Place k = place_activation(r, "k", kv_width), v = place_activation(r, "v", kv_width);
-    TRY(record_norm(r, h, x, *add, &w->attn_norm, place_none, r->tokens, rows));
-    TRY(record_linear(r, q, h, &w->q, r->tokens, rows));
-    TRY(record_linear(r, k, h, &w->k, r->tokens, rows));
-    TRY(record_linear(r, v, h, &w->v, r->tokens, rows));
-    TRY(record_rope(r, l, q, k, v));
-    Place a = place_activation(r, "a", q_width), o = place_activation(r, "o", m->d_model);
-    TRY(record_attention(r, l, a, q));
-    TRY(record_linear(r, o, a, &w->o, r->tokens, rows));
+    Rows h = rows_of(r, place_activation(r, "h", m->d_model));
+    Slice qkv[3], gate_up[2];
+    TRY(record_norm(r, h.x, x, *add, &w->attn_norm, place_none, h.count, rows));
+    TRY(record_codes(r, &h, &w->qkv.part[0]));
+    TRY(record_stack(r, "qkv", &h, &w->qkv, qkv));
+    TRY(record_rope(r, l, qkv[0], qkv[1], qkv[2]));
+    Rows a = rows_of(r, place_activation(r, "a", q_width));
+    Place o = place_activation(r, "o", m->d_model);
+    TRY(record_attention(r, l, a.x, qkv[0]));
+    TRY(record_codes(r, &a, &w->o));
+    TRY(record_linear(r, slice_of(o, 0, m->d_model), &a, &w->o));
 
-    Place f = place_activation(r, "f", m->d_model), gate = place_activation(r, "gate", m->d_ff),
-          up = place_activation(r, "up", m->d_ff);
-    TRY(record_norm(r, f, x, o, &w->ffn_norm, place_none, r->tokens, rows));
-    TRY(record_linear(r, gate, f, &w->gate, r->tokens, rows));
-    TRY(record_linear(r, up, f, &w->up, r->tokens, rows));
-    TRY(record_silu_mul(r, gate, gate, up));
+    Rows f = rows_of(r, place_activation(r, "f", m->d_model));
+    TRY(record_norm(r, f.x, x, o, &w->ffn_norm, place_none, f.count, rows));
+    TRY(record_codes(r, &f, &w->gate_up.part[0]));
+    TRY(record_stack(r, "gate_up", &f, &w->gate_up, gate_up));
+    Rows act = rows_of(r, place_activation(r, "act", m->d_ff));
+    TRY(record_silu_mul(r, act.x, gate_up[0], gate_up[1]));
     *add = place_activation(r, "down", m->d_model);
-    TRY(record_linear(r, *add, gate, &w->down, r->tokens, rows));
+    TRY(record_codes(r, &act, &w->down));
+    TRY(record_linear(r, slice_of(*add, 0, m->d_model), &act, &w->down));
 done:
     return st;
 }
@@ -153,10 +163,14 @@ KilnStatus transformer_record(Model *model, Graph *g, const StepBuffers *step,
 
     graph_section(g, "output");
     int32_t rows = all ? shape->n_tokens : shape->n_seqs;
-    Place last = place_activation(&r, "last", t->config.d_model), n_rows = all ? r.tokens : r.seqs;
+    Rows last = {.x = place_activation(&r, "last", t->config.d_model),
+                 .count = all ? r.tokens : r.seqs,
+                 .n = rows};
     Place ends = all ? place_none : place_at(DTYPE_I32, step->q_start + 1);
-    TRY(record_norm(&r, last, x, add, &t->output_norm, ends, n_rows, rows));
-    TRY(record_linear(&r, place_at(DTYPE_F32, step->logits), last, &t->output, n_rows, rows));
+    TRY(record_norm(&r, last.x, x, add, &t->output_norm, ends, last.count, rows));
+    TRY(record_codes(&r, &last, &t->output));
+    TRY(record_linear(&r, slice_of(place_at(DTYPE_F32, step->logits), 0, t->config.vocab), &last,
+                      &t->output));
     TRY(record_sample(&r));
 done:
     return st;

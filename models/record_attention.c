@@ -41,7 +41,7 @@ static void pass_key_layout(Recorder *r, Call *c)
     pass_bool(c, "DIM_MAJOR", !r->is_gpu);
 }
 
-KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
+KilnStatus record_rope(Recorder *r, int32_t layer, Slice q, Slice k, Slice v)
 {
     const ModelConfig *m = &r->t->config;
     int32_t group = m->n_heads / m->n_kv_heads;
@@ -49,9 +49,9 @@ KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
     bool is_long = !r->is_gpu && r->shape->n_tokens >= 4 * r->t->dev->facts.n_threads;
     int32_t heads = is_long ? m->n_kv_heads : 1;
     Call c = call_begin("rope.py", "rope_append");
-    pass_place(&c, "q", q);
-    pass_place(&c, "k", k);
-    pass_place(&c, "v", v);
+    pass_place(&c, "q", q.at);
+    pass_place(&c, "k", k.at);
+    pass_place(&c, "v", v.at);
     pass_pages(r, &c);
     pass_place(&c, "steps", place_at(DTYPE_F32, r->t->steps));
     pass_place(&c, "pos", place_at(DTYPE_I32, r->step->pos));
@@ -63,9 +63,9 @@ KilnStatus record_rope(Recorder *r, int32_t layer, Place q, Place k, Place v)
     pass_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
     pass_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
     pass_int(&c, "max_pages", r->step->max_pages);
-    pass_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
-    pass_int(&c, "sk", (int64_t)m->n_kv_heads * m->head_dim);
-    pass_int(&c, "sv", (int64_t)m->n_kv_heads * m->head_dim);
+    pass_int(&c, "sq", q.stride);
+    pass_int(&c, "sk", k.stride);
+    pass_int(&c, "sv", v.stride);
     pass_page_strides(r, &c);
     pass_const(&c, "HEADS", heads);
     pass_const(&c, "G", group);
@@ -99,7 +99,7 @@ static int32_t keys_at_a_time(const Recorder *r)
     return r->is_gpu ? MIN(r->step->page_len, most) : r->step->page_len;
 }
 
-static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse, Place q,
+static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse, Slice q,
                                 int32_t splits)
 {
     const ModelConfig *m = &r->t->config;
@@ -113,7 +113,7 @@ static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse
     c.maxnreg = r->is_gpu && r->t->config.head_dim >= 64 ? 255 : 0;
     pass_place(&c, "o", out);
     pass_place(&c, "lse", lse);
-    pass_place(&c, "q", q);
+    pass_place(&c, "q", q.at);
     pass_pages(r, &c);
     pass_place(&c, "q_start", place_at(DTYPE_I32, r->step->q_start));
     pass_place(&c, "slot_of", place_at(DTYPE_I32, r->step->slot_of));
@@ -126,7 +126,7 @@ static KilnStatus record_attend(Recorder *r, int32_t layer, Place out, Place lse
     pass_int(&c, "per", (int64_t)m->n_layers * m->n_kv_heads);
     pass_int(&c, "layer0", (int64_t)layer * m->n_kv_heads);
     pass_int(&c, "max_pages", r->step->max_pages);
-    pass_int(&c, "sq", (int64_t)m->n_heads * m->head_dim);
+    pass_int(&c, "sq", q.stride);
     pass_page_strides(r, &c);
     pass_float(&c, "scale", 1 / sqrt((double)m->head_dim));
     pass_const(&c, "G", group);
@@ -157,7 +157,7 @@ static KilnStatus record_merge(Recorder *r, Place out, Place part, Place lse, in
     return call_launch(r, &c, grid_of(r->shape->n_tokens, m->n_heads, 1), 4);
 }
 
-KilnStatus record_attention(Recorder *r, int32_t layer, Place out, Place q)
+KilnStatus record_attention(Recorder *r, int32_t layer, Place out, Slice q)
 {
     KilnStatus st = KILN_OK;
     const ModelConfig *m = &r->t->config;

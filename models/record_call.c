@@ -24,11 +24,10 @@ void pass_place(Call *c, const char *name, Place p)
         strbuf_printf(&c->words, "%s: None", name);
         return;
     }
-    bool aligned = p.is_tensor || (uintptr_t)p.at % 16 == 0;
+    bool aligned = p.is_tensor ? p.offset % 16 == 0 : (uintptr_t)p.at % 16 == 0;
     strbuf_printf(&c->words, "%s: *%s%s", name, dtype_facts[p.dtype].name, aligned ? ":16" : "");
     ASSERT(c->n_args < CALL_MAX_ARGS);
-    c->args[c->n_args++] =
-        p.is_tensor ? arg_tensor(name, p.dtype, p.tensor, 0) : arg_ptr(name, p.dtype, p.at);
+    c->args[c->n_args++] = place_arg(name, p);
 }
 
 void pass_int(Call *c, const char *name, int64_t v)
@@ -86,7 +85,7 @@ Place place_buffer(Recorder *r, const char *name, DType dtype, int64_t n)
 
 Place place_activation(Recorder *r, const char *name, int64_t width)
 {
-    return place_buffer(r, name, r->act, r->shape->n_tokens * width);
+    return place_buffer(r, name, r->act, round_up(r->shape->n_tokens, ROWS_READABLE) * width);
 }
 
 Place place_at(DType dtype, const void *address)
@@ -104,9 +103,28 @@ Place place_scales(const Matrix *m)
     return m->scale ? place_at(DTYPE_F16, m->scale) : place_none;
 }
 
+static void pass_plane(Call *c, const char *name, const Matrix *m, PackPlane plane)
+{
+    PackLayout layout;
+    bool fits = pack_layout(m->type, m->rows, m->cols, &layout);
+    ASSERT(fits);
+    pass_place(c, name,
+               m->plane[plane] ? place_at(layout.plane[plane].dtype, m->plane[plane]) : place_none);
+}
+
+void pass_planes(Call *c, const Matrix *m, bool all)
+{
+    pass_plane(c, "w", m, PACK_CODES);
+    if (all) pass_plane(c, "wh", m, PACK_HIGH);
+    pass_plane(c, all ? "sc" : "ws", m, PACK_SCALE);
+    if (all) pass_plane(c, "mn", m, PACK_MIN);
+    if (all) pass_plane(c, "sd", m, PACK_SUPER);
+}
+
 Arg place_arg(const char *name, Place p)
 {
-    return p.is_tensor ? arg_tensor(name, p.dtype, p.tensor, 0) : arg_ptr(name, p.dtype, p.at);
+    return p.is_tensor ? arg_tensor(name, p.dtype, p.tensor, p.offset)
+                       : arg_ptr(name, p.dtype, p.at);
 }
 
 int32_t tile_up_to(int64_t extent, int32_t most)
@@ -120,4 +138,10 @@ int32_t even_tile_up_to(int64_t extent, int32_t most, int32_t least)
     while (tile > least && extent % tile)
         tile /= 2;
     return tile;
+}
+
+Slice slice_of(Place p, int64_t column, int64_t stride)
+{
+    p.offset += column * dtype_bytes(p.dtype);
+    return (Slice){p, stride};
 }

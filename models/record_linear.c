@@ -82,7 +82,8 @@ static Stored stored(const Matrix *w)
 
 /// A product under way: what its kernels share.
 typedef struct Product {
-    Place y, x, rows;
+    Slice y;
+    const Rows *x;
     const Matrix *w;
     int32_t n_rows;
     const LinearTiles *tiles;
@@ -91,15 +92,15 @@ typedef struct Product {
 static Call product_call(const char *file, const char *func, const Product *p)
 {
     Call c = call_begin(file, func);
-    pass_place(&c, "y", p->y);
-    pass_place(&c, "x", p->x);
+    pass_place(&c, "y", p->y.at);
+    pass_place(&c, "x", p->x->x);
     pass_place(&c, "w", place_weight(p->w));
     pass_place(&c, "scale", place_scales(p->w));
     pass_place(&c, "bias", place_none);
-    pass_place(&c, "rows", p->rows);
+    pass_place(&c, "rows", p->x->count);
     pass_int(&c, "N", p->w->rows);
     pass_int(&c, "K", p->w->cols);
-    pass_int(&c, "sy", p->w->rows);
+    pass_int(&c, "sy", p->y.stride);
     pass_int(&c, "sx", p->w->cols);
     return c;
 }
@@ -163,14 +164,102 @@ static KilnStatus record_gemm(Recorder *r, const Product *p)
     return call_launch(r, &c, grid_of(div_up(p->n_rows, m), div_up(w->rows, n), 1), 4);
 }
 
-KilnStatus record_linear(Recorder *r, Place y, Place x, const Matrix *w, Place rows, int32_t n_rows)
+// ---- panels ---------------------------------------------------------------------------------------------
+
+/// A tile of a product with panels: rows of x by panels of 16 rows of w.
+typedef struct PanelTile {
+    int32_t rows, panels;
+} PanelTile;
+
+static PanelTile panel_tile(const Product *p)
 {
-    bool done;
-    KilnStatus st = record_product(r, y, x, w, n_rows, &done);
+    int32_t panels = (int32_t)div_up(p->w->rows, PACK_ROWS);
+    PanelTile t = {MIN((int32_t)next_pow2(p->n_rows), 4), 1};
+    if (p->n_rows > 1) t.panels = MIN(2, panels);
+    return t;
+}
+
+static bool wants_codes(const Matrix *w)
+{
+    return w->is_panels && w->plane[PACK_SCALE];
+}
+
+static KilnStatus record_panel(Recorder *r, const Product *p)
+{
+    const Matrix *w = p->w;
+    bool is_k = w->plane[PACK_SUPER] != NULL, coded = wants_codes(w);
+    PanelTile tile = panel_tile(p);
+    Call c = call_begin(is_k ? "panel_k.py" : "panel.py", is_k ? "panel_k" : "panel");
+    pass_place(&c, "y", p->y.at);
+    pass_place(&c, "x", coded ? p->x->codes : p->x->x);
+    pass_place(&c, "xs", coded ? p->x->scale : place_none);
+    pass_place(&c, "xc", coded ? p->x->sum : place_none);
+    pass_planes(&c, w, is_k);
+    pass_place(&c, "bias", place_none);
+    pass_place(&c, "rows", p->x->count);
+    pass_int(&c, "N", w->rows);
+    pass_int(&c, "K", w->cols);
+    pass_int(&c, "sy", p->y.stride);
+    pass_int(&c, "sx", w->cols);
+    pass_const(&c, "BLOCK_M", tile.rows);
+    pass_const(&c, "PANELS", tile.panels);
+    return call_launch(
+        r, &c, grid_of(div_up(p->n_rows, tile.rows), div_up(w->rows, PACK_ROWS * tile.panels), 1),
+        4);
+}
+
+KilnStatus record_codes(Recorder *r, Rows *x, const Matrix *w)
+{
+    if (!wants_codes(w) || x->codes.is_tensor) return KILN_OK;
+    int32_t n = w->cols, block = tile_up_to(n, 1024);
+    int64_t rows = round_up(x->n, ROWS_READABLE);
+    x->codes = place_buffer(r, "codes", DTYPE_I8, rows * n);
+    x->scale = place_buffer(r, "code_scale", DTYPE_F32, rows * n / 32);
+    x->sum = place_buffer(r, "code_sum", DTYPE_I32, rows * n / 32);
+    Call c = call_begin("quantize.py", "quantize");
+    pass_place(&c, "q", x->codes);
+    pass_place(&c, "s", x->scale);
+    pass_place(&c, "c", x->sum);
+    pass_place(&c, "x", x->x);
+    pass_place(&c, "rows", x->count);
+    pass_int(&c, "n", n);
+    pass_int(&c, "sq", n);
+    pass_int(&c, "sx", n);
+    pass_const(&c, "BLOCK", MAX(block, 32));
+    return call_launch(r, &c, grid_of(x->n, div_up(n, MAX(block, 32)), 1), 4);
+}
+
+// ---- any matrix -----------------------------------------------------------------------------------------
+
+KilnStatus record_linear(Recorder *r, Slice y, const Rows *x, const Matrix *w)
+{
+    bool done = false;
+    int32_t n_rows = x->n;
+    Product p = {y, x, w, n_rows, tiles_of(&r->t->dev->facts.target)};
+    if (w->is_panels) return record_panel(r, &p);
+    KilnStatus st = KILN_OK;
+    if (y.stride == w->rows) st = record_product(r, y.at, x->x, w, n_rows, &done);
     if (done || st != KILN_OK) return st;
-    Product p = {y, x, rows, w, n_rows, tiles_of(&r->t->dev->facts.target)};
-    bool is_half = x.dtype == DTYPE_F16 || x.dtype == DTYPE_BF16;
+    bool is_half = x->x.dtype == DTYPE_F16 || x->x.dtype == DTYPE_BF16;
     if (is_half && n_rows <= p.tiles->dot_rows && (w->scale || n_rows > 1))
         return record_gemv_dot(r, &p);
     return n_rows <= p.tiles->gemv_rows ? record_gemv(r, &p) : record_gemm(r, &p);
+}
+
+KilnStatus record_stack(Recorder *r, const char *name, const Rows *x, const Stack *w, Slice *out)
+{
+    KilnStatus st = KILN_OK;
+    if (w->n_parts == 1) {
+        int64_t width = w->part[0].rows, column = 0;
+        Place all = place_activation(r, name, width);
+        for (int32_t i = 0; i < w->n; column += w->rows_of[i++])
+            out[i] = slice_of(all, column, width);
+        return record_linear(r, slice_of(all, 0, width), x, &w->part[0]);
+    }
+    for (int32_t i = 0; i < w->n; i++) {
+        out[i] = slice_of(place_activation(r, name, w->rows_of[i]), 0, w->rows_of[i]);
+        TRY(record_linear(r, out[i], x, &w->part[i]));
+    }
+done:
+    return st;
 }

@@ -9,9 +9,11 @@
 //            | h = rms(x)   g u = W h     silu(g) * u                             x += Wd ..   ] per layer
 //         -> logits = Wout rms(x) of the last row of each sequence -> sampled id
 //
-// Q8_0 and Q4_0 weights are split into planes when loaded: blocks of 34 or 18 bytes are never aligned, planes
-// of codes ([rows, cols] int8, or [rows, cols / 2] bytes of two nibbles, in the file's order) and of scales
-// [rows, cols / 32] f16 are; the pages of the file are given back then.
+// On a CPU weights are packed when loaded, in panels of 16 rows (runtime/quant/pack.h); the pages of the file are
+// given back then. q, k and v of a layer become one matrix, gate and up another: one launch reads all of them.
+// On a GPU, and where activations are to stay floats, Q8_0 and Q4_0 are split into planes: blocks of 34 or 18 bytes
+// are never aligned, planes of codes ([rows, cols] int8, or [rows, cols / 2] bytes of two nibbles, in the file's
+// order) and of scales [rows, cols / 32] f16 are.
 //
 // Source   Touvron et al. 2023, LLaMA (arXiv:2302.13971)
 // Tests    tests/models/test_transformer.c against a forward pass in f64; test_golden.c
@@ -19,6 +21,7 @@
 #define MODELS_TRANSFORMER_H
 #include "runtime/format/weights.h"
 #include "runtime/model.h"
+#include "runtime/quant/pack.h"
 
 /// What one architecture is, beside the numbers of its ModelConfig. A constant per file of models/.
 typedef struct Architecture {
@@ -36,13 +39,27 @@ extern const Architecture arch_llama, arch_mistral;
 typedef struct Matrix {
     const void *at;     ///< [rows][cols] of dtype; packed: the codes
     const void *scale;  ///< packed: f16 [rows][cols / 32]; else NULL
-    DType dtype;        ///< F32, F16, BF16; I8: Q8_0; U8: Q4_0, two codes per byte
+    DType dtype;        ///< F32, F16, BF16; I8: Q8_0; U8: Q4_0 and the K types, two codes per byte
     int32_t rows, cols; ///< a vector: rows 1
+    bool is_panels;     ///< `plane` says where it is
+    BlockType type;
+    void *plane[PACK_PLANES]; ///< of panels; absent ones NULL
 } Matrix;
 
+enum { STACK_MAX = 3 };
+
+/// Matrices of equally long rows that are multiplied with the same activations. n_parts 1: all of them are rows of
+/// part[0], one below the other; else part[i] is the i-th.
+typedef struct Stack {
+    Matrix part[STACK_MAX];
+    int32_t n_parts, n;         ///< n: how many matrices there are
+    int32_t rows_of[STACK_MAX]; ///< of each matrix
+} Stack;
+
 typedef struct Layer {
-    Matrix attn_norm, q, k, v, o;
-    Matrix ffn_norm, gate, up, down;
+    Matrix attn_norm, o;
+    Matrix ffn_norm, down;
+    Stack qkv, gate_up;
 } Layer;
 
 typedef struct Transformer {
@@ -52,6 +69,8 @@ typedef struct Transformer {
     ModelConfig config;
     DType wanted_act; ///< the user's choice; VOID: the device's
     DType act;        ///< of activations; F32 until the weights are on a device
+    bool
+        packs; ///< weights are in panels, and packed types are multiplied with int8 codes of activations
     bool use_mmap;
     const Log *log;
     // after load

@@ -303,7 +303,10 @@ static KilnStatus build(KernelCache *c, const Source *source, const Spec *spec, 
         TRY(device_check(c->dev, diag));
         code_free(&k->code); // intact, but of no use here: compile it again
     }
+    int32_t n_said = diag ? diag->items.len : 0;
     TRY(compile_kernel(source, &kept, &c->dev->facts.target, NULL, &k->code, diag));
+    diag_drop_warnings(diag,
+                       n_said); // `kiln compile` is who warns of what another compiler would refuse
     n->compiles++;
     n->compile_us += k->code.compile_us;
     n->llvm_us += k->code.llvm_us;

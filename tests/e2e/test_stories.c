@@ -15,12 +15,19 @@ static void need_data(void)
     if (!file_exists(STORIES "expected.json")) cr_skip_test("no stories260K beside the checkout");
 }
 
-static void open_stories(Lab *lab, const char *file, int32_t n_slots, KvFormat kv)
+static void open_stories_with(Lab *lab, const char *file, int32_t n_slots, KvFormat kv,
+                              DType activations)
 {
     lab_open(lab, file,
              &(LabOptions){
+                 .activations = activations,
                  .engine = {
                      .n_slots = n_slots, .max_context = 480, .kv_format = kv, .all_logits = true}});
+}
+
+static void open_stories(Lab *lab, const char *file, int32_t n_slots, KvFormat kv)
+{
+    open_stories_with(lab, file, n_slots, kv, DTYPE_VOID);
 }
 
 /// Each prompt alone: the ids agree for `least` tokens, logits 0..7 after the prompt within `tolerance`.
@@ -65,13 +72,14 @@ Test(stories, the_hugging_face_directory_gives_the_same, .timeout = 300)
 }
 
 /// A quantised file against ids and logits of its exactly dequantised weights: key "quantised".{name}.
-static void quantised(const char *file, const char *name, int32_t least, double tolerance)
+static void quantised(const char *file, const char *name, DType activations, int32_t least,
+                      double tolerance)
 {
     need_data();
     Lab lab;
     JsonDoc doc;
     LabCase *cases;
-    open_stories(&lab, file, 1, KV_f32);
+    open_stories_with(&lab, file, 1, KV_f32, activations);
     int32_t n = lab_cases(&lab, STORIES "expected.json", "prompt_ids", "greedy_ids", &doc, &cases),
             vocab = lab.model->facts.vocab;
     double worst = 0;
@@ -101,13 +109,19 @@ static void quantised(const char *file, const char *name, int32_t least, double 
 
 Test(stories, f16_gives_the_first_hundred_ids, .timeout = 300)
 {
-    quantised(STORIES "gguf/stories260K-f16.gguf", "f16", 100, 1e-4);
+    quantised(STORIES "gguf/stories260K-f16.gguf", "f16", DTYPE_VOID, 100, 1e-4);
 }
 
 // Weights are dequantised exactly and activations stay f32, so this agrees as closely as f32 does.
 Test(stories, q8_0_follows_its_dequantised_reference, .timeout = 300)
 {
-    quantised(STORIES "gguf/stories260K-q8_0.gguf", "q8_0", 100, 1e-3);
+    quantised(STORIES "gguf/stories260K-q8_0.gguf", "q8_0", DTYPE_F32, 100, 1e-3);
+}
+
+// Activations as int8 codes: each is off by up to 1/254 of the largest of its block, in a model only 64 wide.
+Test(stories, int8_activations_change_the_logits_a_little, .timeout = 300)
+{
+    quantised(STORIES "gguf/stories260K-q8_0.gguf", "q8_0", DTYPE_VOID, 1, 0.25);
 }
 
 /// The first 8 ids of the first prompts together, by the code that a GPU would run, every check on.

@@ -29,7 +29,7 @@ void lab_open(Lab *lab, const char *path, const LabOptions *options)
     KernelCacheOptions cache = {
         .cache_dir = getenv("KILN_TEST_CACHE"), .texts = kernel_texts, .n_texts = kernel_n_texts};
     lab_check(lab, kernel_cache_open(lab->dev, &cache, &lab->kernels, &lab->diag), "kernel cache");
-    ModelOptions model = {.use_mmap = true};
+    ModelOptions model = {.use_mmap = true, .activations = options->activations};
     lab_check(lab, model_open(path, &model, &lab->model, &lab->diag), path);
     lab_check(lab,
               engine_open(lab->kernels, lab->model, &options->engine, &lab->engine, &lab->diag),

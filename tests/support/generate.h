@@ -17,6 +17,7 @@ typedef struct LabOptions {
     const char *device;     ///< NULL: cpu
     const char *cuda_lib;   ///< for "cuda"; NULL: the machine's driver
     const char *cublas_lib; ///< beside cuda_lib; NULL: none
+    DType activations;      ///< VOID: the device's own
     EngineOptions engine;
 } LabOptions;
 
