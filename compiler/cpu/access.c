@@ -432,16 +432,11 @@ void place_store(Cx *cx, const Place *p, LLVMValueRef value, LLVMValueRef mask)
 
 // ---- memory of ours -------------------------------------------------------------------------------------
 
-Held held_bytes(Cx *cx, int64_t bytes)
+Held held_scratch(Cx *cx, int64_t bytes)
 {
     bytes = round_up(bytes, 64);
     Held h = {.bytes = bytes};
     LLVMBasicBlockRef here = LLVMGetInsertBlock(cx->b);
-    if (bytes <= (int64_t)cx->isa->n_registers / 2 * cx->isa->vector_bytes) {
-        h.is_small = true;
-        h.base = stack_slot(cx, LLVMArrayType2(cx->i8, (uint64_t)bytes), 64);
-        return h;
-    }
     LLVMPositionBuilderAtEnd(cx->b, cx->entry);
     LLVMValueRef at = const_i64(cx, cx->scratch_top);
     h.base = LLVMBuildGEP2(cx->b, cx->i8, cx->scratch, &at, 1, "");
@@ -450,6 +445,15 @@ Held held_bytes(Cx *cx, int64_t bytes)
     cx->scratch_top += bytes + (bytes % 4096 ? 0 : 64);
     cx->scratch_max = MAX(cx->scratch_max, cx->scratch_top);
     return h;
+}
+
+Held held_bytes(Cx *cx, int64_t bytes)
+{
+    bytes = round_up(bytes, 64);
+    if (bytes > (int64_t)cx->isa->n_registers / 2 * cx->isa->vector_bytes)
+        return held_scratch(cx, bytes);
+    LLVMTypeRef t = LLVMArrayType2(cx->i8, (uint64_t)bytes);
+    return (Held){.base = stack_slot(cx, t, 64), .bytes = bytes, .is_small = true};
 }
 
 Held held_new(Cx *cx, const Type *t)

@@ -337,6 +337,7 @@ void place_store(Cx *cx, const Place *p, LLVMValueRef value, LLVMValueRef mask);
 /// Memory for a tile of ours, until `scratch_release`.
 Held held_new(Cx *cx, const Type *t);
 Held held_bytes(Cx *cx, int64_t bytes);
+Held held_scratch(Cx *cx, int64_t bytes); ///< never registers
 int64_t scratch_mark(const Cx *cx);
 void scratch_release(Cx *cx, int64_t mark);
 
@@ -507,6 +508,8 @@ void dot_emit(Cx *cx, Op *op);
 typedef struct Fused Fused;
 /// @return NULL: there are none, or they have to be emitted where they stand. Called before the body is emitted
 Fused *dot_fuse(Cx *cx, Op *loop, int32_t i);
+/// Memory for the carried tile: registers only where the sums leave room for it.
+Held dot_fused_held(Cx *cx, const Fused *f);
 /// Emits them and writes what is yielded to `to`, the carried tile's memory. Called after the body.
 void dot_emit_fused(Cx *cx, Fused *f, Held to);
 Ev gather_eval(Cx *cx, Op *op, const Chunk *c);

@@ -37,9 +37,11 @@ typedef struct Dot {
     const Type *operand;     ///< element type of copies of operands
     Held a_packed, b_packed; ///< base NULL: read in place
     bool a_raw, b_raw;       ///< bf16 read in place, as bits
-    bool is_paired;          ///< two rows and two k-steps at a time (product_pairs)
-    Value *stream;           ///< pointers that b reads once each, or NULL; ...
-    LLVMValueRef ahead;      ///< ... and how far on it reads in the next iteration
+    LLVMValueRef
+        b_ready;        ///< NULL, or b made ready in memory of ours, [k / group, n / lanes, parts]
+    bool is_paired;     ///< two rows and two k-steps at a time (product_pairs)
+    Value *stream;      ///< pointers that b reads once each, or NULL; ...
+    LLVMValueRef ahead; ///< ... and how far on it reads in the next iteration
 } Dot;
 
 enum { MAX_SUMS = 4, MAX_CHAIN = 4 };
@@ -150,7 +152,7 @@ static void choose_tile(Cx *cx, Dot *d)
     bool is_quad =
         d->product.group_bits == 2; // b may be split or decoded: for as many rows as there are
     d->w_bits = MIN(d->n_bits, log2_floor((uint64_t)(cx->isa->vector_bytes / bytes)));
-    d->mr_bits = MIN(d->m_bits, regs == 32 || is_quad ? 3 : 2);
+    d->mr_bits = MIN(d->m_bits, regs == 32 ? 3 : 2);
     int32_t accumulators = regs == 32 ? 4 : 3; // log2: half of the registers
     d->nv_bits = MIN(accumulators - d->mr_bits, d->n_bits - d->w_bits);
     if (d->nv_bits < accumulators - d->mr_bits)
@@ -290,8 +292,8 @@ static void ask_ahead(Cx *cx, Dot *d, const Chunk *c, int32_t v)
         prefetch_line(cx, p.base, LLVMBuildAdd(cx->b, d->ahead, const_i64(cx, k), ""));
 }
 
-/// b[k, n ..], by groups along k.
-static Factor b_vector(Cx *cx, Dot *d, const Point *p)
+/// b[k, n ..], by groups along k, made ready for products.
+static Factor b_decoded(Cx *cx, Dot *d, const Point *p)
 {
     int32_t group = d->product.group_bits;
     bool is_packed = group && d->b_packed.base;
@@ -303,6 +305,42 @@ static Factor b_vector(Cx *cx, Dot *d, const Point *p)
     LLVMValueRef x = element(cx, d, d->b, &d->b_packed, d->b_raw, &c);
     if (d->ahead) ask_ahead(cx, d, &c, (int32_t)(p->n.fixed >> d->w_bits));
     return product_factor(cx, &d->product, x, false);
+}
+
+static int32_t factor_parts(const Dot *d)
+{
+    return d->product.kind == PRODUCT_WIDE ? 2 : 1;
+}
+
+/// Where the factors of b at `p` lie.
+static LLVMValueRef ready_at(Cx *cx, const Dot *d, const Point *p)
+{
+    int64_t bytes = (int64_t)factor_parts(d) * dtype_bytes(d->product.sum) << d->w_bits,
+            row = bytes << (d->n_bits - d->w_bits);
+    const Coord *axes[] = {&p->k, &p->n};
+    const int64_t steps[] = {row >> d->product.group_bits, bytes >> d->w_bits};
+    LLVMValueRef at = d->b_ready;
+    at_depth(cx, cx->depth);
+    for (int32_t i = 0; i < 2; i++)
+        if (axes[i]->field.var) {
+            LLVMValueRef x = LLVMBuildMul(cx->b, axes[i]->field.var, const_i64(cx, steps[i]), "");
+            at = LLVMBuildGEP2(cx->b, cx->i8, at, &x, 1, "");
+        }
+    LLVMValueRef fixed = const_i64(cx, p->k.fixed * steps[0] + p->n.fixed * steps[1]);
+    return LLVMBuildGEP2(cx->b, cx->i8, at, &fixed, 1, "");
+}
+
+static Factor b_vector(Cx *cx, Dot *d, const Point *p)
+{
+    if (!d->b_ready) return b_decoded(cx, d, p);
+    Factor f = {{NULL, NULL}};
+    LLVMTypeRef type = vector_of(cx->i32, d->w_bits);
+    LLVMValueRef at = ready_at(cx, d, p);
+    for (int32_t i = 0; i < factor_parts(d); i++) {
+        LLVMValueRef index = const_i64(cx, i);
+        f.v[i] = LLVMBuildLoad2(cx->b, type, LLVMBuildGEP2(cx->b, type, at, &index, 1, ""), "");
+    }
+    return f;
 }
 
 // ---- loops ------------------------------------------------------------------------------------------------
@@ -453,7 +491,9 @@ static void acc_begin(Cx *cx, const Sum *s, Point p, Acc *acc)
         *c = operand_chunk(d, &p, true, false, true);
         for (int32_t j = 0; j < d->w_bits; j++)
             c->lane[c->log_w++] = (int8_t)j;
-        LLVMValueRef start = eval_here(cx, d->acc, c);
+        LLVMValueRef start =
+            LLVMConstNull(acc->type); // what a loop over k need not carry is added after it
+        if (!product_weight(&d->product)) start = eval_here(cx, d->acc, c);
         acc->slot[i] = stack_slot(cx, acc->type, 64);
         acc->narrow[i] = stack_slot(cx, acc->narrow_type, 64);
         at_depth(cx, cx->depth);
@@ -512,10 +552,13 @@ static void sum_steps(Cx *cx, Sum *s, Point p, Acc *acc)
 }
 
 /// Sum `i` of the micro-tile, without what flipping added.
-static LLVMValueRef acc_value(Cx *cx, const Acc *acc, int32_t i, int32_t nv)
+static LLVMValueRef acc_value(Cx *cx, const Dot *d, const Acc *acc, int32_t i)
 {
+    int32_t nv = 1 << d->nv_bits;
     at_depth(cx, cx->depth);
     LLVMValueRef v = LLVMBuildLoad2(cx->b, acc->type, acc->slot[i], "");
+    if (product_weight(&d->product))
+        v = LLVMBuildAdd(cx->b, v, eval_here(cx, d->acc, &acc->chunks[i]), "");
     if (!acc->excess[0]) return v;
     return LLVMBuildSub(cx->b, v, LLVMBuildLoad2(cx->b, acc->type, acc->excess[i % nv], ""), "");
 }
@@ -530,7 +573,7 @@ static void micro_kernel(Cx *cx, Fused *f, Point p)
         acc_begin(cx, s, p, &acc);
         sum_steps(cx, s, p, &acc);
         for (int32_t i = 0; i < acc.n; i++) {
-            values[i] = acc_value(cx, &acc, i, 1 << s->dots[0].nv_bits);
+            values[i] = acc_value(cx, &s->dots[0], &acc, i);
             if (!f->value) values[i] = round_to(cx, t->dtype, values[i], ROUND_RNE);
             if (f->value) memo_add(cx, s->dots[s->n - 1].out, &acc.chunks[i], values[i]);
         }
@@ -679,6 +722,40 @@ static Held pack_halves(Cx *cx, Dot *d)
     return h;
 }
 
+/// Where several blocks of rows meet the same b, and it takes work to make it ready: once, for all of them?
+static bool shares_factors(Cx *cx, const Dot *d)
+{
+    bool is_work = d->product.kind == PRODUCT_WIDE ||
+                   (d->product.kind == PRODUCT_LOW && value_cost(cx, d->b) > 2);
+    return is_work && !d->batch_bits && d->m_bits >= d->mr_bits + 2;
+}
+
+static void prepare_factors(Cx *cx, Dot *d)
+{
+    if (!shares_factors(cx, d)) return;
+    Held h = held_bytes(cx, d->b->type->numel * factor_parts(d));
+    Point p = {0};
+    LLVMTypeRef type = vector_of(cx->i32, d->w_bits);
+    int32_t group = d->product.group_bits;
+    Loop n = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->n_bits),
+                       (int64_t)1 << d->w_bits);
+    p.n = loop_coord(cx, &n, d->w_bits, d->n_bits);
+    Loop k = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits),
+                       (int64_t)1 << group);
+    p.k = loop_coord(cx, &k, group, d->k_bits);
+    Factor f = b_decoded(cx, d, &p);
+    d->b_ready = h.base;
+    LLVMValueRef at = ready_at(cx, d, &p);
+    for (int32_t i = 0; i < factor_parts(d); i++) {
+        LLVMValueRef index = const_i64(cx, i);
+        LLVMBuildStore(cx->b, LLVMBuildBitCast(cx->b, f.v[i], type, ""),
+                       LLVMBuildGEP2(cx->b, type, at, &index, 1, ""));
+    }
+    loop_close(cx, &k);
+    loop_close(cx, &n);
+    memo_drop(cx, 0);
+}
+
 /// A load that can be read as bits, where elements are computed in another type.
 static bool is_raw(const Dot *d, const Value *v)
 {
@@ -724,7 +801,7 @@ static void choose_operands(Cx *cx, Dot *d)
     group_flush(cx);
     if (!b_inline && is_group) d->b_packed = pack_groups(cx, d);
     if (d->product.kind == PRODUCT_WIDE) d->a_packed = pack_halves(cx, d);
-    if (b_inline && one_row_block) plan_stream(cx, d);
+    if (b_inline && (one_row_block || shares_factors(cx, d))) plan_stream(cx, d);
 }
 
 static Dot dot_of(Op *op)
@@ -751,6 +828,7 @@ static void fused_emit(Cx *cx, Fused *f)
             choose_operands(cx, d);
             if (j && d->stream == f->sums[k].dots[j - 1].stream)
                 d->ahead = NULL; // it has been asked for
+            prepare_factors(cx, d);
         }
     loop_batch(cx, f);
     memo_drop(cx, 0);
@@ -887,6 +965,16 @@ Fused *dot_fuse(Cx *cx, Op *loop, int32_t i)
         for (int32_t j = 0; j < f->sums[k].n; j++)
             info_of(cx, f->sums[k].dots[j].out)->is_deferred = true;
     return f;
+}
+
+Held dot_fused_held(Cx *cx, const Fused *f)
+{
+    Dot d = f->sums[0].dots[0];
+    choose_types(cx, &d);
+    choose_tile(cx, &d);
+    int64_t bytes = f->value->type->numel * type_element_bytes(f->value->type);
+    int64_t used = div_up(bytes, cx->isa->vector_bytes) + (1 << (d.mr_bits + d.nv_bits));
+    return used + 4 <= cx->isa->n_registers ? held_bytes(cx, bytes) : held_scratch(cx, bytes);
 }
 
 void dot_emit_fused(Cx *cx, Fused *f, Held to)

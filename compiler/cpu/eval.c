@@ -528,6 +528,23 @@ static Ev eval_core(Cx *cx, Value *v, const Chunk *c)
     return eval_op(cx, v, c);
 }
 
+/// Short arithmetic on one loaded int, wanted in every lane: it is done in lanes, because a load spreads by itself
+/// and a scalar's result does not.
+static bool spreads_first(const Value *v, int32_t steps)
+{
+    const Op *op = v->def;
+    int64_t k;
+    if (!op || !steps || v->type->is_ptr || v->type->dtype != DTYPE_I32) return false;
+    if (op->kind == OP_LOAD) return op->n_in == 1;
+    if (op->kind == OP_EXPAND_DIMS || op->kind == OP_BROADCAST || op->kind == OP_RESHAPE)
+        return spreads_first(op->in[0], steps);
+    if (op->kind != OP_ELEM || op->n_in != 2 ||
+        (op->elem != ELEM_ADD && op->elem != ELEM_SUB && op->elem != ELEM_MUL))
+        return false;
+    bool left = value_const_int(op->in[0], &k), right = value_const_int(op->in[1], &k);
+    return left != right && spreads_first(op->in[left], steps - 1);
+}
+
 Ev eval(Cx *cx, Value *v, const Chunk *c)
 {
     if (v->type->kind != TYPE_TILE) {
@@ -537,6 +554,11 @@ Ev eval(Cx *cx, Value *v, const Chunk *c)
     int32_t source[PLACE_MAX_LANES];
     Chunk small = chunk_reduced(c, info_of(cx, v)->dep, source);
     Ev r = {NULL, 0};
+    if (!small.log_w && c->log_w >= 2 && v->def && v->def->kind != OP_LOAD && spreads_first(v, 3)) {
+        small.log_w = c->log_w;
+        for (int32_t j = 0; j < c->log_w; j++)
+            small.lane[j] = -1;
+    }
     for (int32_t i = cx->memo.len - 1; i >= 0 && !r.v; i--)
         if (cx->memo.data[i].value == v && chunk_same(&cx->memo.data[i].chunk, &small))
             r = cx->memo.data[i].ev;

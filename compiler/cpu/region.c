@@ -263,7 +263,7 @@ static void for_begin(Cx *cx, ForLoop *l)
         Value *arg = l->body->args[1 + i];
         Info *info = info_of(cx, arg), *out = info_of(cx, &op->out[i]);
         if (info->mode != MODE_HELD) continue;
-        info->held = held_new(cx, arg->type);
+        info->held = l->fused[i] ? dot_fused_held(cx, l->fused[i]) : held_new(cx, arg->type);
         out->held = info->held;
         write_to(cx, op->in[3 + i], info->held);
     }
