@@ -38,6 +38,7 @@ struct Image {
     const ImageOps *ops;
     void *self;
     KernelEntry entry;     ///< NULL: only ops->run
+    size_t entry_bytes;    ///< of code from `entry` to the end of its mapping
     int64_t scratch_bytes; ///< from Code, by the driver
     char *path;            ///< of the source, and its text, for reports; NULL for CPU code
     Str text;

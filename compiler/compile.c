@@ -364,6 +364,11 @@ void image_free(Image *img)
     heap_free(heap_default(), img);
 }
 
+size_t image_entry_bytes(const Image *img)
+{
+    return img->entry_bytes;
+}
+
 KernelEntry image_entry(const Image *img)
 {
     return img->entry;

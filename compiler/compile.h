@@ -228,6 +228,8 @@ MUST_USE KilnStatus image_load(const Code *c, const Source *s, const Spec *spec,
 void image_free(Image *img);
 /// The native function, or NULL when only image_run can run it.
 KernelEntry image_entry(const Image *img);
+/// Bytes of code from image_entry() on, for profilers.
+size_t image_entry_bytes(const Image *img);
 /// Runs programs first .. first + n - 1 with checks where the target has them. `ranges` may be NULL: unchecked.
 /// @return KILN_OK; KILN_ERR_DEVICE: out of bounds, divergence, race, assert: the place is in diag
 MUST_USE KilnStatus image_run(Image *img, const void *args, const Grid *grid, int64_t first,

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -271,6 +272,19 @@ static bool load_machine(KernelCache *c, Kernel *k)
     return false;
 }
 
+/// Tells perf where the code of `k` is, when the environment asks for it: a line of /tmp/perf-PID.map.
+static void tell_perf(const Kernel *k)
+{
+    if (!k->entry || !getenv("KILN_PERF_MAP")) return;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/perf-%ld.map", (long)getpid());
+    FILE *f = fopen(path, "a");
+    if (!f) return;
+    fprintf(f, "%zx %zx %s\n", (size_t)(uintptr_t)k->entry, image_entry_bytes(k->image),
+            k->text ? k->text : k->code.entry);
+    fclose(f);
+}
+
 /// Makes `k` runnable: links its code into this process, or loads it into the device.
 static KilnStatus make_ready(KernelCache *c, Kernel *k, const Source *source, const Spec *spec,
                              Diag *diag)
@@ -282,6 +296,7 @@ static KilnStatus make_ready(KernelCache *c, Kernel *k, const Source *source, co
     if (c->dev->facts.target.kind == TARGET_CPU && !k->entry)
         return fail(diag, KILN_ERR_DEVICE, "K116", "%s: the linked code has no entry",
                     k->code.entry);
+    tell_perf(k);
     return device_reserve_scratch(c->dev, k->code.scratch_bytes, diag);
 }
 

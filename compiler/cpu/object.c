@@ -286,6 +286,7 @@ KilnStatus cpu_image_load(const Code *c, Image *out, Diag *diag)
     out->ops = &cpu_image_ops;
     out->self = m;
     void *at = m->base + entry;
+    out->entry_bytes = m->bytes - entry;
     memcpy(&out->entry, &at, sizeof at); // an object pointer becomes a function pointer
     m = NULL;
 done:
