@@ -566,7 +566,7 @@ static LLVMValueRef acc_value(Cx *cx, const Dot *d, const Acc *acc, int32_t i)
 static void micro_kernel(Cx *cx, Fused *f, Point p)
 {
     LLVMValueRef values[MAX_ACCUMULATORS];
-    Acc acc;
+    Acc acc = {0};
     const Type *t = (f->value ? f->value : f->sums[0].dots[0].out)->type;
     for (int32_t k = 0; k < f->n; k++) {
         Sum *s = &f->sums[k];
