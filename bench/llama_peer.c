@@ -202,6 +202,7 @@ int main(int argc, char **argv)
     if (!p.model) die("no model");
     p.vocab = llama_model_get_vocab(p.model);
     p.n_vocab = llama_vocab_n_tokens(p.vocab);
+    if (!strcmp(argv[at], "rows")) printf("{\"llama\": \"%s\"}\n", llama_version());
     if (!strcmp(argv[at], "rows"))
         for (int i = at + 1; i < argc; i++)
             run_test(&p, argv[i]);

@@ -306,6 +306,17 @@ done:
     return st;
 }
 
+/// What a row's warm-up runs: its prompt behind at most one chunk of depth, a few steps. A depth is filled to make keys
+/// and values that a step reads; the code and the memory that its chunks run in are those of the first chunk.
+static BenchRow *warm_up_of(const Bench *b, const BenchRow *row)
+{
+    BenchRow *warm = arena_new(b->arena, BenchRow);
+    *warm = *row;
+    warm->n_depth = MIN(row->n_depth, row->n_batch);
+    warm->n_gen = MIN(row->n_gen, 4);
+    return warm;
+}
+
 /// `index` -1: a warm-up, whose times are not kept.
 static KilnStatus run_once(Bench *b, BenchRow *row, int32_t index)
 {
@@ -393,7 +404,8 @@ static KilnStatus measure_row(Bench *b, BenchRow *row)
     show_messages(b->diag);
     if (!b->load_seconds) b->load_seconds = b->x.load_seconds;
     row->load_seconds = b->load_seconds;
-    for (int32_t i = b->s->no_warmup ? 0 : -1; i < b->s->repetitions && !bench_interrupted(); i++) {
+    if (!b->s->no_warmup) TRY(run_once(b, warm_up_of(b, row), -1));
+    for (int32_t i = 0; i < b->s->repetitions && !bench_interrupted(); i++) {
         bench_progress(b->s, row->test, i + 1, (int32_t)b->s->repetitions);
         TRY(run_once(b, row, i));
     }

@@ -9,8 +9,8 @@ holds() {
     if python3 -c '
 import json, sys
 text = open(sys.argv[1]).read()
-rows = json.loads(text)["rows"] if sys.argv[3] == "json" else [json.loads(line) for line in text.splitlines()]
-assert eval(sys.argv[2]), rows' "$dir/out" "$2" "$3" 2>"$dir/why"; then passed=$((passed + 1)); return; fi
+rows = [json.load(open(sys.argv[4]))] if sys.argv[3] == "compare" else json.loads(text)["rows"] if sys.argv[3] == "json" else [json.loads(line) for line in text.splitlines()]
+assert eval(sys.argv[2]), rows' "$dir/out" "$2" "$3" "$dir/table.json" 2>"$dir/why"; then passed=$((passed + 1)); return; fi
     failed=$((failed + 1))
     echo "FAILED: $1"; tail -1 "$dir/why"
 }
@@ -71,17 +71,54 @@ check "a word without a value is refused"   2 err 'no NAME=VALUE' "$dir/k.py" --
 check "a word that makes no argument"       1 err 'K119' "$dir/k.py" --set "x=segments(n,4)"
 check "a missing kernel file is named"      1 err 'nowhere.py' "$dir/nowhere.py"
 
-# The comparison, with a peer that always says the same.
+# The comparison, with a peer that says 10 tokens/s with flash attention and 8 without, and has kiln's own logits.
 cat >"$dir/llama-bench" <<'P'
 #!/bin/sh
-case "$*" in *"-fa 0"*) rate=8.0 ;; *) rate=10.0 ;; esac
-echo "{\"build_commit\": \"0ff1ce\", \"build_number\": 7, \"avg_ts\": $rate}"
+echo '{"build_commit": "0ff1ce", "build_number": 7, "avg_ts": 12.5}'
 P
-chmod +x "$dir/llama-bench"
-if "$(dirname "$0")/../../bench/compare-llamacpp" --llama-bench "$dir/llama-bench" --kiln "$kiln" --load 99 -p 8 -n 2 -d 16 --rounds 1 \
-    -o "$dir/table.md" "$model" >"$dir/out" 2>"$dir/err" && cmp -s "$dir/out" "$dir/table.md" &&
-    grep -qE '^\| tg2 @ d16 \| 10\.0 .*`-fa 1` \| [0-9.]+ .*\*\*[0-9.]+ .*\*\*.* % \| [0-9]+, [0-9]+ \|' "$dir/out" && grep -q '0ff1ce' "$dir/out"
-then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: the comparison:"; head -5 "$dir/out" "$dir/err"; fi
+cat >"$dir/llama-peer" <<'P'
+#!/usr/bin/env python3
+import array, json, os, subprocess, sys
+args, text, rate = sys.argv[1:], "Once upon a time a girl", 8 if "0" in sys.argv else 10
+if "rows" in args:
+    print(json.dumps({"llama": "0.0"}))
+    for test in args[args.index("rows") + 1:]:
+        print(json.dumps({"test": test.replace("@", " @ d"), "ts": rate}))
+    sys.exit()
+dump = sys.argv[0] + ".npy"
+command = [os.environ["KILN"], "run", args[0], "-p", text, "-n", "16", "--temp", "0", "--ignore-eos", "-q", "--json", "-ctk", "f16", "--dump-logits", dump]
+answer = json.loads(subprocess.run(command, capture_output=True, text=True).stdout)
+if "run" in args:
+    print(json.dumps({"prompt": answer["prompt_tokens"]}))
+    sys.exit()
+raw, n = open(dump, "rb").read(), len(answer["prompt_tokens"])
+logits = array.array("f", raw[10 + int.from_bytes(raw[8:10], "little"):])
+vocab = len(logits) // n
+if os.environ.get("WRONG"):
+    logits.reverse()
+for token in answer["tokens"][1:] + [0]:
+    logits.extend([0.0] * token + [9.0] + [0.0] * (vocab - token - 1))
+open(args[args.index("logits") + 1], "wb").write(logits.tobytes())
+P
+chmod +x "$dir/llama-bench" "$dir/llama-peer"
+beside() { # beside WANTED [ARGUMENT...]: the comparison's exit code
+    local wanted=$1; shift
+    KILN=$kiln "$(dirname "$0")/../../bench/compare-llamacpp" --llama-bench "$dir/llama-bench" --llama-peer "$dir/llama-peer" --kiln "$kiln" \
+        --others 9 -p 8 -n 2 -d 16 --results "$dir/table.json" -o "$dir/table.md" "$model" "$@" >"$dir/out" 2>"$dir/err"
+    [ $? = "$wanted" ]
+}
+row() { # row NAME PATTERN: the table has such a line
+    if grep -qE "$2" "$dir/out"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1"; head -40 "$dir/out"; tail -5 "$dir/err"; fi
+}
+beside 0 --rounds 1 && cmp -s "$dir/out" "$dir/table.md"
+row "kiln and llama.cpp are beside each other"        '^\| kiln-tiny / tg2 @ d16 \| 10\.0 \| -fa 1 \| 12\.5 \| [0-9.]+ \| .*\*\*[0-9.]+\*\* .*% \| 1 \|'
+row "the peer and its build are named"                'llama\.cpp 0\.0 build 7 \(0ff1ce\)'
+row "outputs are checked"                             '^\| kiln-tiny \| 0\.00 % \| 16 \| 16 \| 0\.00 x .* agree \|'
+beside 0 --rounds 2
+row "a later call adds rounds, with the better setting alone" '^\| kiln-tiny / pp8 \| 10\.0 .* \| 2 \|'
+holds "a slow setting is left out"                    '[r["round"] for r in rows[0]["runs"] if r["side"] == "peer -fa 0"] == [0, 0]' compare
+WRONG=1 beside 4 --rounds 1 --redo
+row "other logits are noticed"                        'DISAGREE'
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
