@@ -763,12 +763,12 @@ static bool is_raw(const Dot *d, const Value *v)
            v->type->dtype == d->product.operand;
 }
 
-/// b is read once, from memory in one place: does the loop around tell where it will be read later?
+/// b is read once: does the loop around tell where it will be read later?
 static void plan_stream(Cx *cx, Dot *d)
 {
     Cone cone = {0};
     cone_add(cx, &cone, d->b, NULL, 0);
-    if (cone.accesses.len != 1) return;
+    if (!cone.accesses.len) return; // of several the first: the others are smaller
     Value *pointer = (Value *)cone.accesses.data[0].pointer;
     if (!type_same_shape(pointer->type, d->b->type)) return;
     d->stream = pointer;
