@@ -181,11 +181,13 @@ size_t transformer_activation_bytes(const Model *m, const StepShape *shape)
     const Transformer *t = (const Transformer *)m;
     const ModelConfig *c = &t->config;
     int64_t q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;
-    // Alive at once: x, and of a layer either h q k v a o or f gate up down.
+    // Alive at once: x, and of a layer either h qkv a o or f gate_up act down; and codes of one of them, with a scale and
+    // a sum per 32.
     int64_t attention = 2 * c->d_model + 2 * q + 2 * kv,
-            feed = 2 * c->d_model + 2 * (int64_t)c->d_ff;
-    int64_t width = c->d_model + MAX(attention, feed);
-    size_t bytes = (size_t)width * (size_t)shape->n_tokens * (size_t)dtype_bytes(t->act);
+            feed = 2 * c->d_model + 3 * (int64_t)c->d_ff;
+    int64_t width = (c->d_model + MAX(attention, feed)) * dtype_bytes(t->act) +
+                    MAX(c->d_ff, c->d_model) * 5 / 4;
+    size_t bytes = (size_t)width * (size_t)round_up(shape->n_tokens, ROWS_READABLE);
     if (shape->phase == PHASE_DECODE)
         bytes += (size_t)shape->n_tokens * (size_t)(c->n_heads * (c->head_dim + 1)) * 32 * 4;
     return bytes + 4096;
