@@ -244,7 +244,7 @@ def ref_panel(a, grid):
         g = 2 if a.dtypes["w"] == "bf16" else 1
         w = rows(a.w, g)[:, :K]
     elif is_packed("w", a):
-        byte = rows(a.w.astype(np.int64), 4).reshape(a.N, blocks, 16)
+        byte = rows(a.w[:P * 8 * K].astype(np.int64), 4).reshape(a.N, blocks, 16)
         w = np.concatenate([byte & 15, byte >> 4], axis=2)
     else:
         w = rows(a.w, 4).reshape(a.N, blocks, 32)
