@@ -237,17 +237,17 @@ def ref_panel(a, grid):
     """Panels of 16 rows: [P, K / g, 16, g] with g weights of a row side by side; of Q4_0 the two halves of a block's nibbles."""
     P, K, blocks = -(-a.N // 16), a.K, a.K // 32
 
-    def rows(codes, g):
-        return codes.reshape(P, -1, 16, g).transpose(0, 2, 1, 3).reshape(P * 16, -1)[:a.N]
+    def rows(codes, g, n):  # of n elements; what is behind the last panel belongs to none
+        return codes[:P * 16 * n].reshape(P, -1, 16, g).transpose(0, 2, 1, 3).reshape(P * 16, -1)[:a.N]
 
     if a.ws is None:
         g = 2 if a.dtypes["w"] == "bf16" else 1
-        w = rows(a.w, g)[:, :K]
+        w = rows(a.w, g, -(-K // g) * g)[:, :K]
     elif is_packed("w", a):
-        byte = rows(a.w[:P * 8 * K].astype(np.int64), 4).reshape(a.N, blocks, 16)
+        byte = rows(a.w.astype(np.int64), 4, K // 2).reshape(a.N, blocks, 16)
         w = np.concatenate([byte & 15, byte >> 4], axis=2)
     else:
-        w = rows(a.w, 4).reshape(a.N, blocks, 32)
+        w = rows(a.w, 4, K).reshape(a.N, blocks, 32)
     for i in range(a.rows[0]):
         x = rows_of(a.x, a.sx, i, K)
         if a.ws is None:
@@ -256,7 +256,7 @@ def ref_panel(a, grid):
             sums = np.einsum("nbk,bk->nb", w, x.reshape(blocks, 32))
             if is_packed("w", a):
                 sums = sums - 8 * a.xc[i * blocks:(i + 1) * blocks][None, :]
-            out = (sums * a.xs[i * blocks:(i + 1) * blocks][None, :] * rows(a.ws, 1)).sum(axis=1)
+            out = (sums * a.xs[i * blocks:(i + 1) * blocks][None, :] * rows(a.ws, 1, blocks)).sum(axis=1)
         a.y[i * a.sy:i * a.sy + a.N] = out + (a.bias if a.bias is not None else 0)
 
 
@@ -548,7 +548,7 @@ def env_text(env):
 
 
 def has_bf16_dot(name, types):
-    return name in ("attend", "gemm", "gemv_dot") and types.get("q", types.get("x", "")).startswith("*bf16")
+    return name in ("attend", "gemm", "gemv_dot", "panel") and types.get("q", types.get("x", "")).startswith("*bf16")
 
 
 def activation_of(types):

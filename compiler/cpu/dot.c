@@ -42,6 +42,7 @@ typedef struct Dot {
     bool is_paired;     ///< two rows and two k-steps at a time (product_pairs)
     Value *stream;      ///< pointers that b reads once each, or NULL; ...
     LLVMValueRef ahead; ///< ... and how far on it reads in the next iteration
+    Op *b_pairs; ///< the load of bf16 pairs of k side by side, where singles of f32 are wanted
 } Dot;
 
 enum { MAX_SUMS = 4, MAX_CHAIN = 4 };
@@ -121,6 +122,23 @@ static bool is_grouped(Cx *cx, const Dot *d)
     return cone.accesses.len && !cone.terms.len && lies_along(cx, d->b, n, order);
 }
 
+/// The load of b's bf16 elements, when they lie in pairs along k, then n: each vector of 32-bit lanes is one row k in
+/// its low halves and row k + 1 in its high halves, and bf16 is the high half of f32.
+static Op *paired_load(Cx *cx, const Dot *d)
+{
+    const Value *v = d->b;
+    int8_t order[MAX_LANE_BITS] = {(int8_t)d->n_bits};
+    int32_t n = 1;
+    if (v->def && v->def->kind == OP_CAST && info_of(cx, v)->mode == MODE_LAZY) v = v->def->in[0];
+    const Op *load = v->def;
+    if (!load || load->kind != OP_LOAD || load->n_in != 1 || info_of(cx, v)->is_keep ||
+        v->type->dtype != DTYPE_BF16 || d->product.sum != DTYPE_F32 || !d->ku_bits)
+        return NULL;
+    for (int32_t j = 0; j < d->w_bits; j++)
+        order[n++] = (int8_t)j;
+    return lies_along(cx, d->b, n, order) ? (Op *)(uintptr_t)load : NULL;
+}
+
 static int32_t value_cost(Cx *cx, Value *v)
 {
     Cone cone = {0};
@@ -158,7 +176,7 @@ static void choose_tile(Cx *cx, Dot *d)
     if (d->nv_bits < accumulators - d->mr_bits)
         d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
     int32_t steps = d->k_bits - d->product.group_bits;
-    d->ku_bits = MIN(steps, MAX(0, (is_quad ? 3 : 5) - d->mr_bits - d->nv_bits));
+    d->ku_bits = MIN(steps, MAX(0, (is_quad ? 3 : 6) - d->mr_bits - d->nv_bits));
     d->is_paired = product_has_pairs(cx, &d->product) && d->mr_bits >= 1 && steps >= 1;
     if (d->is_paired) d->ku_bits = MAX(d->ku_bits, 1);
 }
@@ -292,9 +310,30 @@ static void ask_ahead(Cx *cx, Dot *d, const Chunk *c, int32_t v)
         prefetch_line(cx, p.base, LLVMBuildAdd(cx->b, d->ahead, const_i64(cx, k), ""));
 }
 
+/// b[k, n ..] of a load in pairs. Both rows of a pair read the same vector.
+static LLVMValueRef half_of_pairs(Cx *cx, Dot *d, const Point *p)
+{
+    Point even = *p;
+    even.k.fixed &= ~1u;
+    Chunk c = operand_chunk(d, &even, false, true, true);
+    c.lane[c.log_w++] = (int8_t)d->n_bits;
+    for (int32_t j = 0; j < d->w_bits; j++)
+        c.lane[c.log_w++] = (int8_t)j;
+    Place place = place_of_pointer(cx, d->b_pairs->in[0], &c);
+    place.elem = type_scalar(cx->fn->module, DTYPE_U16);
+    at_depth(cx, cx->depth);
+    if (d->ahead && !(p->k.fixed & 1)) ask_ahead(cx, d, &c, (int32_t)(p->n.fixed >> d->w_bits));
+    LLVMTypeRef type = vector_of(cx->i32, d->w_bits);
+    LLVMValueRef x = LLVMBuildBitCast(cx->b, place_load(cx, &place, NULL), type, "");
+    x = p->k.fixed & 1 ? LLVMBuildAnd(cx->b, x, const_int(type, -65536), "")
+                       : LLVMBuildShl(cx->b, x, const_int(type, 16), "");
+    return LLVMBuildBitCast(cx->b, x, vector_of(cx->f32, d->w_bits), "");
+}
+
 /// b[k, n ..], by groups along k, made ready for products.
 static Factor b_decoded(Cx *cx, Dot *d, const Point *p)
 {
+    if (d->b_pairs) return product_factor(cx, &d->product, half_of_pairs(cx, d, p), false);
     int32_t group = d->product.group_bits;
     bool is_packed = group && d->b_packed.base;
     Chunk c = is_packed ? packed_chunk(d, p) : operand_chunk(d, p, false, true, true);
@@ -793,15 +832,18 @@ static void choose_operands(Cx *cx, Dot *d)
         // masks of a lazily read operand would be tested in the inner loop: copy such operands
         Cone cone = {0};
         cone_add(cx, &cone, d->b, NULL, 0);
-        b_inline = is_contiguous(cx, d->b) && !cone.terms.len &&
-                   (b_direct || (one_row_block && value_cost(cx, d->b) <= 24));
+        d->b_pairs = paired_load(cx, d);
+        b_inline = d->b_pairs || (is_contiguous(cx, d->b) && !cone.terms.len &&
+                                  (b_direct || (one_row_block && value_cost(cx, d->b) <= 24)));
     }
     if (!a_direct) d->a_packed = pack(cx, d, d->a);
     if (!b_inline && !(is_group && is_contiguous(cx, d->b))) d->b_packed = pack(cx, d, d->b);
     group_flush(cx);
     if (!b_inline && is_group) d->b_packed = pack_groups(cx, d);
     if (d->product.kind == PRODUCT_WIDE) d->a_packed = pack_halves(cx, d);
-    if (b_inline && (one_row_block || shares_factors(cx, d))) plan_stream(cx, d);
+    // of a few blocks of rows the first reads from memory, the others ask once more
+    bool few = one_row_block || shares_factors(cx, d) || (!is_group && d->m_bits - d->mr_bits <= 2);
+    if (b_inline && few) plan_stream(cx, d);
 }
 
 static Dot dot_of(Op *op)
