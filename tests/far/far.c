@@ -76,6 +76,7 @@ static KilnStatus start(Machine *m, Diag *diag)
     if (!pid) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(pair[1], 0), dup2(pair[1], 1);
+        close_range(3, ~0u, 0); // Criterion waits for the end of its own pipes
         execlp("qemu-aarch64", "qemu-aarch64", "-cpu", m->cpu, KILN_FAR_RUNNER, (char *)NULL);
         _exit(127);
     }
