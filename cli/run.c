@@ -333,15 +333,15 @@ static void summary(Run *r, const EngineStats *e)
         prefill > 0 ? (double)e->prefill_tokens / prefill : 0, (long long)e->decode_tokens,
         e->decode_steps ? decode * 1e3 / (double)e->decode_steps : 0,
         decode > 0 ? (double)e->decode_tokens / decode : 0);
-    DeviceBandwidth limit;
-    if (e->decode_steps && device_measure_bandwidth(r->x.dev, 0, &limit, NULL) == KILN_OK) {
+    double limit;
+    if (e->decode_steps && device_measure_reads(r->x.dev, &limit, NULL) == KILN_OK) {
         double rate = decode > 0 ? (double)e->decode_bytes / decode : 0;
         say(s,
             "decode reads %s/step → %.1f GB/s = %.0f %% of %.1f GB/s (measured)   kv %s   seed "
             "%llu   output xxh %.8s",
             bytes_text(r->arena, (double)e->decode_bytes / (double)e->decode_steps), rate / 1e9,
-            100 * rate / limit.read, limit.read / 1e9,
-            bytes_text(r->arena, (double)e->kv_total_bytes), (unsigned long long)r->seed, hex);
+            100 * rate / limit, limit / 1e9, bytes_text(r->arena, (double)e->kv_total_bytes),
+            (unsigned long long)r->seed, hex);
     }
 }
 

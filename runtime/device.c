@@ -432,12 +432,63 @@ done:
     return st;
 }
 
+/// One way to use the memory, and whether it copies.
+typedef struct StreamWay {
+    PoolTask task;
+    size_t step;
+    bool is_copy;
+} StreamWay;
+
+/// The best rates of several passes over `s` in each of the ways.
+static void measure_ways(Device *dev, Stream *s, int32_t n_ways, const StreamWay *ways,
+                         DeviceBandwidth *out)
+{
+    int32_t n = dev->facts.n_threads;
+    for (int32_t pass = 0; pass < 5; pass++)
+        for (int32_t w = 0; w < n_ways; w++) {
+            s->step = ways[w].step;
+            double start = seconds();
+            pool_run(dev->pool, ways[w].task, s, n);
+            double rate = (double)s->bytes * n * (ways[w].is_copy ? 2 : 1) / (seconds() - start);
+            double *best = ways[w].is_copy ? &out->copy : &out->read;
+            *best = MAX(*best, rate);
+        }
+}
+
+static size_t share_of(const Device *dev, size_t bytes)
+{
+    return bytes / (size_t)dev->facts.n_threads & ~(size_t)4095;
+}
+
+KilnStatus device_measure_reads(Device *dev, double *out, Diag *diag)
+{
+    static const StreamWay ways[] = {{stream_scan, 0, false}, {stream_sum, 0, false}};
+    DeviceBandwidth b = {0};
+    void *src = NULL;
+    *out = 0;
+    if (!dev->facts.is_host_memory) {
+        KilnStatus st = device_measure_bandwidth(dev, 0, &b, diag);
+        *out = b.read;
+        return st;
+    }
+    Stream s = {.bytes = share_of(dev, (size_t)128 << 20)};
+    size_t bytes = s.bytes * (size_t)dev->facts.n_threads;
+    KilnStatus st = device_alloc(dev, bytes, "bandwidth source", &src, diag);
+    if (st != KILN_OK) return st;
+    s.src = src;
+    memset(src, 1, bytes);
+    measure_ways(dev, &s, COUNT_OF(ways), ways, &b);
+    *out = b.read;
+    device_free(dev, src);
+    return KILN_OK;
+}
+
 KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *out, Diag *diag)
 {
     KilnStatus st = KILN_OK;
     int32_t n = dev->facts.n_threads;
     *out = (DeviceBandwidth){0};
-    Stream s = {.bytes = (bytes ? bytes : (size_t)256 << 20) / (size_t)n & ~(size_t)4095};
+    Stream s = {.bytes = share_of(dev, bytes ? bytes : (size_t)256 << 20)};
     void *src = NULL, *dst = NULL;
     TRY(device_alloc(dev, s.bytes * (size_t)n, "bandwidth source", &src, diag));
     TRY(device_alloc(dev, s.bytes * (size_t)n, "bandwidth target", &dst, diag));
@@ -449,23 +500,11 @@ KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *
     s.dst = dst;
     memset(s.src, 1, s.bytes * (size_t)n);
     memset(s.dst, 1, s.bytes * (size_t)n);
-    const struct {
-        PoolTask task;
-        size_t step;
-        bool is_copy;
-    } ways[] = {{stream_scan, 0, false},
-                {stream_sum, 0, false},
-                {stream_copy, s.bytes, true},
-                {stream_copy, 1 << 16, true}};
-    for (int32_t pass = 0; pass < 5; pass++)
-        for (int32_t w = 0; w < COUNT_OF(ways); w++) {
-            s.step = ways[w].step;
-            double start = seconds();
-            pool_run(dev->pool, ways[w].task, &s, n);
-            double rate = (double)s.bytes * n * (ways[w].is_copy ? 2 : 1) / (seconds() - start);
-            double *best = ways[w].is_copy ? &out->copy : &out->read;
-            *best = MAX(*best, rate);
-        }
+    const StreamWay ways[] = {{stream_scan, 0, false},
+                              {stream_sum, 0, false},
+                              {stream_copy, s.bytes, true},
+                              {stream_copy, 1 << 16, true}};
+    measure_ways(dev, &s, COUNT_OF(ways), ways, out);
 done:
     device_free(dev, src);
     device_free(dev, dst);

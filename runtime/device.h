@@ -196,6 +196,8 @@ typedef struct DeviceBandwidth {
 } DeviceBandwidth;
 MUST_USE KilnStatus device_measure_bandwidth(Device *dev, size_t bytes, DeviceBandwidth *out,
                                              Diag *diag);
+/// Reads alone, in bytes per second, over 128 MiB: a quick look.
+MUST_USE KilnStatus device_measure_reads(Device *dev, double *out, Diag *diag);
 
 extern const DeviceOps device_cpu_ops;     ///< native code, a pool of threads
 extern const DeviceOps device_checked_ops; ///< interp, emu: image_run, every access checked
