@@ -167,8 +167,8 @@ static void choose_types(Cx *cx, Dot *d)
 static void choose_tile(Cx *cx, Dot *d)
 {
     int32_t bytes = dtype_bytes(d->product.sum), regs = cx->isa->n_registers;
-    bool is_quad =
-        d->product.group_bits == 2; // b may be split or decoded: for as many rows as there are
+    // log2 of products in an iteration: LLVM schedules a longer run of quads row by row, and spills what b decodes to
+    int32_t unrolled = d->product.group_bits != 2 ? 6 : d->product.kind == PRODUCT_LOW ? 2 : 3;
     d->w_bits = MIN(d->n_bits, log2_floor((uint64_t)(cx->isa->vector_bytes / bytes)));
     d->mr_bits = MIN(d->m_bits, regs == 32 ? 3 : 2);
     int32_t accumulators = regs == 32 ? 4 : 3; // log2: half of the registers
@@ -176,7 +176,7 @@ static void choose_tile(Cx *cx, Dot *d)
     if (d->nv_bits < accumulators - d->mr_bits)
         d->mr_bits = MIN(d->m_bits, accumulators - d->nv_bits);
     int32_t steps = d->k_bits - d->product.group_bits;
-    d->ku_bits = MIN(steps, MAX(0, (is_quad ? 3 : 6) - d->mr_bits - d->nv_bits));
+    d->ku_bits = MIN(steps, MAX(0, unrolled - d->mr_bits - d->nv_bits));
     d->is_paired = product_has_pairs(cx, &d->product) && d->mr_bits >= 1 && steps >= 1;
     if (d->is_paired) d->ku_bits = MAX(d->ku_bits, 1);
 }
