@@ -21,14 +21,27 @@ typedef void PackRows(const PackSource *s, const PackTo *to);
 
 PackRows pack_q4_k, pack_q5_k, pack_q6_k; // pack_k.c
 
-/// out[n_words][16 rows] u32: the words at `offset` of block b.
+/// out[n_words][16 rows] u32: the words at `offset` of block b. An even number of words is moved in squares of 2 x 2.
 static inline void rows_words(const PackSource *s, int64_t b, size_t offset, int32_t n_words,
                               void *out)
 {
-    for (int32_t n = 0; n < PACK_ROWS; n++) {
-        const uint8_t *at = s->at[n] + (size_t)b * s->step[n] + offset;
-        for (int32_t j = 0; j < n_words; j++)
-            memcpy((uint8_t *)out + 64 * j + 4 * n, at + 4 * j, 4);
+    for (int32_t n = 0; n < PACK_ROWS; n += 2) {
+        const uint8_t *x = s->at[n] + (size_t)b * s->step[n] + offset,
+                      *y = s->at[n + 1] + (size_t)b * s->step[n + 1] + offset;
+        uint8_t *to = (uint8_t *)out + 4 * n;
+        int32_t j = 0;
+        for (; j + 2 <= n_words; j += 2) {
+            uint64_t a, c;
+            memcpy(&a, x + 4 * j, 8);
+            memcpy(&c, y + 4 * j, 8);
+            uint64_t first = (uint32_t)a | c << 32, second = a >> 32 | (c >> 32 << 32);
+            memcpy(to + 64 * j, &first, 8);
+            memcpy(to + 64 * (j + 1), &second, 8);
+        }
+        for (; j < n_words; j++) {
+            memcpy(to + 64 * j, x + 4 * j, 4);
+            memcpy(to + 64 * j + 4, y + 4 * j, 4);
+        }
     }
 }
 
