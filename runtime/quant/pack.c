@@ -82,7 +82,7 @@ void pack_rows(const PackLayout *layout, const void *src, void *const planes[PAC
     static const uint8_t zero[256];
     const BlockFacts *facts = block_facts(layout->type);
     int32_t per_block = facts->block > 1 ? 1 : PACK_PLAIN; // plain elements: some at a time
-    size_t block = (size_t)(facts->bytes * per_block);
+    size_t block = (size_t)facts->bytes * (size_t)per_block;
     size_t stride = (size_t)block_row_bytes(layout->type, layout->cols);
     for (int64_t panel = begin; panel < end; panel++) {
         PackSource s = {.cols = layout->cols};

@@ -79,7 +79,7 @@ Test(pack, every_element_of_every_type_survives)
             for (int32_t b = 0; b < COUNT_OF(blocks); b++) {
                 Packed p;
                 make(&p, types[t], rows[r], (int64_t)blocks[b] * block_facts(types[t])->block,
-                     (uint64_t)(100 * t + 10 * r + b));
+                     100 * (uint64_t)t + 10 * (uint64_t)r + (uint64_t)b);
                 pack_rows(&p.layout, p.src, p.planes, 0, p.layout.n_panels);
                 expect_equal(&p);
                 drop(&p);

@@ -173,7 +173,7 @@ static void expect_error(bool has_tails, double bound)
         PackLayout l;
         void *planes[PACK_PLANES];
         cr_assert(pack_layout(types[t], N, K, &l));
-        uint8_t *blocks = take(&b, (size_t)(N * (K / facts->block) * facts->bytes));
+        uint8_t *blocks = take(&b, N * (size_t)block_row_bytes(types[t], K));
         float *w = take(&b, sizeof(float) * N * K);
         for (int32_t i = 0; i < N * K; i++)
             w[i] = (float)random_normal(&b.random) * 0.02f;
