@@ -37,11 +37,9 @@ typedef struct Dot {
     const Type *operand;     ///< element type of copies of operands
     Held a_packed, b_packed; ///< base NULL: read in place
     bool a_raw, b_raw;       ///< bf16 read in place, as bits
-    LLVMValueRef
-        b_ready;        ///< NULL, or b made ready in memory of ours, [k / group, n / lanes, parts]
-    bool is_paired;     ///< two rows and two k-steps at a time (product_pairs)
-    Value *stream;      ///< pointers that b reads once each, or NULL; ...
-    LLVMValueRef ahead; ///< ... and how far on it reads in the next iteration
+    bool is_paired;          ///< two rows and two k-steps at a time (product_pairs)
+    Value *stream;           ///< pointers that b reads once each, or NULL; ...
+    LLVMValueRef ahead;      ///< ... and how far on it reads in the next iteration
     Op *b_pairs; ///< the load of bf16 pairs of k side by side, where singles of f32 are wanted
 } Dot;
 
@@ -331,7 +329,7 @@ static LLVMValueRef half_of_pairs(Cx *cx, Dot *d, const Point *p)
 }
 
 /// b[k, n ..], by groups along k, made ready for products.
-static Factor b_decoded(Cx *cx, Dot *d, const Point *p)
+static Factor b_vector(Cx *cx, Dot *d, const Point *p)
 {
     if (d->b_pairs) return product_factor(cx, &d->product, half_of_pairs(cx, d, p), false);
     int32_t group = d->product.group_bits;
@@ -344,42 +342,6 @@ static Factor b_decoded(Cx *cx, Dot *d, const Point *p)
     LLVMValueRef x = element(cx, d, d->b, &d->b_packed, d->b_raw, &c);
     if (d->ahead) ask_ahead(cx, d, &c, (int32_t)(p->n.fixed >> d->w_bits));
     return product_factor(cx, &d->product, x, false);
-}
-
-static int32_t factor_parts(const Dot *d)
-{
-    return d->product.kind == PRODUCT_WIDE ? 2 : 1;
-}
-
-/// Where the factors of b at `p` lie.
-static LLVMValueRef ready_at(Cx *cx, const Dot *d, const Point *p)
-{
-    int64_t bytes = (int64_t)factor_parts(d) * dtype_bytes(d->product.sum) << d->w_bits,
-            row = bytes << (d->n_bits - d->w_bits);
-    const Coord *axes[] = {&p->k, &p->n};
-    const int64_t steps[] = {row >> d->product.group_bits, bytes >> d->w_bits};
-    LLVMValueRef at = d->b_ready;
-    at_depth(cx, cx->depth);
-    for (int32_t i = 0; i < 2; i++)
-        if (axes[i]->field.var) {
-            LLVMValueRef x = LLVMBuildMul(cx->b, axes[i]->field.var, const_i64(cx, steps[i]), "");
-            at = LLVMBuildGEP2(cx->b, cx->i8, at, &x, 1, "");
-        }
-    LLVMValueRef fixed = const_i64(cx, p->k.fixed * steps[0] + p->n.fixed * steps[1]);
-    return LLVMBuildGEP2(cx->b, cx->i8, at, &fixed, 1, "");
-}
-
-static Factor b_vector(Cx *cx, Dot *d, const Point *p)
-{
-    if (!d->b_ready) return b_decoded(cx, d, p);
-    Factor f = {{NULL, NULL}};
-    LLVMTypeRef type = vector_of(cx->i32, d->w_bits);
-    LLVMValueRef at = ready_at(cx, d, p);
-    for (int32_t i = 0; i < factor_parts(d); i++) {
-        LLVMValueRef index = const_i64(cx, i);
-        f.v[i] = LLVMBuildLoad2(cx->b, type, LLVMBuildGEP2(cx->b, type, at, &index, 1, ""), "");
-    }
-    return f;
 }
 
 // ---- loops ------------------------------------------------------------------------------------------------
@@ -761,40 +723,6 @@ static Held pack_halves(Cx *cx, Dot *d)
     return h;
 }
 
-/// Where several blocks of rows meet the same b, and it takes work to make it ready: once, for all of them?
-static bool shares_factors(Cx *cx, const Dot *d)
-{
-    bool is_work = d->product.kind == PRODUCT_WIDE ||
-                   (d->product.kind == PRODUCT_LOW && value_cost(cx, d->b) > 2);
-    return is_work && !d->batch_bits && d->m_bits >= d->mr_bits + 2;
-}
-
-static void prepare_factors(Cx *cx, Dot *d)
-{
-    if (!shares_factors(cx, d)) return;
-    Held h = held_bytes(cx, d->b->type->numel * factor_parts(d));
-    Point p = {0};
-    LLVMTypeRef type = vector_of(cx->i32, d->w_bits);
-    int32_t group = d->product.group_bits;
-    Loop n = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->n_bits),
-                       (int64_t)1 << d->w_bits);
-    p.n = loop_coord(cx, &n, d->w_bits, d->n_bits);
-    Loop k = loop_open(cx, const_i64(cx, 0), const_i64(cx, (int64_t)1 << d->k_bits),
-                       (int64_t)1 << group);
-    p.k = loop_coord(cx, &k, group, d->k_bits);
-    Factor f = b_decoded(cx, d, &p);
-    d->b_ready = h.base;
-    LLVMValueRef at = ready_at(cx, d, &p);
-    for (int32_t i = 0; i < factor_parts(d); i++) {
-        LLVMValueRef index = const_i64(cx, i);
-        LLVMBuildStore(cx->b, LLVMBuildBitCast(cx->b, f.v[i], type, ""),
-                       LLVMBuildGEP2(cx->b, type, at, &index, 1, ""));
-    }
-    loop_close(cx, &k);
-    loop_close(cx, &n);
-    memo_drop(cx, 0);
-}
-
 /// A load that can be read as bits, where elements are computed in another type.
 static bool is_raw(const Dot *d, const Value *v)
 {
@@ -842,8 +770,7 @@ static void choose_operands(Cx *cx, Dot *d)
     if (!b_inline && is_group) d->b_packed = pack_groups(cx, d);
     if (d->product.kind == PRODUCT_WIDE) d->a_packed = pack_halves(cx, d);
     // of a few blocks of rows the first reads from memory, the others ask once more
-    bool few = one_row_block || shares_factors(cx, d) || (!is_group && d->m_bits - d->mr_bits <= 2);
-    if (b_inline && few) plan_stream(cx, d);
+    if (b_inline && d->m_bits - d->mr_bits <= 2) plan_stream(cx, d);
 }
 
 static Dot dot_of(Op *op)
@@ -870,7 +797,6 @@ static void fused_emit(Cx *cx, Fused *f)
             choose_operands(cx, d);
             if (j && d->stream == f->sums[k].dots[j - 1].stream)
                 d->ahead = NULL; // it has been asked for
-            prepare_factors(cx, d);
         }
     loop_batch(cx, f);
     memo_drop(cx, 0);
