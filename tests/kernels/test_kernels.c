@@ -178,6 +178,8 @@ static const Mutation mutations[] = {
     {"rope.py", "rope_append", "place % PAGE", "place // PAGE"},
     {"attention.py", "attend", "<= last_key", "< last_key"},
     {"attention.py", "attend", "total * shrink + tl.sum", "total + tl.sum"},
+    {"attention.py", "attend", "= BLOCK_D + tl.arange(0, BLOCK_R)", "= tl.arange(0, BLOCK_R)"},
+    {"attention.py", "attend", "d = D0 + tl", "d = tl"},
     {"attention.py", "attend_merge", "logs - base", "logs + base"},
     {"sample.py", "argmax", "better = v > top", "better = v >= top"},
     {"sample.py", "sample", "before <= ties", "before < ties"},

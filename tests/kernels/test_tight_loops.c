@@ -1,4 +1,5 @@
-// tests/kernels/test_tight_loops.c - the innermost loops of panel products: nothing leaves registers, nothing is done twice.
+// tests/kernels/test_tight_loops.c - the innermost loops of panel products and attention: nothing leaves registers, nothing is
+// done twice, and what comes next is asked for.
 //
 //   for block:                          sums of a block live here ...
 //     for 4 k:  load, decode, multiply  ... and this loop writes no vector to memory
@@ -32,7 +33,7 @@ static const Expected table[] = {
 /// A loop of one block of instructions, "[begin, end)" of the text.
 typedef struct Tight {
     const char *begin, *end;
-    int32_t products, instructions, stores;
+    int32_t products, instructions, stores, prefetches;
 } Tight;
 
 /// vmov... %ymm3, 16(%rsp)
@@ -52,6 +53,7 @@ static void count_line(Tight *t, const char *line, size_t len, const char *produ
     t->instructions++;
     t->products += !strncmp(name, product, strlen(product));
     t->stores += is_store(line, len);
+    t->prefetches += !strncmp(name, "prefetch", 8);
 }
 
 /// The loop with most products among those without a label inside: from a label to a jump back to it.
@@ -78,40 +80,82 @@ static Tight tightest(const char *text, const char *product)
     return best;
 }
 
-static void check(const Expected *e)
+/// The tightest loop of `func` in `assembly`, which the caller frees.
+static Tight tightest_of(const char *file, const char *func, const char *spec_words,
+                         const char *level, const char *product, StrBuf *assembly)
 {
     KernelFile f;
     Diag diag;
     Spec spec;
     Target target;
     Code code;
-    StrBuf assembly = {0};
     diag_init(&diag, heap_default());
-    file_up(&f, "panel.py", NULL, "panel");
-    const char *text = arena_printf(&f.arena,
-                                    "panel(y: *f32:16, x: *i8:16, xs: *f32:16, xc: *i32:16, w: "
-                                    "*%s:16, ws: *f16:16, bias: None, rows: *i32, "
-                                    "N: i32:16, K: i32:16, sy: i32:16, sx: i32:16, BLOCK_M=%d, "
-                                    "PANELS=%d)[num_warps=4, num_stages=3]",
-                                    e->type, (int)e->rows, (int)e->panels);
-    cr_assert_eq(spec_parse(f.source, str_of(text), &f.arena, &spec, &diag), KILN_OK);
-    cr_assert_eq(target_parse(e->level, &target, &diag), KILN_OK);
+    file_up(&f, file, NULL, func);
+    cr_assert_eq(spec_parse(f.source, str_of(spec_words), &f.arena, &spec, &diag), KILN_OK);
+    cr_assert_eq(target_parse(level, &target, &diag), KILN_OK);
     KilnStatus st =
-        compile_kernel(f.source, &spec, &target, &(Emit){.assembly = &assembly}, &code, &diag);
-    cr_assert_eq(st, KILN_OK, "%s for %s: %s", text, e->level, diag_first(&diag));
-    Tight t = tightest(assembly.data, e->product);
-    const char *what = arena_printf(&f.arena, "%s %s, %d rows, %d panels, %s", "panel", e->type,
-                                    (int)e->rows, (int)e->panels, e->level);
+        compile_kernel(f.source, &spec, &target, &(Emit){.assembly = assembly}, &code, &diag);
+    cr_assert_eq(st, KILN_OK, "%s for %s: %s", spec_words, level, diag_first(&diag));
+    code_free(&code);
+    file_down(&f);
+    diag_reset(&diag);
+    return tightest(assembly->data, product);
+}
+
+static void check(const Expected *e)
+{
+    char text[512], what[128];
+    StrBuf assembly = {0};
+    snprintf(text, sizeof text,
+             "panel(y: *f32:16, x: *i8:16, xs: *f32:16, xc: *i32:16, w: *%s:16, ws: *f16:16, bias: "
+             "None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16, BLOCK_M=%d, "
+             "PANELS=%d)[num_warps=4, num_stages=3]",
+             e->type, (int)e->rows, (int)e->panels);
+    snprintf(what, sizeof what, "panel %s, %d rows, %d panels, %s", e->type, (int)e->rows,
+             (int)e->panels, e->level);
+    Tight t = tightest_of("panel.py", "panel", text, e->level, e->product, &assembly);
     cr_expect_eq(t.products, e->products, "%s: a pass makes %d products by %s, not %d", what,
                  t.products, e->product, e->products);
     cr_expect_eq(t.stores, 0, "%s: %d vectors leave registers in\n%.*s", what, t.stores,
                  (int)(t.end - t.begin), t.begin);
     cr_expect_leq(t.instructions, e->most, "%s: %d instructions for %d products in\n%.*s", what,
                   t.instructions, t.products, (int)(t.end - t.begin), t.begin);
+    bool is_streamed = e->rows == 1; // else rows of weights may be met again
+    cr_expect(t.prefetches || !is_streamed, "%s: asks for nothing ahead in\n%.*s", what,
+              (int)(t.end - t.begin), t.begin);
     strbuf_free(&assembly);
-    code_free(&code);
-    file_down(&f);
-    diag_reset(&diag);
+}
+
+// A step of a dimension: two vectors of a page's keys, converted where they lie, by a number of each of 4 heads; and the
+// same line of the next page is asked for.
+Test(tight_loops, attention_reads_pages_where_they_lie_and_asks_for_the_next)
+{
+    enum { HEADS = 4, VECTORS = 2, STEP = HEADS * VECTORS + HEADS + VECTORS + 1, AROUND = 8 };
+    static const char *const levels[] = {"cpu:avx2", "cpu:avx512"};
+    for (int32_t i = 0; i < COUNT_OF(levels); i++) {
+        char text[1024];
+        StrBuf assembly = {0};
+        snprintf(
+            text, sizeof text,
+            "attend(o: *f32:16, lse: None, q: *f32:16, k_page: *f16:16, v_page: *f16:16, k_scale: "
+            "None, v_scale: None, q_start: *i32, slot_of: *i32, seqs: *i32, list_of: *i32, "
+            "list_len: *i32, list_pages: *i32, list_spread: *i32, visit: None, visit_n: None, "
+            "max_visit: i32, n_blocks: i32, per: i32, layer0: i32, max_pages: i32, sq: i32:16, "
+            "page_k: i32:16, page_v: i32:16, page_s: i32, scale: f32, G=%d, HEAD_DIM=64, PAGE=32, "
+            "DIM_MAJOR=True, SPLITS=1, BLOCK_M=%d, BLOCK_D=64, KEYS=32)[num_warps=4, num_stages=3]",
+            HEADS, HEADS);
+        Tight t = tightest_of("attention.py", "attend", text, levels[i], "vfmadd231ps", &assembly);
+        int32_t steps = t.products / (HEADS * VECTORS), len = (int32_t)(t.end - t.begin);
+        cr_expect(steps && t.products % (HEADS * VECTORS) == 0, "%s: %d products", levels[i],
+                  t.products);
+        cr_expect_eq(t.stores, 0, "%s: %d vectors leave registers in\n%.*s", levels[i], t.stores,
+                     len, t.begin);
+        cr_expect_leq(t.instructions, steps * STEP + AROUND, "%s: %d instructions in\n%.*s",
+                      levels[i], t.instructions, len, t.begin);
+        cr_expect_eq(t.prefetches, steps, "%s: %d prefetches in\n%.*s", levels[i], t.prefetches,
+                     len, t.begin);
+        strbuf_free(&assembly);
+    }
 }
 
 Test(tight_loops, products_of_panels_keep_their_sums_in_registers_and_decode_weights_once)
