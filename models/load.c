@@ -168,8 +168,7 @@ static KilnStatus load_panels(Transformer *t, int32_t n, const WeightTensor *con
 static bool packs(const Transformer *t, const WeightTensor *w)
 {
     PackLayout layout;
-    return t->packs && w->rank == 2 && pack_layout(w->type, w->shape[0], w->shape[1], &layout) &&
-           layout.plane[PACK_SCALE].dtype != DTYPE_VOID;
+    return t->packs && w->rank == 2 && pack_layout(w->type, w->shape[0], w->shape[1], &layout);
 }
 
 // ---- all types ----------------------------------------------------------------------------------------
