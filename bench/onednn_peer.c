@@ -119,7 +119,8 @@ typedef struct Tile {
     int32_t rows, panels;
 } Tile;
 
-static const Tile tiles[] = {{4, 1}, {8, 1}, {16, 1}, {32, 1}, {4, 2}, {8, 2}, {16, 2}, {32, 2}};
+static const Tile tiles[] = {{4, 1}, {8, 1}, {16, 1}, {32, 1}, {64, 1},
+                             {4, 2}, {8, 2}, {16, 2}, {32, 2}, {64, 2}};
 
 enum { N_TILES = sizeof tiles / sizeof tiles[0] };
 
