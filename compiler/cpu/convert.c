@@ -249,11 +249,36 @@ static LLVMValueRef f64_to_odd_f32(Cx *cx, LLVMValueRef x)
     return float_of(cx, LLVMBuildSelect(cx->b, inexact, odd, u, ""));
 }
 
+/// f32 to ints of up to 32 bits with a sign, or of up to 16 without, in lanes: clamped first, since LLVM takes its own
+/// saturating conversion of vectors apart on x86. NaN becomes 0.
+static LLVMValueRef clamped_to_int(Cx *cx, DType to, LLVMValueRef x)
+{
+    LLVMTypeRef f = LLVMTypeOf(x), i = type_like(f, cx->i32), t = type_like(f, dtype_type(cx, to));
+    int32_t bits = dtype_bits(to) - dtype_is_signed(to);
+    double low = dtype_is_signed(to) ? -(double)((int64_t)1 << bits) : 0,
+           end = (double)((int64_t)1 << bits), high = bits == 31 ? end - 128 : end - 1;
+    LLVMValueRef least = const_real(f, low), most = const_real(f, high);
+    LLVMValueRef above = LLVMBuildFCmp(cx->b, LLVMRealOGT, x, least, "");
+    LLVMValueRef v = LLVMBuildSelect(cx->b, above, x, least, ""); // NaN is the least, for now
+    v = LLVMBuildSelect(cx->b, LLVMBuildFCmp(cx->b, LLVMRealOLT, v, most, ""), v, most, "");
+    v = LLVMBuildFPToSI(cx->b, v, i, "");
+    if (bits == 31) { // the greatest int is no f32
+        LLVMValueRef past = LLVMBuildFCmp(cx->b, LLVMRealOGE, x, const_real(f, end), "");
+        v = LLVMBuildSelect(cx->b, past, const_int(i, INT32_MAX), v, "");
+    }
+    LLVMValueRef number = LLVMBuildFCmp(cx->b, LLVMRealORD, x, x, "");
+    v = LLVMBuildSelect(cx->b, number, v, LLVMConstNull(i), "");
+    return dtype_bits(to) == 32 ? v : LLVMBuildTrunc(cx->b, v, t, "");
+}
+
 static LLVMValueRef float_to_int(Cx *cx, DType to, LLVMValueRef x)
 {
     LLVMTypeRef t = type_like(LLVMTypeOf(x), dtype_type(cx, to));
     if (to == DTYPE_I1)
         return LLVMBuildFCmp(cx->b, LLVMRealUNE, x, LLVMConstNull(LLVMTypeOf(x)), "");
+    if (!(cx->isa->facts & ISA_ARM) && lanes_of(t) > 1 && scalar_of(LLVMTypeOf(x)) == cx->f32 &&
+        dtype_bits(to) - dtype_is_signed(to) < 32 && dtype_bits(to) >= 8)
+        return clamped_to_int(cx, to, x);
     LLVMTypeRef overload[] = {t, LLVMTypeOf(x)};
     LLVMTypeRef type;
     const char *name = dtype_is_signed(to) ? "llvm.fptosi.sat" : "llvm.fptoui.sat";

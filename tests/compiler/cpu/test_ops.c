@@ -1,6 +1,7 @@
 // tests/compiler/cpu/test_ops.c - what random programs do not reach: atomics, while, batched dots, asserts, stores
 // over their own loads, masks at the edge of their integer type, the size of code, and foreign object files.
 #include <criterion/criterion.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -146,6 +147,50 @@ Test(cpu_ops, while_loops_carry_scalars_and_tiles)
           "  %19 = splat %6 : tile<128xi32>\n  %20 = add %7, %19 : tile<128xi32>\n  store %18, "
           "%20\n  return\n}\n",
           DTYPE_I32, 5, (Grid){1, 1, 1, 0});
+}
+
+// Both ends of every type, what lies next to them, no number, and halves: lanes and scalars alike.
+Test(cpu_ops, floats_become_ints_of_every_type_as_the_interpreter_says)
+{
+    static const float xs[16] = {
+        NAN,           INFINITY, -INFINITY, 2147483648.0f, -2147483648.0f, 2147483520.0f,
+        4294967040.0f, -0.75f,   127.5f,    -128.5f,       255.99f,        32767.9f,
+        -32769.0f,     65535.5f, 1e30f,     -1e30f};
+    static const DType types[] = {DTYPE_I8, DTYPE_U8, DTYPE_I16, DTYPE_U16, DTYPE_I32, DTYPE_U32};
+    static const char *const form =
+        "func @k(%0.x: ptr<f32>, %1.o: ptr<@T>) {\n  %2 = arange {start=0} : tile<@Kxi32>\n"
+        "  %3 = splat %0 : tile<@Kxptr<f32>>\n  %4 = addptr %3, %2 : tile<@Kxptr<f32>>\n"
+        "  %5 = load %4 : tile<@Kxf32>\n  %6 = cast %5 : tile<@Kx@T>\n"
+        "  %7 = splat %1 : tile<@Kxptr<@T>>\n  %8 = addptr %7, %2 : tile<@Kxptr<@T>>\n"
+        "  store %8, %6\n  return\n}\n";
+    static float x[16];
+    static uint8_t want[64], got[64];
+    char text[2048];
+    memcpy(x, xs, sizeof x);
+    for (int32_t i = 0; i < COUNT_OF(types); i++)
+        for (int32_t level = 0; level < 6; level++) {
+            Bench b;
+            bench_open(&b);
+            const char *lanes = level < 3 ? "16" : "1";
+            CpuLevel at = bench_levels[level % 3];
+            cr_assert(bench_parse(&b, with(text, sizeof text, form, types[i], lanes)), "%s",
+                      b.text.data);
+            void *a[] = {x, want}, *c[] = {x, got};
+            memset(want, 0, sizeof want), memset(got, 0, sizeof got);
+            cr_assert(bench_interpret(&b, a, (Grid){1, 1, 1, 0}), "%s", b.text.data);
+            cr_assert(bench_compile(&b, at), "%s", b.text.data);
+            if (bench_can_run(at)) {
+                bench_run(&b, c, (Grid){1, 1, 1, 0});
+                int32_t size = dtype_bytes(types[i]);
+                for (int32_t k = 0; k < (level < 3 ? 16 : 1); k++)
+                    cr_expect_arr_eq(got + k * size, want + k * size, (size_t)size,
+                                     "%g as %s on %s is %g, not %g", (double)x[k],
+                                     dtype_facts[types[i]].name, bench_level_name(at),
+                                     dtype_load_f64(types[i], got + k * size),
+                                     dtype_load_f64(types[i], want + k * size));
+            }
+            bench_close(&b);
+        }
 }
 
 Test(cpu_ops, a_batch_of_dots_is_every_dot_of_the_batch)
