@@ -204,8 +204,10 @@ static KilnStatus load_matrix(Transformer *t, int32_t layer, const char *name, i
     if (w->type == BLOCK_Q8_0 || w->type == BLOCK_Q4_0) return load_packed(t, w, out, diag);
     if (block_facts(w->type)->dtype != DTYPE_VOID) return load_plain(t, w, out, diag);
     return fail_hint(diag, KILN_ERR_UNSUPPORTED, "K207",
-                     "types that run: F32, F16, BF16, Q8_0, Q4_0", "%s: tensor %s has type %s",
-                     model_file_path(t->file), w->name, block_facts(w->type)->name);
+                     "types that run: F32, F16, BF16, Q8_0, Q4_0; on a CPU, with codes of "
+                     "activations, Q4_K, Q5_K and Q6_K too",
+                     "%s: tensor %s has type %s", model_file_path(t->file), w->name,
+                     block_facts(w->type)->name);
 }
 
 /// Matrices of one layer that meet the same activations: one matrix if they can be.

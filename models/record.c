@@ -186,7 +186,7 @@ size_t transformer_activation_bytes(const Model *m, const StepShape *shape)
     int64_t attention = 2 * c->d_model + 2 * q + 2 * kv,
             feed = 2 * c->d_model + 3 * (int64_t)c->d_ff;
     int64_t width = (c->d_model + MAX(attention, feed)) * dtype_bytes(t->act) +
-                    MAX(c->d_ff, c->d_model) * 5 / 4;
+                    MAX(c->d_ff, c->d_model) * 5 / 4 + 64;
     size_t bytes = (size_t)width * (size_t)round_up(shape->n_tokens, ROWS_READABLE);
     if (shape->phase == PHASE_DECODE)
         bytes += (size_t)shape->n_tokens * (size_t)(c->n_heads * (c->head_dim + 1)) * 32 * 4;

@@ -39,6 +39,7 @@ typedef struct Slice {
 typedef struct Rows {
     Place x;
     Place codes, scale, sum; ///< None, or as kernels.dsl/quantize.py makes them
+    int64_t code_stride;     ///< elements from a row of codes to the next
     Place count;             ///< how many rows there are, on the device
     int32_t n;               ///< at most
 } Rows;
