@@ -30,5 +30,5 @@ def softmax(y, x, cols, rows, sy, sx, BLOCK: tl.constexpr):
 
     v = tl.load(x + at * sx + col, mask=live, other=float("-inf")).to(tl.float32)
     e = tl.exp(v - tl.max(v, axis=0))
-    out = e / tl.sum(e, axis=0)
+    out = e * (1.0 / tl.sum(e, axis=0))  # one division per row
     tl.store(y + at * sy + col, out.to(y.dtype.element_ty), mask=live)

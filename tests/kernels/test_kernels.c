@@ -150,7 +150,7 @@ static const Mutation mutations[] = {
     {"quantize.py", "quantize", "+ 0.5", "+ 0.25"},
     {"quantize.py", "quantize", "amax / 127.0", "amax / 128.0"},
     {"silu_mul.py", "silu_mul", "1.0 + tl.exp", "1.0 - tl.exp"},
-    {"softmax.py", "softmax", "e / tl.sum", "e * tl.sum"},
+    {"softmax.py", "softmax", "1.0 / tl.sum", "1.0 * tl.sum"},
     {"embed.py", "embed", "(tok < vocab)", "(tok <= vocab)"},
     {"embed.py", "embed_panel", "code - 8", "code - 7"},
     {"embed.py", "embed_panel", "% 16 // 4 * 2 & 3", "% 16 // 4 & 3"},
