@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "base/file.h"
 #include "tests/kernels/rung.h"
 
 TestSuite(tight_loops, .timeout = 120);
@@ -29,6 +30,14 @@ static const Expected table[] = {
     {"i8", 1, 1, "cpu:avx512", "vpdpbusd", 16, 72}, {"i8", 4, 2, "cpu:avx512", "vpdpbusd", 10, 28},
     {"u8", 1, 1, "cpu:avx512", "vpdpbusd", 8, 57},  {"u8", 4, 2, "cpu:avx512", "vpdpbusd", 16, 45},
 };
+
+static bool type_is_codes(const Card *card)
+{
+    for (int32_t i = 0; i < card->spec.n_params; i++)
+        if (!strcmp(card->spec.params[i].name, "x") && card->spec.params[i].kind == SPEC_PTR)
+            return card->spec.params[i].dtype == DTYPE_I8;
+    return false;
+}
 
 /// A loop of one block of instructions, "[begin, end)" of the text.
 typedef struct Tight {
@@ -162,6 +171,64 @@ Test(tight_loops, products_of_panels_keep_their_sums_in_registers_and_decode_wei
 {
     for (int32_t i = 0; i < COUNT_OF(table); i++)
         check(&table[i]);
+}
+
+/// `text` with every `name=ints(..,..,` of its cards as `name=full(value,`.
+static const char *filled(Arena *a, const char *text, const char *name, int32_t value)
+{
+    const char *from = arena_printf(a, " %s=ints(", name), *out = "";
+    for (const char *at; (at = strstr(text, from)); text = at) {
+        out = arena_printf(a, "%s%.*s %s=full(%d", out, (int)(at - text), text, name, (int)value);
+        at = strchr(strchr(at, ',') + 1, ',');
+    }
+    return arena_printf(a, "%s%s", out, text);
+}
+
+/// All codes as large as they can be, in size: sums in 16 bits are as full as they get.
+static void expect_extremes(const char *file, const char *func, int32_t x, int32_t w)
+{
+    Diag diag;
+    Arena a;
+    StrBuf text = {0};
+    Target target, interp = {.kind = TARGET_INTERP};
+    diag_init(&diag, heap_default());
+    arena_init(&a, heap_default());
+    cr_assert_eq(target_parse("cpu:avx2", &target, &diag), KILN_OK);
+    const char *path = arena_printf(&a, "%s/kernels.dsl/%s", KILN_SOURCE_DIR, file);
+    cr_assert_eq(file_read(path, &text, &diag), KILN_OK);
+    const char *mine = filled(&a, text.data, "x", x);
+    mine = filled(&a, filled(&a, mine, "w", w), "wh", w);
+    cr_assert(strstr(mine, " x=full(") && strstr(mine, " w=full("), "%s has other cards", file);
+    KernelFile f;
+    file_up(&f, file, mine, func);
+    Seen seen = {0};
+    for (int32_t i = 0; i < f.n_cards; i++) {
+        Rung oracle, rung;
+        bool has_codes = type_is_codes(&f.cards[i]);
+        if (!has_codes) continue;
+        cr_assert(rung_up(&oracle, &f, &f.cards[i], &interp, &diag));
+        cr_assert(rung_up(&rung, &f, &f.cards[i], &target, &diag));
+        if (rung.image) {
+            const char *trouble =
+                rungs_compare(&f, &f.cards[i], &oracle, &rung, (uint64_t)i * 1000, 4, &seen);
+            cr_expect(!trouble, "%s", trouble);
+        }
+        rung_down(&rung);
+        rung_down(&oracle);
+    }
+    if (target_runs_here(&target)) cr_expect_geq(seen.cases, 16);
+    file_down(&f);
+    strbuf_free(&text);
+    arena_reset(&a);
+    diag_reset(&diag);
+}
+
+// 15 (Q4_0, Q4_K), 31 (Q5_K), 63 (Q6_K) and any byte (Q8_0) by -128: what an i16 is filled with before it is widened.
+Test(tight_loops, the_largest_products_fit_the_sums_that_they_are_added_to)
+{
+    expect_extremes("panel.py", "panel", -128, 127);
+    expect_extremes("panel_k.py", "panel_k", -128, 255);
+    expect_extremes("panel_k.py", "panel_k", 127, 255);
 }
 
 // The counting itself: a store, a spill and a loop inside another are told apart.
