@@ -165,8 +165,13 @@ static void choose_types(Cx *cx, Dot *d)
 static void choose_tile(Cx *cx, Dot *d)
 {
     int32_t bytes = dtype_bytes(d->product.sum), regs = cx->isa->n_registers;
-    // log2 of products in an iteration: LLVM schedules a longer run of quads row by row, and spills what b decodes to
-    int32_t unrolled = d->product.group_bits != 2 ? 6 : d->product.kind == PRODUCT_LOW ? 2 : 3;
+    // log2 of products in an iteration: LLVM schedules a longer run of quads row by row, and spills what b decodes to; of
+    // floats it moves loads up until they do not fit, but for a few rows of 16 registers
+    int32_t unrolled = d->product.group_bits != 2       ? (regs == 32       ? 4
+                                                           : d->m_bits >= 2 ? 6
+                                                                            : 5)
+                       : d->product.kind == PRODUCT_LOW ? 2
+                                                        : 3;
     d->w_bits = MIN(d->n_bits, log2_floor((uint64_t)(cx->isa->vector_bytes / bytes)));
     d->mr_bits = MIN(d->m_bits, regs == 32 ? 3 : 2);
     int32_t accumulators = regs == 32 ? 4 : 3; // log2: half of the registers

@@ -20,6 +20,7 @@ typedef struct Expected {
     int32_t rows, panels;
     const char *level, *product;
     int32_t products, most; ///< in one pass of the loop: products, and instructions of every kind
+    int32_t stores;         ///< vectors that leave registers, at most
 } Expected;
 
 // At one row a pass is half a block or all of it, with its scales; else 4 k. `most` is what was seen, and a tenth.
@@ -38,6 +39,20 @@ static bool type_is_codes(const Card *card)
             return card->spec.params[i].dtype == DTYPE_I8;
     return false;
 }
+
+// A pass is 8 k, 4 for one row; with AVX-512 one. LLVM moves a load of x or w up here and there until it does not fit.
+static const Expected plain[] = {
+    {"f32", 1, 4, "cpu:avx2", "vfmadd", 32, 89, 0},
+    {"f16", 1, 4, "cpu:avx2", "vfmadd", 32, 92, 1},
+    {"bf16", 1, 4, "cpu:avx2", "vfmadd", 32, 120, 5},
+    {"f32", 4, 1, "cpu:avx2", "vfmadd", 64, 150, 1},
+    {"f16", 4, 1, "cpu:avx2", "vfmadd", 64, 150, 0},
+    {"bf16", 4, 1, "cpu:avx2", "vfmadd", 64, 152, 0},
+    {"f32", 1, 4, "cpu:avx512", "vfmadd", 16, 63, 0},
+    {"f32", 8, 2, "cpu:avx512", "vfmadd", 16, 45, 0},
+    {"f16", 8, 2, "cpu:avx512", "vfmadd", 16, 43, 0},
+    {"bf16", 8, 2, "cpu:avx512", "vfmadd", 16, 40, 0},
+};
 
 /// A loop of one block of instructions, "[begin, end)" of the text.
 typedef struct Tight {
@@ -111,22 +126,22 @@ static Tight tightest_of(const char *file, const char *func, const char *spec_wo
     return tightest(assembly->data, product);
 }
 
-static void check(const Expected *e)
+static void check(const Expected *e, const char *x, const char *scales, const char *ws)
 {
     char text[512], what[128];
     StrBuf assembly = {0};
     snprintf(text, sizeof text,
-             "panel(y: *f32:16, x: *i8:16, xs: *f32:16, xc: *i32:16, w: *%s:16, ws: *f16:16, bias: "
+             "panel(y: *f32:16, x: *%s:16, %s, w: *%s:16, ws: %s, bias: "
              "None, rows: *i32, N: i32:16, K: i32:16, sy: i32:16, sx: i32:16, BLOCK_M=%d, "
              "PANELS=%d)[num_warps=4, num_stages=3]",
-             e->type, (int)e->rows, (int)e->panels);
+             x, scales, e->type, ws, (int)e->rows, (int)e->panels);
     snprintf(what, sizeof what, "panel %s, %d rows, %d panels, %s", e->type, (int)e->rows,
              (int)e->panels, e->level);
     Tight t = tightest_of("panel.py", "panel", text, e->level, e->product, &assembly);
     cr_expect_eq(t.products, e->products, "%s: a pass makes %d products by %s, not %d", what,
                  t.products, e->product, e->products);
-    cr_expect_eq(t.stores, 0, "%s: %d vectors leave registers in\n%.*s", what, t.stores,
-                 (int)(t.end - t.begin), t.begin);
+    cr_expect_leq(t.stores, e->stores, "%s: %d vectors leave registers in\n%.*s", what, t.stores,
+                  (int)(t.end - t.begin), t.begin);
     cr_expect_leq(t.instructions, e->most, "%s: %d instructions for %d products in\n%.*s", what,
                   t.instructions, t.products, (int)(t.end - t.begin), t.begin);
     bool is_streamed = e->rows == 1; // else rows of weights may be met again
@@ -170,7 +185,15 @@ Test(tight_loops, attention_reads_pages_where_they_lie_and_asks_for_the_next)
 Test(tight_loops, products_of_panels_keep_their_sums_in_registers_and_decode_weights_once)
 {
     for (int32_t i = 0; i < COUNT_OF(table); i++)
-        check(&table[i]);
+        check(&table[i], "i8", "xs: *f32:16, xc: *i32:16", "*f16:16");
+}
+
+Test(tight_loops, plain_weights_are_converted_where_they_lie_and_summed_in_registers)
+{
+    for (int32_t i = 0; i < COUNT_OF(plain); i++)
+        check(&plain[i], "f32", "xs: None, xc: None", "None");
+    const Expected pairs = {"bf16", 8, 2, "cpu:avx512", "vdpbf16ps", 16, 45, 0};
+    check(&pairs, "bf16", "xs: None, xc: None", "None");
 }
 
 /// `text` with every `name=ints(..,..,` of its cards as `name=full(value,`.
