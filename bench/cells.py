@@ -80,8 +80,10 @@ def quick_table():
 
 
 def chosen(legs, patterns):
-    """Legs whose name, or one of whose cells, matches a pattern."""
-    return [leg for leg in legs if not patterns or any(fnmatch(text, p) for p in patterns for text in [leg.name, *leg.cells()])]
+    """Legs whose name, or one of whose cells, matches a pattern; and the checks of their files' outputs."""
+    found = [leg for leg in legs if not patterns or any(fnmatch(text, p) for p in patterns for text in [leg.name, *leg.cells()])]
+    files = {leg.file for leg in found}
+    return [leg for leg in legs if leg in found or (leg.kind == "output" and leg.file in files)]
 
 
 def need_of(cell):
