@@ -13,8 +13,9 @@
 #define CLI_BENCH_H
 #include "cli/session.h"
 
-/// Multiply-adds whose peak is measured.
-typedef enum BenchPeak { PEAK_F32, PEAK_BF16, PEAK_I8, PEAK_COUNT } BenchPeak;
+/// Multiply-adds whose peak is measured. PEAK_I4: int8 by codes below 16, whose sums of two fit 16 bits: without an
+/// instruction for quads of int8 twice as many fit a vector.
+typedef enum BenchPeak { PEAK_F32, PEAK_BF16, PEAK_I8, PEAK_I4, PEAK_COUNT } BenchPeak;
 
 typedef struct BenchCeiling {
     double read, copy;       ///< bytes per second

@@ -193,7 +193,13 @@ static void count_row(const Bench *b, BenchRow *row)
     int64_t np = row->n_parallel, chunk = row->n_batch, left = row->n_prompt * np,
             pos = row->n_depth;
     const char *type = b->x.model->facts.weight_type;
-    row->peak = type[0] == 'Q' ? PEAK_I8 : !strcmp(type, "BF16") ? PEAK_BF16 : PEAK_F32;
+    bool is_low = !strncmp(type, "Q4", 2) || !strncmp(type, "Q5", 2);
+    row->peak = is_low                  ? PEAK_I4
+                : type[0] == 'Q'        ? PEAK_I8
+                : !strcmp(type, "BF16") ? PEAK_BF16
+                                        : PEAK_F32;
+    if (row->peak == PEAK_I4 && row->ceiling.peak[PEAK_I4] < row->ceiling.peak[PEAK_I8])
+        row->peak = PEAK_I8;
     if (row->ceiling.peak[row->peak] < row->ceiling.peak[PEAK_F32]) row->peak = PEAK_F32;
     row->bytes = row->flops = row->least = 0;
     if (np == 1) {

@@ -2,6 +2,8 @@
 //
 //   every thread:  acc[M, N] += a[M, K] b[K, N]   again and again, a and b in the first cache
 //
+// b lies in rows, or as panels of weights do: the 4 or 2 elements of a column that one instruction multiplies are
+// neighbours. The better one counts.
 // The kernel is tile language, compiled here as any other, so the figure is what the compiler gets out of the
 // multiply-add that this CPU has for the type (fma, bf16 pairs, int8 quads): not a data sheet.
 #include "cli/bench.h"
@@ -10,20 +12,24 @@
 static const char text[] =
     "import triton\nimport triton.language as tl\n\n"
     "@triton.jit\n"
-    "def peak(out, a, b, n, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, T: tl.constexpr):\n"
+    "def peak(out, a, b, n, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, T: tl.constexpr,\n"
+    "         LOW: tl.constexpr, PACK: tl.constexpr):\n"
     "    m = tl.arange(0, M)\n"
     "    c = tl.arange(0, N)\n"
     "    k = tl.arange(0, K)\n"
     "    acc = tl.zeros((M, N), T)\n"
     "    for _ in range(n):\n"
     "        x = tl.load(a + m[:, None] * K + k[None, :])\n"
-    "        y = tl.load(b + k[:, None] * N + c[None, :])\n"
+    "        y = tl.load(b + (k // PACK * (PACK * N) + k % PACK)[:, None] + c[None, :] * PACK)\n"
+    "        if LOW:\n"
+    "            y = y & 15\n"
     "        acc = tl.dot(x, y, acc, out_dtype=T)\n"
     "    tl.store(out + tl.program_id(0) * M * N + m[:, None] * N + c[None, :], acc)\n";
 
 typedef struct PeakRow {
     const char *name, *pointer, *sum; ///< of messages; type of the operands; type of the sums
     int32_t k, size;                  ///< extent along k; bytes of an operand's element
+    bool is_low;                      ///< the second operand is masked to 4 bits
 } PeakRow;
 
 enum { M = 32, N = 32 };
@@ -31,6 +37,7 @@ static const PeakRow peaks[PEAK_COUNT] = {
     [PEAK_F32] = {"f32", "f32", "f32", 64, 4},
     [PEAK_BF16] = {"bf16", "bf16", "f32", 128, 2},
     [PEAK_I8] = {"int8", "i8", "i32", 128, 1},
+    [PEAK_I4] = {"int4", "i8", "i32", 128, 1, .is_low = true},
 };
 
 const char *bench_peak_name(BenchPeak which)
@@ -44,7 +51,7 @@ static double measure(Session *x, const PeakRow *p, Kernel *kernel, void *const 
     int32_t n_programs = x->dev->facts.n_threads;
     double best = 0;
     int64_t rounds = 64;
-    for (int32_t pass = 0; pass < 12; pass++) {
+    for (int32_t pass = 0; pass < 8; pass++) {
         double begin = seconds_now();
         KilnStatus st = kernel_launch(
             kernel, grid_of(n_programs, 1, 1), 4,
@@ -59,7 +66,9 @@ static double measure(Session *x, const PeakRow *p, Kernel *kernel, void *const 
     return best;
 }
 
-static double peak_of(Session *x, Arena *arena, const Source *source, const PeakRow *p)
+/// With b in rows (`side` 1), or with `side` elements of a column beside each other.
+static double peak_as(Session *x, Arena *arena, const Source *source, const PeakRow *p,
+                      int32_t side)
 {
     KilnStatus st = KILN_OK;
     double rate = 0;
@@ -69,8 +78,9 @@ static double peak_of(Session *x, Arena *arena, const Source *source, const Peak
     size_t bytes[3] = {(size_t)(M * N * 4 * x->dev->facts.n_threads), (size_t)(M * p->k * p->size),
                        (size_t)(p->k * N * p->size)};
     const char *words = arena_printf(
-        arena, "peak(out: *%s:16, a: *%s:16, b: *%s:16, n: i32, M=%d, N=%d, K=%d, T=%s)", p->sum,
-        p->pointer, p->pointer, M, N, p->k, p->sum);
+        arena,
+        "peak(out: *%s:16, a: *%s:16, b: *%s:16, n: i32, M=%d, N=%d, K=%d, T=%s, LOW=%d, PACK=%d)",
+        p->sum, p->pointer, p->pointer, M, N, p->k, p->sum, p->is_low, side);
     TRY(spec_parse(source, str_of(words), arena, &spec, NULL));
     TRY(kernel_get(x->kernels, source, &spec, &kernel, NULL));
     for (int32_t i = 0; i < 3; i++)
@@ -80,6 +90,12 @@ done:
     for (int32_t i = 0; i < 3; i++)
         device_free(x->dev, at[i]);
     return rate;
+}
+
+static double peak_of(Session *x, Arena *arena, const Source *source, const PeakRow *p)
+{
+    double rows = peak_as(x, arena, source, p, 1);
+    return p->size == 4 ? rows : MAX(rows, peak_as(x, arena, source, p, 4 / p->size));
 }
 
 void bench_meter_open(BenchMeter *m, Session *x, Arena *arena, BenchCeiling *out)

@@ -64,6 +64,7 @@ GET(copy_gb_s, .f = r->ceiling.copy / 1e9)
 GET(peak_f32, .f = r->ceiling.peak[PEAK_F32] / 1e9)
 GET(peak_bf16, .f = r->ceiling.peak[PEAK_BF16] / 1e9)
 GET(peak_i8, .f = r->ceiling.peak[PEAK_I8] / 1e9)
+GET(peak_i4, .f = r->ceiling.peak[PEAK_I4] / 1e9)
 GET(why_no_peak, .text = r->ceiling.why_no_peak ? r->ceiling.why_no_peak : "")
 GET(weights, .i = (int64_t)r->weights)
 GET(kv, .i = (int64_t)r->kv)
@@ -112,6 +113,7 @@ static const Field fields[] = {
     {"peak_f32_gflop_per_s", FIELD_REAL, true, true, get_peak_f32},
     {"peak_bf16_gflop_per_s", FIELD_REAL, true, true, get_peak_bf16},
     {"peak_int8_gflop_per_s", FIELD_REAL, true, true, get_peak_i8},
+    {"peak_int4_gflop_per_s", FIELD_REAL, true, true, get_peak_i4},
     {"no_peak", FIELD_TEXT, true, true, get_why_no_peak},
     {"weight_bytes", FIELD_INT, true, false, get_weights},
     {"kv_bytes", FIELD_INT, true, false, get_kv},
