@@ -79,6 +79,10 @@ def plain(xp, wp, K, sx, acc, ROWS: tl.constexpr, PANELS: tl.constexpr):
 # kiln: panel(y: *f32, x: *bf16, xs: None, xc: None, w: *bf16, ws: None, bias: *f32, rows: *i32, N: i32, K: i32, sy: i32, sx: i32,
 # kiln:+ BLOCK_M={2,8}, PANELS=1)[num_warps=4] grid=(cdiv(R,BLOCK_M),cdiv(N,16*PANELS)) R={1,3,8,11} N={1,16,17} K={0,1,31,65}
 # kiln:+ P=cdiv(N,16) M=16 sy=N sx=K+3 rows=full(R,1) y=randn(R*sy) x=randn(M*sx) w=randn(P*16*(K+K%2)) bias=randn(N)
+# kiln: panel(y: *f32:16, x: *i8:16, xs: *f32, xc: *i32, w: *{i8,u8}:16, ws: *f16:16, bias: None, rows: *i32, N: i32, K: i32:16, sy: i32, sx: i32:16,
+# kiln:+ BLOCK_M=4, PANELS=2)[num_warps={4,8}, num_stages={1,3,4}] grid=(cdiv(R,BLOCK_M),cdiv(N,16*PANELS)) R={1,5} N={32,48} K={0,32,64,544}
+# kiln:+ P=cdiv(N,16) M=16 sy=N sx=K rows=full(R,1) y=randn(R*sy) x=ints(-127,128,M*sx) xs=uniform(0.001,0.02,M*K//32) xc=ints(-4064,4065,M*K//32)
+# kiln:+ w=ints(0,128,P*16*K) ws=uniform(0.001,0.02,P*K//2)
 @triton.jit
 def panel(y, x, xs, xc, w, ws, bias, rows, N, K, sy, sx, BLOCK_M: tl.constexpr, PANELS: tl.constexpr):
     m0 = tl.program_id(0) * BLOCK_M

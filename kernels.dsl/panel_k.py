@@ -47,6 +47,10 @@ import triton.language as tl
 # kiln:+ BLOCK_M={2,8}, PANELS=1)[num_warps=4] grid=(cdiv(R,BLOCK_M),cdiv(N,16*PANELS)) R={1,3,8,11} N={1,16,17} K={0,256}
 # kiln:+ P=cdiv(N,16) M=16 sy=N sx=K+3 rows=full(R,1) y=randn(R*sy) x=ints(-127,128,M*sx) xs=uniform(0.001,0.02,M*K//32) xc=ints(-4064,4065,M*K//32)
 # kiln:+ w=ints(0,256,P*8*K) wh=ints(0,256,P*4*K) sc=ints(-127,128,P*K) sd=uniform(0.0001,0.002,P*K//16) bias=randn(N)
+# kiln: panel_k(y: *f32:16, x: *i8:16, xs: *f32, xc: *i32, w: *u8:16, wh: None, sc: *u8:16, mn: *u8:16, sd: *f16:16, bias: None, rows: *i32, N: i32, K: i32:16, sy: i32, sx: i32:16,
+# kiln:+ BLOCK_M=4, PANELS=1)[num_warps={4,8}, num_stages={1,3,4}] grid=(cdiv(R,BLOCK_M),cdiv(N,16*PANELS)) R={1,5} N={16,48} K={0,256,512,4352}
+# kiln:+ P=cdiv(N,16) M=16 sy=N sx=K rows=full(R,1) y=randn(R*sy) x=ints(-127,128,M*sx) xs=uniform(0.001,0.02,M*K//32) xc=ints(-4064,4065,M*K//32)
+# kiln:+ w=ints(0,256,P*8*K) sc=ints(0,64,P*K//2) mn=ints(0,64,P*K//2) sd=uniform(0.0001,0.002,P*K//8)
 @triton.jit
 def panel_k(y, x, xs, xc, w, wh, sc, mn, sd, bias, rows, N, K, sy, sx, BLOCK_M: tl.constexpr, PANELS: tl.constexpr):
     m0 = tl.program_id(0) * BLOCK_M
