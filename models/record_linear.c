@@ -217,6 +217,7 @@ static KilnStatus record_panel(Recorder *r, const Product *p)
     const Matrix *w = p->w;
     bool is_k = w->plane[PACK_SUPER] != NULL, coded = wants_codes(w);
     PanelTile tile = panel_tile(p);
+    ASSERT(tile.rows > 0 && tile.panels > 0);
     Call c = call_begin(is_k ? "panel_k.py" : "panel.py", is_k ? "panel_k" : "panel");
     pass_place(&c, "y", p->y.at);
     pass_place(&c, "x", coded ? p->x->codes : p->x->x);
