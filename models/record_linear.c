@@ -180,7 +180,7 @@ static PanelTile plain_tile(const Product *p, int32_t panels)
     bool is_wide = p->tiles == &tiles_avx512;
     int32_t rows = (int32_t)next_pow2(p->n_rows),
             most = is_wide                    ? 8
-                   : p->w->dtype == DTYPE_F32 ? 16
+                   : p->w->dtype == DTYPE_F32 ? (rows <= 16 ? 8 : 16)
                                               : 4,
             side = rows <= 2 ? 4
                    : is_wide ? 2
@@ -202,7 +202,8 @@ static PanelTile panel_tile(const Product *p)
     if (p->tiles == &tiles_avx512)
         t.panels = rows > 1 ? 2 : 1;
     else if (rows >= 8 && (shares || p->w->type == BLOCK_Q5_K))
-        t = (PanelTile){MIN(rows, ROWS_READABLE), shares ? 4 : 1};
+        // a bucket of 16 rows also serves steps of 8: half of the tiles end at once there
+        t = (PanelTile){rows <= 16 ? 8 : 16, shares ? 4 : 1};
     t.panels = MIN(t.panels, (int32_t)next_pow2(panels + 1) / 2);
     return t;
 }
