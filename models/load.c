@@ -36,6 +36,16 @@ static KilnStatus take(Transformer *t, size_t bytes, const char *name, void **ou
     return st;
 }
 
+/// Runs tasks 0 .. n - 1, on all threads where the device has them.
+static void run_tasks(const Transformer *t, PoolTask task, void *user, int64_t n)
+{
+    if (t->dev->pool)
+        pool_run(t->dev->pool, task, user, n);
+    else
+        for (int64_t i = 0; i < n; i++)
+            task(user, 0, i);
+}
+
 // ---- Q8_0 and Q4_0: blocks of an f16 scale and the codes of 32 weights ----------------------------------
 
 typedef struct Repack {
@@ -83,10 +93,7 @@ static KilnStatus load_packed(Transformer *t, const WeightTensor *w, Matrix *out
     TRY(take(t, scale_bytes, w->name, &scales, diag));
     Repack r = {w->data, codes, scales, n_blocks, 1 << 14, per_block};
     if (t->dev->facts.is_host_memory) {
-        if (t->dev->pool)
-            pool_run(t->dev->pool, repack_task, &r, div_up(n_blocks, r.per_task));
-        else
-            repack_range(&r, 0, n_blocks);
+        run_tasks(t, repack_task, &r, div_up(n_blocks, r.per_task));
     } else {
         stage = heap_alloc(t->model.heap, code_bytes + scale_bytes, 64);
         if (!stage) TRY(fail(diag, KILN_ERR_NOMEM, "K102", "%s: no memory to repack it", w->name));
@@ -134,11 +141,7 @@ static void pack_tensor(Transformer *t, const WeightTensor *w, const PackLayout 
     bool fits = pack_layout(w->type, w->shape[0], whole->cols, &p.layout);
     ASSERT(fits);
     pack_planes_at(whole, planes, row, p.planes);
-    if (t->dev->pool)
-        pool_run(t->dev->pool, pack_task, &p, p.layout.n_panels);
-    else
-        for (int64_t i = 0; i < p.layout.n_panels; i++)
-            pack_task(&p, 0, i);
+    run_tasks(t, pack_task, &p, p.layout.n_panels);
 }
 
 /// `n` tensors of one type and row length as one matrix of panels; all but the last have a multiple of 16 rows.

@@ -103,22 +103,25 @@ Place place_scales(const Matrix *m)
     return m->scale ? place_at(DTYPE_F16, m->scale) : place_none;
 }
 
-static void pass_plane(Call *c, const char *name, const Matrix *m, PackPlane plane)
+void pass_planes(Call *c, const Matrix *m, bool all)
 {
+    const struct {
+        const char *name;
+        PackPlane plane;
+        bool is_passed;
+    } planes[] = {{"w", PACK_CODES, true},
+                  {"wh", PACK_HIGH, all},
+                  {all ? "sc" : "ws", PACK_SCALE, true},
+                  {"mn", PACK_MIN, all},
+                  {"sd", PACK_SUPER, all}};
     PackLayout layout;
     bool fits = pack_layout(m->type, m->rows, m->cols, &layout);
     ASSERT(fits);
-    pass_place(c, name,
-               m->plane[plane] ? place_at(layout.plane[plane].dtype, m->plane[plane]) : place_none);
-}
-
-void pass_planes(Call *c, const Matrix *m, bool all)
-{
-    pass_plane(c, "w", m, PACK_CODES);
-    if (all) pass_plane(c, "wh", m, PACK_HIGH);
-    pass_plane(c, all ? "sc" : "ws", m, PACK_SCALE);
-    if (all) pass_plane(c, "mn", m, PACK_MIN);
-    if (all) pass_plane(c, "sd", m, PACK_SUPER);
+    for (int32_t i = 0; i < COUNT_OF(planes); i++) {
+        PackPlane k = planes[i].plane;
+        if (planes[i].is_passed)
+            pass_place(c, planes[i].name, place_at(layout.plane[k].dtype, m->plane[k]));
+    }
 }
 
 Arg place_arg(const char *name, Place p)

@@ -85,7 +85,6 @@ typedef struct Product {
     Slice y;
     const Rows *x;
     const Matrix *w;
-    int32_t n_rows;
     const LinearTiles *tiles;
 } Product;
 
@@ -108,7 +107,7 @@ static Call product_call(const char *file, const char *func, const Product *p)
 /// Rows of x that share one reading: a power of two that divides their number, so that all of them are there.
 static int32_t shared_rows(const Product *p)
 {
-    return even_tile_up_to(p->n_rows, p->tiles->shared[stored(p->w)], 1);
+    return even_tile_up_to(p->x->n, p->tiles->shared[stored(p->w)], 1);
 }
 
 /// The columns of a step: an even share of the row, or on a GPU rather a masked one than a short one.
@@ -131,13 +130,13 @@ static KilnStatus record_gemv(Recorder *r, const Product *p)
     pass_const(&c, "VEC", MIN(tile->vec, k));
     pass_bool(&c, "EVEN_N", w->rows % n == 0);
     pass_bool(&c, "EVEN_K", w->cols % k == 0);
-    return call_launch(r, &c, grid_of(p->n_rows / shared, div_up(w->rows, n), 1), 4);
+    return call_launch(r, &c, grid_of(p->x->n / shared, div_up(w->rows, n), 1), 4);
 }
 
 static KilnStatus record_gemv_dot(Recorder *r, const Product *p)
 {
     const Matrix *w = p->w;
-    int32_t m = MAX(8, tile_up_to(p->n_rows, 32)), n = w->scale ? 16 : 32, k = w->scale ? 32 : 64,
+    int32_t m = MAX(8, tile_up_to(p->x->n, 32)), n = w->scale ? 16 : 32, k = w->scale ? 32 : 64,
             slices = w->scale ? 8 : 4;
     Call c = product_call("gemv.py", "gemv_dot", p);
     pass_const(&c, "BLOCK_M", m);
@@ -146,13 +145,13 @@ static KilnStatus record_gemv_dot(Recorder *r, const Product *p)
     pass_const(&c, "SLICES", slices);
     pass_bool(&c, "EVEN_N", w->rows % n == 0);
     pass_bool(&c, "EVEN_K", w->cols % (k * slices) == 0);
-    return call_launch(r, &c, grid_of(div_up(p->n_rows, m), div_up(w->rows, n), 1), 4);
+    return call_launch(r, &c, grid_of(div_up(p->x->n, m), div_up(w->rows, n), 1), 4);
 }
 
 static KilnStatus record_gemm(Recorder *r, const Product *p)
 {
     const Matrix *w = p->w;
-    int32_t m = tile_up_to(p->n_rows, p->tiles->gemm_m), n = tile_up_to(w->rows, p->tiles->gemm_n),
+    int32_t m = tile_up_to(p->x->n, p->tiles->gemm_m), n = tile_up_to(w->rows, p->tiles->gemm_n),
             k = tile_up_to(w->cols, p->tiles->gemm_k);
     if (w->scale) k = MAX(k, 32);
     if (r->is_gpu) m = MAX(m, 16), n = MAX(n, 16), k = MAX(k, 16);
@@ -161,7 +160,7 @@ static KilnStatus record_gemm(Recorder *r, const Product *p)
     pass_const(&c, "BLOCK_N", n);
     pass_const(&c, "BLOCK_K", k);
     pass_bool(&c, "EVEN_K", w->cols % k == 0);
-    return call_launch(r, &c, grid_of(div_up(p->n_rows, m), div_up(w->rows, n), 1), 4);
+    return call_launch(r, &c, grid_of(div_up(p->x->n, m), div_up(w->rows, n), 1), 4);
 }
 
 // ---- panels ---------------------------------------------------------------------------------------------
@@ -171,21 +170,26 @@ typedef struct PanelTile {
     int32_t rows, panels;
 } PanelTile;
 
+static bool wants_codes(const Matrix *w)
+{
+    return w->is_panels && w->plane[PACK_SCALE];
+}
+
 /// Plain weights. Sums of 4 rows by 16 columns fill the registers of AVX2, 8 by 32 those of AVX-512. With one row or two
 /// several panels are streams of their own. With AVX2 more rows of f32 take turns on a slice of a panel in the cache:
 /// from memory it comes slower than it is multiplied. One thread, AVX2, weights of 8192 x 2048 in memory: 8 rows of f32 as
 /// 4 x 16 56 GFLOP/s, as 8 x 16 75, of bf16 92 and 83; one row of f32 with 1 panel 21 GB/s, with 4 28.
-static PanelTile plain_tile(const Product *p, int32_t panels)
+static PanelTile plain_tile(const Product *p)
 {
     bool is_wide = p->tiles == &tiles_avx512;
-    int32_t rows = (int32_t)next_pow2(p->n_rows),
+    int32_t rows = (int32_t)next_pow2(p->x->n),
             most = is_wide                    ? 8
                    : p->w->dtype == DTYPE_F32 ? (rows <= 16 ? 8 : 16)
                                               : 4,
             side = rows <= 2 ? 4
                    : is_wide ? 2
                              : 1;
-    return (PanelTile){MIN(rows, most), MIN(side, (int32_t)next_pow2(panels + 1) / 2)};
+    return (PanelTile){MIN(rows, most), side};
 }
 
 /// Codes. 4 x 16 or, with AVX-512, 4 x 32 sums fill the registers. With AVX2 Q8_0 and Q6_K take work that rows or panels of a
@@ -193,24 +197,23 @@ static PanelTile plain_tile(const Product *p, int32_t panels)
 /// One thread, AVX2, 2048 columns in cache, 128 rows of x, GOP/s as 4 x 16, 4 x 32, 8 x 16, 8 x 64, 16 x 16 and 16 x 64:
 /// Q8_0 109 116 110 121 109 123, Q4_0 200 189 178 185 174 171, Q4_K 174 164 165 173 164 168, Q5_K 139 118 156 144 159 147,
 /// Q6_K 82 79 86 98 88 103. Four rows and weights in memory: Q4_0 194 and, as 4 x 32, 159.
-static PanelTile panel_tile(const Product *p)
+static PanelTile coded_tile(const Product *p)
 {
-    int32_t panels = (int32_t)div_up(p->w->rows, PACK_ROWS), rows = (int32_t)next_pow2(p->n_rows);
-    if (!p->w->plane[PACK_SCALE] && !p->w->plane[PACK_SUPER]) return plain_tile(p, panels);
-    PanelTile t = {MIN(rows, 4), 1};
+    int32_t rows = (int32_t)next_pow2(p->x->n);
     bool shares = p->w->type == BLOCK_Q8_0 || p->w->type == BLOCK_Q6_K;
-    if (p->tiles == &tiles_avx512)
-        t.panels = rows > 1 ? 2 : 1;
-    else if (rows >= 8 && (shares || p->w->type == BLOCK_Q5_K))
-        // a bucket of 16 rows also serves steps of 8: half of the tiles end at once there
-        t = (PanelTile){rows <= 16 ? 8 : 16, shares ? 4 : 1};
-    t.panels = MIN(t.panels, (int32_t)next_pow2(panels + 1) / 2);
-    return t;
+    if (p->tiles == &tiles_avx512) return (PanelTile){MIN(rows, 4), rows > 1 ? 2 : 1};
+    if (rows < 8 || !(shares || p->w->type == BLOCK_Q5_K)) return (PanelTile){MIN(rows, 4), 1};
+    // a bucket of 16 rows also serves steps of 8: half of the tiles end at once there
+    return (PanelTile){rows <= 16 ? 8 : 16, shares ? 4 : 1};
 }
 
-static bool wants_codes(const Matrix *w)
+/// A tile has no more panels than the matrix.
+static PanelTile panel_tile(const Product *p)
 {
-    return w->is_panels && w->plane[PACK_SCALE];
+    PanelTile t = wants_codes(p->w) ? coded_tile(p) : plain_tile(p);
+    int64_t panels = div_up(p->w->rows, PACK_ROWS);
+    t.panels = MIN(t.panels, (int32_t)next_pow2(panels + 1) / 2);
+    return t;
 }
 
 static KilnStatus record_panel(Recorder *r, const Product *p)
@@ -234,8 +237,7 @@ static KilnStatus record_panel(Recorder *r, const Product *p)
     pass_const(&c, "BLOCK_M", tile.rows);
     pass_const(&c, "PANELS", tile.panels);
     return call_launch(
-        r, &c, grid_of(div_up(p->n_rows, tile.rows), div_up(w->rows, PACK_ROWS * tile.panels), 1),
-        4);
+        r, &c, grid_of(div_up(p->x->n, tile.rows), div_up(w->rows, PACK_ROWS * tile.panels), 1), 4);
 }
 
 KilnStatus record_codes(Recorder *r, Rows *x, const Matrix *w)
@@ -257,8 +259,8 @@ KilnStatus record_codes(Recorder *r, Rows *x, const Matrix *w)
     pass_int(&c, "n", n);
     pass_int(&c, "sq", x->code_stride);
     pass_int(&c, "sx", n);
-    pass_const(&c, "BLOCK", MAX(block, 32));
-    return call_launch(r, &c, grid_of(x->n, div_up(n, MAX(block, 32)), 1), 4);
+    pass_const(&c, "BLOCK", block);
+    return call_launch(r, &c, grid_of(x->n, div_up(n, block), 1), 4);
 }
 
 // ---- any matrix -----------------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ KilnStatus record_linear(Recorder *r, Slice y, const Rows *x, const Matrix *w)
 {
     bool done = false;
     int32_t n_rows = x->n;
-    Product p = {y, x, w, n_rows, tiles_of(&r->t->dev->facts.target)};
+    Product p = {y, x, w, tiles_of(&r->t->dev->facts.target)};
     if (w->is_panels) return record_panel(r, &p);
     KilnStatus st = KILN_OK;
     if (y.stride == w->rows) st = record_product(r, y.at, x->x, w, n_rows, &done);

@@ -23,6 +23,15 @@ void file_up(KernelFile *f, const char *name, const char *text, const char *func
     diag_reset(&diag);
 }
 
+bool card_is_repeated(KernelFile *f, int32_t i)
+{
+    const char *mine = spec_text(&f->arena, &f->cards[i].spec);
+    size_t len = strcspn(mine, "[");
+    for (int32_t k = i - 1; k >= 0; k--)
+        if (!strncmp(spec_text(&f->arena, &f->cards[k].spec), mine, len + 1)) return true;
+    return false;
+}
+
 void file_down(KernelFile *f)
 {
     source_close(f->source);

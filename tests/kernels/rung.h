@@ -31,6 +31,8 @@ typedef struct Seen {
 /// Opens kernels.dsl/`name`, or `text` under that name when it is not NULL. Fails the test on an error.
 void file_up(KernelFile *f, const char *name, const char *text, const char *func);
 void file_down(KernelFile *f);
+/// A CPU takes no notice of warps and stages: is card `i` an earlier one but for them?
+bool card_is_repeated(KernelFile *f, int32_t i);
 /// @return false, with `diag` filled in, when the target cannot compile or run the kernel here
 bool rung_up(Rung *r, const KernelFile *f, const Card *card, const Target *target, Diag *diag);
 /// The bottom rung, with the argument layout of `above`.

@@ -19,16 +19,6 @@ TestSuite(kernels, .timeout = TIME_LIMIT_S);
 
 static const Target interp = {.kind = TARGET_INTERP};
 
-/// A CPU takes no notice of warps and stages: cards that differ in them alone are one.
-static bool is_repeated(KernelFile *f, int32_t i)
-{
-    const char *mine = spec_text(&f->arena, &f->cards[i].spec);
-    size_t len = strcspn(mine, "[");
-    for (int32_t k = i - 1; k >= 0; k--)
-        if (!strncmp(spec_text(&f->arena, &f->cards[k].spec), mine, len + 1)) return true;
-    return false;
-}
-
 static void expect_agreement(const char *file, const char *func, const char *target_name,
                              int32_t n_cases, bool may_lack)
 {
@@ -41,10 +31,10 @@ static void expect_agreement(const char *file, const char *func, const char *tar
     Seen seen = {0};
     int32_t n_ran = 0;
     for (int32_t i = 0; i < f.n_cards; i++)
-        n_ran += !is_repeated(&f, i);
+        n_ran += !card_is_repeated(&f, i);
     int32_t per_card = (int32_t)MAX(div_up(n_cases, n_ran), 2);
     for (int32_t i = 0; i < f.n_cards; i++) {
-        if (is_repeated(&f, i)) continue;
+        if (card_is_repeated(&f, i)) continue;
         Rung oracle, rung;
         StrBuf why = {0};
         bool up = rung_up(&oracle, &f, &f.cards[i], &interp, &diag);

@@ -174,16 +174,6 @@ static void check_card(KernelFile *f, int32_t i, const Target *target, Row *row)
     diag_reset(&diag);
 }
 
-/// A CPU takes no notice of warps and stages: cards that differ in them alone are one.
-static bool is_repeated(KernelFile *f, int32_t i)
-{
-    const char *mine = spec_text(&f->arena, &f->cards[i].spec);
-    size_t len = strcspn(mine, "[");
-    for (int32_t k = i - 1; k >= 0; k--)
-        if (!strncmp(spec_text(&f->arena, &f->cards[k].spec), mine, len + 1)) return true;
-    return false;
-}
-
 /// Is `func` among the words of KILN_KERNEL? Without any, all are.
 static bool is_wanted(const char *func)
 {
@@ -219,7 +209,7 @@ static void check_file(const char *name, const Target *target, Row *sum)
         bool is_last = i + 1 == f.n_cards || strcmp(f.cards[i + 1].spec.func, func) != 0;
         bool is_due = takes_all() || n_of_func % SHARE == due || (is_last && !row.cards);
         n_of_func++;
-        if (is_due && !is_repeated(&f, i) && is_wanted(func)) check_card(&f, i, target, &row);
+        if (is_due && !card_is_repeated(&f, i) && is_wanted(func)) check_card(&f, i, target, &row);
         if (!is_last) continue;
         if (row.cards) show(target, func, &row);
         sum->cards += row.cards;
